@@ -1,0 +1,285 @@
+// Tensors of any rank: one that owns (row-major), one that looks (any strides), and the matrix view
+// that every Backend operation takes.
+//
+//   element (i0, .., iN-1) of a view lies at data + i0 * strides[0] + .. + iN-1 * strides[N-1]
+#pragma once
+
+#include <algorithm>
+#include <complex>
+#include <cstddef>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+
+namespace mpo {
+
+using Index = std::ptrdiff_t;
+using Shape = std::vector<Index>;
+
+template <class T>
+struct RealOf {
+    using type = T;
+};
+template <class T>
+struct RealOf<std::complex<T>> {
+    using type = T;
+};
+/// float for float and complex<float>, double for double and complex<double>.
+template <class T>
+using Real = typename RealOf<std::remove_cv_t<T>>::type;
+
+template <class T>
+inline constexpr bool is_complex = !std::is_same_v<Real<T>, std::remove_cv_t<T>>;
+
+/// The four scalar types the library computes in.
+template <class T>
+concept Scalar = std::is_same_v<T, float> || std::is_same_v<T, double> ||
+                 std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
+
+/// "3 x 4 x 5" for messages.
+[[nodiscard]] inline std::string to_string(const Shape& shape) {
+    std::string text = shape.empty() ? "scalar" : "";
+    for (std::size_t k = 0; k < shape.size(); ++k)
+        text += (k == 0 ? "" : " x ") + std::to_string(shape[k]);
+    return text;
+}
+
+/// Number of elements of a shape; 1 for rank 0. Throws ShapeError on a negative extent or overflow.
+[[nodiscard]] inline Index num_elements(const Shape& shape) {
+    Index product = 1;
+    for (const Index extent : shape) {
+        if (extent < 0) throw ShapeError("shape " + to_string(shape) + " has a negative extent");
+        if (extent != 0 && product > std::numeric_limits<Index>::max() / extent)
+            throw ShapeError("shape " + to_string(shape) + " has more elements than an index holds");
+        product *= extent;
+    }
+    return product;
+}
+
+/// Strides, in elements, of a row-major (C order) tensor of this shape.
+[[nodiscard]] inline Shape row_major_strides(const Shape& shape) {
+    Shape strides(shape.size(), 1);
+    for (std::size_t k = shape.size(); k-- > 1;)
+        strides[k - 1] = strides[k] * std::max<Index>(shape[k], 1);
+    return strides;
+}
+
+/// Looks at elements it does not own. T may be const.
+template <class T>
+struct TensorView {
+    T* data = nullptr;
+    Shape shape;
+    Shape strides;  // in elements; may be negative or zero
+
+    TensorView() = default;
+    TensorView(T* data_in, Shape shape_in)
+        : data(data_in), shape(std::move(shape_in)), strides(row_major_strides(shape)) {}
+    TensorView(T* data_in, Shape shape_in, Shape strides_in)
+        : data(data_in), shape(std::move(shape_in)), strides(std::move(strides_in)) {
+        if (shape.size() != strides.size())
+            throw ShapeError(detail::concat("TensorView: rank ", shape.size(), " needs as many strides, got ",
+                                            strides.size()));
+    }
+
+    [[nodiscard]] Index rank() const { return static_cast<Index>(shape.size()); }
+    [[nodiscard]] Index extent(Index k) const { return shape.at(static_cast<std::size_t>(k)); }
+    [[nodiscard]] Index size() const { return num_elements(shape); }
+
+    /// Element (indices...), unchecked.
+    template <class... I>
+    [[nodiscard]] T& operator()(I... indices) const {
+        Index offset = 0;
+        std::size_t k = 0;
+        ((offset += static_cast<Index>(indices) * strides[k++]), ...);
+        return data[offset];
+    }
+
+    /// True where the elements lie in C order without gaps.
+    [[nodiscard]] bool is_contiguous() const {
+        Index expected = 1;
+        for (std::size_t k = shape.size(); k-- > 0;) {
+            if (shape[k] != 1 && strides[k] != expected) return false;
+            expected *= shape[k];
+        }
+        return true;
+    }
+
+    operator TensorView<const T>() const  // NOLINT: a view of T is a view of const T
+        requires(!std::is_const_v<T>)
+    {
+        return {data, shape, strides};
+    }
+};
+
+/// The same elements under another axis order: axis k of the result is axis order[k] of the view.
+/// Free. Throws ShapeError where order is not a permutation of 0 .. rank-1.
+template <class T>
+[[nodiscard]] TensorView<T> permuted(const TensorView<T>& view, const Shape& order) {
+    const std::size_t rank = view.shape.size();
+    std::vector<bool> seen(rank, false);
+    Shape shape, strides;
+    for (const Index axis : order) {
+        const bool inside = axis >= 0 && static_cast<std::size_t>(axis) < rank;
+        if (!inside || seen[static_cast<std::size_t>(axis)] || order.size() != rank)
+            throw ShapeError("permuted: (" + to_string(order) + ") is not a permutation of the " +
+                             std::to_string(rank) + " axes");
+        seen[static_cast<std::size_t>(axis)] = true;
+        shape.push_back(view.shape[static_cast<std::size_t>(axis)]);
+        strides.push_back(view.strides[static_cast<std::size_t>(axis)]);
+    }
+    if (order.size() != rank)
+        throw ShapeError(detail::concat("permuted: ", order.size(), " axes given for rank ", rank));
+    return {view.data, std::move(shape), std::move(strides)};
+}
+
+/// Splits axis `axis` of the view into legs (first slowest). Free for any strides.
+/// Throws ShapeError where the legs do not multiply up to the extent.
+template <class T>
+[[nodiscard]] TensorView<T> split_axis(const TensorView<T>& view, Index axis, const Shape& legs) {
+    const auto at = static_cast<std::size_t>(axis);
+    if (num_elements(legs) != view.shape.at(at))
+        throw ShapeError(detail::concat("split_axis: legs ", to_string(legs), " = ", num_elements(legs),
+                                        " must equal the extent ", view.shape[at], " of axis ", axis));
+    Shape shape(view.shape.begin(), view.shape.begin() + axis);
+    Shape strides(view.strides.begin(), view.strides.begin() + axis);
+    const Shape inner = row_major_strides(legs);
+    for (std::size_t k = 0; k < legs.size(); ++k) {
+        shape.push_back(legs[k]);
+        strides.push_back(inner[k] * view.strides[at]);
+    }
+    shape.insert(shape.end(), view.shape.begin() + axis + 1, view.shape.end());
+    strides.insert(strides.end(), view.strides.begin() + axis + 1, view.strides.end());
+    return {view.data, std::move(shape), std::move(strides)};
+}
+
+/// Owns its elements, row-major (C order), zero-initialised.
+template <class T>
+class Tensor {
+  public:
+    Tensor() = default;
+    explicit Tensor(Shape shape)
+        : shape_(std::move(shape)), data_(static_cast<std::size_t>(num_elements(shape_))) {}
+    Tensor(Shape shape, std::vector<T> elements) : shape_(std::move(shape)), data_(std::move(elements)) {
+        if (num_elements(shape_) != size())
+            throw ShapeError(detail::concat("Tensor: shape ", to_string(shape_), " needs ",
+                                            num_elements(shape_), " elements, got ", size()));
+    }
+
+    [[nodiscard]] const Shape& shape() const { return shape_; }
+    [[nodiscard]] Index rank() const { return static_cast<Index>(shape_.size()); }
+    [[nodiscard]] Index extent(Index k) const { return shape_.at(static_cast<std::size_t>(k)); }
+    [[nodiscard]] Index size() const { return static_cast<Index>(data_.size()); }
+    [[nodiscard]] T* data() { return data_.data(); }
+    [[nodiscard]] const T* data() const { return data_.data(); }
+
+    template <class... I>
+    [[nodiscard]] T& operator()(I... indices) {
+        return data_[static_cast<std::size_t>(offset(indices...))];
+    }
+    template <class... I>
+    [[nodiscard]] const T& operator()(I... indices) const {
+        return data_[static_cast<std::size_t>(offset(indices...))];
+    }
+
+    [[nodiscard]] TensorView<T> view() { return {data(), shape_}; }
+    [[nodiscard]] TensorView<const T> view() const { return {data(), shape_}; }
+    operator TensorView<T>() { return view(); }              // NOLINT: a tensor is viewed freely
+    operator TensorView<const T>() const { return view(); }  // NOLINT
+
+    /// The same elements under another shape. Free: moves the storage of an rvalue.
+    [[nodiscard]] Tensor reshape(Shape shape) && { return Tensor(std::move(shape), std::move(data_)); }
+
+  private:
+    template <class... I>
+    [[nodiscard]] Index offset(I... indices) const {
+        Index at = 0;
+        std::size_t k = 0;
+        ((at = at * shape_[k++] + static_cast<Index>(indices)), ...);
+        return at;
+    }
+
+    Shape shape_{0};
+    std::vector<T> data_;
+};
+
+enum class Conjugation { none, conjugate };
+
+/// A matrix as Backend operations take it: element (i, j) at data + i row_stride + j col_stride.
+/// The pointer may be a device pointer: a view is never dereferenced outside a backend.
+template <class T>
+struct MatrixView {
+    T* data = nullptr;
+    Index rows = 0;
+    Index cols = 0;
+    Index row_stride = 0;
+    Index col_stride = 1;
+    Conjugation conjugation = Conjugation::none;  // the values read are conj(data[..])
+
+    [[nodiscard]] Index size() const { return rows * cols; }
+    operator MatrixView<const T>() const  // NOLINT: a view of T is a view of const T
+        requires(!std::is_const_v<T>)
+    {
+        return {data, rows, cols, row_stride, col_stride, conjugation};
+    }
+};
+
+/// Row-major matrix without gaps.
+template <class T>
+[[nodiscard]] MatrixView<T> matrix(T* data, Index rows, Index cols) {
+    return {data, rows, cols, cols, 1, Conjugation::none};
+}
+
+template <class T>
+[[nodiscard]] MatrixView<T> transpose(MatrixView<T> A) {
+    return {A.data, A.cols, A.rows, A.col_stride, A.row_stride, A.conjugation};
+}
+
+/// conj(A)^T; the plain transpose for real scalars.
+template <class T>
+[[nodiscard]] MatrixView<T> adjoint(MatrixView<T> A) {
+    auto At = transpose(A);
+    if constexpr (is_complex<T>)
+        At.conjugation = A.conjugation == Conjugation::none ? Conjugation::conjugate : Conjugation::none;
+    return At;
+}
+
+/// The rows x cols block that begins at (row, col).
+template <class T>
+[[nodiscard]] MatrixView<T> block(MatrixView<T> A, Index row, Index col, Index rows, Index cols) {
+    return {A.data + row * A.row_stride + col * A.col_stride, rows, cols, A.row_stride, A.col_stride,
+            A.conjugation};
+}
+
+/// A view of rank 2 as a matrix. Throws ShapeError for other ranks.
+template <class T>
+[[nodiscard]] MatrixView<T> as_matrix(const TensorView<T>& view) {
+    if (view.rank() != 2)
+        throw ShapeError("as_matrix: expected rank 2, got shape " + to_string(view.shape));
+    return {view.data, view.shape[0], view.shape[1], view.strides[0], view.strides[1],
+            Conjugation::none};
+}
+
+/// `count` matrices of one shape, `stride` elements apart; stride 0 repeats the same one.
+template <class T>
+struct BatchView {
+    MatrixView<T> first;
+    Index stride = 0;
+
+    operator BatchView<const T>() const  // NOLINT: a view of T is a view of const T
+        requires(!std::is_const_v<T>)
+    {
+        return {first, stride};
+    }
+    [[nodiscard]] MatrixView<T> operator[](Index k) const {
+        auto A = first;
+        A.data += k * stride;
+        return A;
+    }
+};
+
+}  // namespace mpo
