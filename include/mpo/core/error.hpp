@@ -1,7 +1,8 @@
 // Exceptions, sorted by whose fault it is, and the one way to build their messages.
 //
 // A message says who (the function), the rule, what was got, and where, with numbers:
-//   decompose: out legs 16*16*8 = 2048 must equal rows of W = 4096 (layer model.layers.3.mlp.up_proj)
+//   decompose: out legs 16*16*8 = 2048 must equal rows of W = 4096 (layer
+//   model.layers.3.mlp.up_proj)
 #pragma once
 
 #include <sstream>
@@ -9,7 +10,8 @@
 #include <string>
 
 #ifdef __FAST_MATH__
-#error "mpo: -ffast-math (or -Ofast) removes the NaN checks and error bounds this library relies on; compile without it"
+#error \
+    "mpo: -ffast-math (or -Ofast) removes the NaN checks and error bounds this library relies on; compile without it"
 #endif
 
 namespace mpo {

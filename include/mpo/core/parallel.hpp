@@ -135,7 +135,8 @@ void run_pieces(int pieces, F& piece) {
         int pieces;
         int threads;
         std::vector<std::exception_ptr> errors;
-    } context{piece, pieces, threads, std::vector<std::exception_ptr>(static_cast<std::size_t>(pieces))};
+    } context{piece, pieces, threads,
+              std::vector<std::exception_ptr>(static_cast<std::size_t>(pieces))};
     const auto call = [](void* raw, int worker) {
         auto& my = *static_cast<Context*>(raw);
         inside_piece() = true;
@@ -157,12 +158,16 @@ void run_pieces(int pieces, F& piece) {
 }  // namespace detail
 
 /// Threads that the library may use, the calling one included; the hardware's count at first.
-[[nodiscard]] inline int num_threads() { return detail::pool_state().threads.load(); }
+[[nodiscard]] inline int num_threads() {
+    return detail::pool_state().threads.load();
+}
 
-/// Sets the one thread knob. Takes effect with the next parallel loop. Throws ArgumentError below 1.
+/// Sets the one thread knob. Takes effect with the next parallel loop. Throws ArgumentError
+/// below 1.
 inline void set_num_threads(int threads) {
     if (threads < 1 || threads > 4096)
-        throw ArgumentError(detail::concat("set_num_threads: need 1 to 4096 threads, got ", threads));
+        throw ArgumentError(
+            detail::concat("set_num_threads: need 1 to 4096 threads, got ", threads));
     detail::pool_state().threads.store(threads);
 }
 

@@ -39,7 +39,7 @@ inline constexpr bool is_complex = !std::is_same_v<Real<T>, std::remove_cv_t<T>>
 /// The four scalar types the library computes in.
 template <class T>
 concept Scalar = std::is_same_v<T, float> || std::is_same_v<T, double> ||
-                 std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
+    std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
 
 /// "3 x 4 x 5" for messages.
 [[nodiscard]] inline std::string to_string(const Shape& shape) {
@@ -55,7 +55,8 @@ concept Scalar = std::is_same_v<T, float> || std::is_same_v<T, double> ||
     for (const Index extent : shape) {
         if (extent < 0) throw ShapeError("shape " + to_string(shape) + " has a negative extent");
         if (extent != 0 && product > std::numeric_limits<Index>::max() / extent)
-            throw ShapeError("shape " + to_string(shape) + " has more elements than an index holds");
+            throw ShapeError("shape " + to_string(shape) +
+                             " has more elements than an index holds");
         product *= extent;
     }
     return product;
@@ -82,8 +83,8 @@ struct TensorView {
     TensorView(T* data_in, Shape shape_in, Shape strides_in)
         : data(data_in), shape(std::move(shape_in)), strides(std::move(strides_in)) {
         if (shape.size() != strides.size())
-            throw ShapeError(detail::concat("TensorView: rank ", shape.size(), " needs as many strides, got ",
-                                            strides.size()));
+            throw ShapeError(detail::concat("TensorView: rank ", shape.size(),
+                                            " needs as many strides, got ", strides.size()));
     }
 
     [[nodiscard]] Index rank() const { return static_cast<Index>(shape.size()); }
@@ -110,8 +111,7 @@ struct TensorView {
     }
 
     operator TensorView<const T>() const  // NOLINT: a view of T is a view of const T
-        requires(!std::is_const_v<T>)
-    {
+        requires(!std::is_const_v<T>) {
         return {data, shape, strides};
     }
 };
@@ -143,8 +143,9 @@ template <class T>
 [[nodiscard]] TensorView<T> split_axis(const TensorView<T>& view, Index axis, const Shape& legs) {
     const auto at = static_cast<std::size_t>(axis);
     if (num_elements(legs) != view.shape.at(at))
-        throw ShapeError(detail::concat("split_axis: legs ", to_string(legs), " = ", num_elements(legs),
-                                        " must equal the extent ", view.shape[at], " of axis ", axis));
+        throw ShapeError(detail::concat("split_axis: legs ", to_string(legs), " = ",
+                                        num_elements(legs), " must equal the extent ",
+                                        view.shape[at], " of axis ", axis));
     Shape shape(view.shape.begin(), view.shape.begin() + axis);
     Shape strides(view.strides.begin(), view.strides.begin() + axis);
     const Shape inner = row_major_strides(legs);
@@ -164,7 +165,8 @@ class Tensor {
     Tensor() = default;
     explicit Tensor(Shape shape)
         : shape_(std::move(shape)), data_(static_cast<std::size_t>(num_elements(shape_))) {}
-    Tensor(Shape shape, std::vector<T> elements) : shape_(std::move(shape)), data_(std::move(elements)) {
+    Tensor(Shape shape, std::vector<T> elements)
+        : shape_(std::move(shape)), data_(std::move(elements)) {
         if (num_elements(shape_) != size())
             throw ShapeError(detail::concat("Tensor: shape ", to_string(shape_), " needs ",
                                             num_elements(shape_), " elements, got ", size()));
@@ -192,7 +194,9 @@ class Tensor {
     operator TensorView<const T>() const { return view(); }  // NOLINT
 
     /// The same elements under another shape. Free: moves the storage of an rvalue.
-    [[nodiscard]] Tensor reshape(Shape shape) && { return Tensor(std::move(shape), std::move(data_)); }
+    [[nodiscard]] Tensor reshape(Shape shape) && {
+        return Tensor(std::move(shape), std::move(data_));
+    }
 
   private:
     template <class... I>
@@ -222,8 +226,7 @@ struct MatrixView {
 
     [[nodiscard]] Index size() const { return rows * cols; }
     operator MatrixView<const T>() const  // NOLINT: a view of T is a view of const T
-        requires(!std::is_const_v<T>)
-    {
+        requires(!std::is_const_v<T>) {
         return {data, rows, cols, row_stride, col_stride, conjugation};
     }
 };
@@ -244,14 +247,19 @@ template <class T>
 [[nodiscard]] MatrixView<T> adjoint(MatrixView<T> A) {
     auto At = transpose(A);
     if constexpr (is_complex<T>)
-        At.conjugation = A.conjugation == Conjugation::none ? Conjugation::conjugate : Conjugation::none;
+        At.conjugation =
+            A.conjugation == Conjugation::none ? Conjugation::conjugate : Conjugation::none;
     return At;
 }
 
 /// The rows x cols block that begins at (row, col).
 template <class T>
 [[nodiscard]] MatrixView<T> block(MatrixView<T> A, Index row, Index col, Index rows, Index cols) {
-    return {A.data + row * A.row_stride + col * A.col_stride, rows, cols, A.row_stride, A.col_stride,
+    return {A.data + row * A.row_stride + col * A.col_stride,
+            rows,
+            cols,
+            A.row_stride,
+            A.col_stride,
             A.conjugation};
 }
 
@@ -260,8 +268,8 @@ template <class T>
 [[nodiscard]] MatrixView<T> as_matrix(const TensorView<T>& view) {
     if (view.rank() != 2)
         throw ShapeError("as_matrix: expected rank 2, got shape " + to_string(view.shape));
-    return {view.data, view.shape[0], view.shape[1], view.strides[0], view.strides[1],
-            Conjugation::none};
+    return {view.data,       view.shape[0],   view.shape[1],
+            view.strides[0], view.strides[1], Conjugation::none};
 }
 
 /// `count` matrices of one shape, `stride` elements apart; stride 0 repeats the same one.
@@ -271,8 +279,7 @@ struct BatchView {
     Index stride = 0;
 
     operator BatchView<const T>() const  // NOLINT: a view of T is a view of const T
-        requires(!std::is_const_v<T>)
-    {
+        requires(!std::is_const_v<T>) {
         return {first, stride};
     }
     [[nodiscard]] MatrixView<T> operator[](Index k) const {

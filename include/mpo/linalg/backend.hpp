@@ -1,7 +1,7 @@
 // What a machine must be able to do: the concept Backend, on one page.
 //
-// Every algorithm in network/ is written once against these operations. Matrices are MatrixView over
-// *backend memory* (host memory for EigenBackend, device memory for a GPU); algorithms never
+// Every algorithm in network/ is written once against these operations. Matrices are MatrixView
+// over *backend memory* (host memory for EigenBackend, device memory for a GPU); algorithms never
 // dereference such a pointer, they upload and download. Operations are stream-ordered; only
 // download, synchronize and the factorisations wait (a factorisation checks its status).
 //
@@ -68,6 +68,6 @@ concept BackendFor = Scalar<T> && requires(
 /// Models all operations for all four scalar types.
 template <class B>
 concept Backend = BackendFor<B, float> && BackendFor<B, double> &&
-                  BackendFor<B, std::complex<float>> && BackendFor<B, std::complex<double>>;
+    BackendFor<B, std::complex<float>> && BackendFor<B, std::complex<double>>;
 
 }  // namespace mpo

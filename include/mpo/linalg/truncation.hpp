@@ -36,18 +36,20 @@ enum class BindingLimit {
 
 /// What is known of one bond after truncation.
 struct BondSpectrum {
-    Index bond_dim = 0;                   // kept
-    Index useful_bond_dim = 0;            // min of the two sides: more can hold no information
-    std::vector<double> singular_values;  // as computed, descending: all of them, or the leading ones
-    double discarded_weight = 0;          // dropped sigma^2 / norm(W)^2; bonds add up to relative_error^2
+    Index bond_dim = 0;         // kept
+    Index useful_bond_dim = 0;  // min of the two sides: more can hold no information
+    std::vector<double>
+        singular_values;          // as computed, descending: all of them, or the leading ones
+    double discarded_weight = 0;  // dropped sigma^2 / norm(W)^2; bonds add up to relative_error^2
     BindingLimit limit = BindingLimit::none;
 };
 
-/// Throws ArgumentError, naming `who`, unless max_bond_dim >= 1 and max_relative_error is in [0, inf).
+/// Throws ArgumentError, naming `who`, unless max_bond_dim >= 1 and max_relative_error is in [0,
+/// inf).
 inline void validate(const Truncation& truncation, std::string_view who) {
     if (truncation.max_bond_dim < 1)
-        throw ArgumentError(
-            detail::concat(who, ": max_bond_dim must be at least 1, got ", truncation.max_bond_dim));
+        throw ArgumentError(detail::concat(who, ": max_bond_dim must be at least 1, got ",
+                                           truncation.max_bond_dim));
     const double eps = truncation.max_relative_error;
     if (!(eps >= 0) || !std::isfinite(eps))
         throw ArgumentError(
@@ -80,7 +82,8 @@ struct BondChoice {
         dropped += sigma * sigma;
         --keep;
     }
-    BondChoice choice{keep, dropped, keep < available ? BindingLimit::tolerance : BindingLimit::none};
+    BondChoice choice{keep, dropped,
+                      keep < available ? BindingLimit::tolerance : BindingLimit::none};
     for (; choice.bond_dim > max_bond_dim; --choice.bond_dim) {
         const double sigma = singular_values[static_cast<std::size_t>(choice.bond_dim - 1)];
         choice.discarded_squared += sigma * sigma;

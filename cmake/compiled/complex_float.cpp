@@ -1,0 +1,3 @@
+#include "mpo/impl/src.hpp"
+
+template struct mpo::detail::EigenOperations<std::complex<float>>;

@@ -1,0 +1,185 @@
+// Bodies of EigenOperations: products on our tiles, factorisations by Eigen on column-major copies.
+#pragma once
+
+#include <Eigen/Cholesky>
+#include <Eigen/Eigenvalues>
+#include <Eigen/LU>
+#include <Eigen/QR>
+
+#include "mpo/impl/copy_inl.hpp"
+#include "mpo/impl/eigen_bdcsvd_inl.hpp"
+#include "mpo/impl/gemm_inl.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
+
+namespace mpo::detail {
+
+template <class T>
+using EigenMatrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
+using AnyStride = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;
+
+/// A column-major map of a view with any strides.
+template <class T>
+[[nodiscard]] auto eigen_map(const MatrixView<T>& A) {
+    using Plain = EigenMatrix<std::remove_const_t<T>>;
+    using Mapped = std::conditional_t<std::is_const_v<T>, const Plain, Plain>;
+    return Eigen::Map<Mapped, Eigen::Unaligned, AnyStride>(A.data, A.rows, A.cols,
+                                                           AnyStride(A.col_stride, A.row_stride));
+}
+
+/// The values of a view, conjugation applied. Throws NumericalError where one is NaN or Inf.
+template <class T>
+[[nodiscard]] EigenMatrix<std::remove_const_t<T>> finite_copy(const MatrixView<T>& A,
+                                                              const char* who) {
+    EigenMatrix<std::remove_const_t<T>> M = eigen_map(A);
+    if (A.conjugation == Conjugation::conjugate) M = M.conjugate().eval();
+    if (!M.allFinite())
+        throw NumericalError(
+            concat(who, ": a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));
+    return M;
+}
+
+template <Scalar T>
+void EigenOperations<T>::copy(const TensorView<const T>& from, T* to, const Shape& to_strides) {
+    copy_tensor(from, to, to_strides);
+}
+
+template <Scalar T>
+void EigenOperations<T>::gemm_batched(T alpha, BatchView<const T> A, BatchView<const T> B, T beta,
+                                      BatchView<T> C, Index count) {
+    if (C.first.conjugation != Conjugation::none)
+        throw ArgumentError("EigenBackend::gemm: the result cannot be a conjugated view");
+    if (count == 1 || A.stride == 0) {
+        gemm_shared(alpha, A.first, B, beta, C, count);
+    } else if (B.stride == 0 && A.stride == A.first.rows * A.first.row_stride &&
+               C.stride == C.first.rows * C.first.row_stride) {  // rows run on: one tall product
+        A.first.rows *= count;
+        C.first.rows *= count;
+        gemm_shared(alpha, A.first, B, beta, C, 1);
+    } else {
+        parallel_for(0, count, 1, [&](Index first, Index last) {
+            for (Index i = first; i < last; ++i)
+                gemm_shared(alpha, A[i], BatchView<const T>{B[i], 0}, beta, BatchView<T>{C[i], 0},
+                            1);
+        });
+    }
+}
+
+template <Scalar T>
+void EigenOperations<T>::syrk(MatrixView<const T> A, MatrixView<Wide> G) {
+    gram(A, G);
+}
+
+inline constexpr Index vector_grain = Index{1} << 15;
+
+template <Scalar T>
+void EigenOperations<T>::axpy(Index n, T alpha, const T* x, T* y) {
+    parallel_for(0, n, vector_grain, [&](Index first, Index last) {
+        for (Index k = first; k < last; ++k) y[k] += alpha * x[k];
+    });
+}
+
+template <Scalar T>
+void EigenOperations<T>::scale(Index n, T alpha, T* x) {
+    parallel_for(0, n, vector_grain, [&](Index first, Index last) {
+        for (Index k = first; k < last; ++k) x[k] *= alpha;
+    });
+}
+
+template <Scalar T>
+auto EigenOperations<T>::dot(Index n, const T* x, const T* y) -> Wide {
+    constexpr Index piece = vector_grain;
+    const Index pieces = (n + piece - 1) / piece;
+    std::vector<Wide> sums(static_cast<std::size_t>(pieces));
+    parallel_for(0, pieces, 1, [&](Index first, Index last) {
+        for (Index p = first; p < last; ++p) {
+            Wide lanes[8] = {};  // independent sums, so that the additions overlap
+            const Index begin = p * piece, end = std::min(n, begin + piece);
+            for (Index k = begin; k < end; ++k) {
+                Wide a(x[k]);
+                if constexpr (is_complex<T>) a = std::conj(a);
+                lanes[(k - begin) % 8] += a * Wide(y[k]);
+            }
+            Wide sum{};
+            for (const Wide& lane : lanes) sum += lane;
+            sums[static_cast<std::size_t>(p)] = sum;
+        }
+    });
+    Wide total{};
+    for (const Wide& sum : sums) total += sum;
+    return total;
+}
+
+template <Scalar T>
+void EigenOperations<T>::qr(MatrixView<T> A, MatrixView<T> R) {
+    const Index m = A.rows, n = A.cols;
+    Eigen::HouseholderQR<EigenMatrix<T>> factored(finite_copy(A, "qr"));
+    eigen_map(R) = factored.matrixQR().topRows(n).template triangularView<Eigen::Upper>();
+    eigen_map(A) = factored.householderQ() * EigenMatrix<T>::Identity(m, n);
+}
+
+template <Scalar T>
+void EigenOperations<T>::svd(MatrixView<const T> A, MatrixView<T> U, Real<T>* sigma,
+                             MatrixView<T> Vt) {
+    const Index r = std::min(A.rows, A.cols);
+    if (r == 0) return;
+    EigenMatrix<T> left, right;
+    Eigen::Matrix<Real<T>, Eigen::Dynamic, 1> values;
+    thin_svd(finite_copy(A, "svd"), left, values, right);
+    eigen_map(U) = left;
+    eigen_map(Vt) = right.adjoint();
+    std::copy(values.data(), values.data() + r, sigma);
+}
+
+template <Scalar T>
+void EigenOperations<T>::eigh(MatrixView<T> G, Real<T>* values) {
+    if (G.rows == 0) return;
+    const Eigen::SelfAdjointEigenSolver<EigenMatrix<T>> solver(finite_copy(G, "eigh"));
+    if (solver.info() != Eigen::Success)
+        throw NumericalError(
+            concat("eigh: no convergence for a ", G.rows, " x ", G.cols, " matrix"));
+    eigen_map(G) = solver.eigenvectors().rowwise().reverse();
+    for (Index k = 0; k < G.rows; ++k) values[k] = solver.eigenvalues()[G.rows - 1 - k];
+}
+
+template <Scalar T>
+Index EigenOperations<T>::cholesky(MatrixView<T> A) {
+    const Index n = A.rows;
+    EigenMatrix<T> L = finite_copy(A, "cholesky");
+    const Index stopped = Eigen::internal::llt_inplace<Real<T>, Eigen::Lower>::blocked(L);
+    eigen_map(A) = L.template triangularView<Eigen::Lower>();
+    return stopped < 0 ? n : stopped;
+}
+
+template <Scalar T>
+void EigenOperations<T>::solve_triangular(Triangle triangle, MatrixView<const T> A,
+                                          MatrixView<T> B) {
+    const EigenMatrix<T> M = finite_copy(A, "solve_triangular");
+    for (Index k = 0; k < M.rows(); ++k)
+        if (M(k, k) == T{0})
+            throw NumericalError(
+                concat("solve_triangular: diagonal element ", k, " of ", M.rows(), " is zero"));
+    EigenMatrix<T> X = eigen_map(B);
+    if (triangle == Triangle::lower)
+        M.template triangularView<Eigen::Lower>().solveInPlace(X);
+    else
+        M.template triangularView<Eigen::Upper>().solveInPlace(X);
+    eigen_map(B) = X;
+}
+
+template <Scalar T>
+void EigenOperations<T>::lu(MatrixView<T> A, Index* pivots) {
+    EigenMatrix<T> M = finite_copy(A, "lu");
+    for (Index k = 0; k < std::min(M.rows(), M.cols()); ++k) {
+        Index offset = 0;
+        M.col(k).tail(M.rows() - k).cwiseAbs().maxCoeff(&offset);
+        pivots[k] = k + offset;
+        if (offset != 0) M.row(k).swap(M.row(k + offset));
+        if (M(k, k) == T{0}) continue;  // a zero column: its multipliers are zero already
+        M.col(k).tail(M.rows() - k - 1) /= M(k, k);
+        M.bottomRightCorner(M.rows() - k - 1, M.cols() - k - 1).noalias() -=
+            M.col(k).tail(M.rows() - k - 1) * M.row(k).tail(M.cols() - k - 1);
+    }
+    eigen_map(A) = M;
+}
+
+}  // namespace mpo::detail

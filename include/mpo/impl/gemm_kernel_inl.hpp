@@ -1,0 +1,136 @@
+// The innermost loop of every product: a register tile C (h, NV W) += A (h, k) B (k, NV W), written
+// once over GCC/Clang vector types and compiled for three vector widths. Which one runs is decided
+// by the processor at hand, because a header-only library cannot ask its users for -march.
+#pragma once
+
+#include <array>
+#include <utility>
+
+#include "mpo/core/tensor.hpp"
+
+namespace mpo::detail {
+
+enum class Isa { generic, avx2, avx512 };
+
+/// The widest instruction set of this processor that the kernels know.
+[[nodiscard]] inline Isa best_isa() {
+#if defined(__x86_64__)
+    static const Isa isa = [] {
+        __builtin_cpu_init();
+        if (__builtin_cpu_supports("avx512f")) return Isa::avx512;
+        if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return Isa::avx2;
+        return Isa::generic;
+    }();
+    return isa;
+#else
+    return Isa::generic;
+#endif
+}
+
+template <class R, int Bytes>
+struct Simd {
+    typedef R type __attribute__((vector_size(Bytes)));
+    typedef R loose __attribute__((vector_size(Bytes), aligned(alignof(R)), may_alias));
+    static constexpr int width = Bytes / static_cast<int>(sizeof(R));
+};
+
+/// C (H, NV W) at row distance ldc: overwritten, or added to where `accumulate` is not 0.
+/// a: k columns of H numbers; b: k rows of NV W numbers at distance ldb.
+/// 2 H NV W k flops; loads H + NV W numbers per step of k.
+template <class R, int Bytes, int H, int NV>
+[[gnu::always_inline]] inline void register_tile(Index k, const R* a, const R* b, Index ldb, R* c,
+                                                 Index ldc, int accumulate) {
+    using V = typename Simd<R, Bytes>::type;
+    using Loose = typename Simd<R, Bytes>::loose;
+    constexpr int W = Simd<R, Bytes>::width;
+    V sum[H][NV] = {};
+    for (Index p = 0; p < k; ++p) {
+        V row[NV];
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) row[j] = *reinterpret_cast<const Loose*>(b + j * W);
+#pragma GCC unroll 16
+        for (int i = 0; i < H; ++i) {
+#pragma GCC unroll 4
+            for (int j = 0; j < NV; ++j) sum[i][j] += a[i] * row[j];
+        }
+        a += H;
+        b += ldb;
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < H; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) {
+            auto& out = *reinterpret_cast<Loose*>(c + i * ldc + j * W);
+            out = accumulate != 0 ? out + sum[i][j] : sum[i][j];
+        }
+    }
+}
+
+template <class R>
+using TileKernel = void (*)(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc,
+                            int accumulate);
+
+#if defined(__x86_64__)
+template <class R, int H, int NV>
+__attribute__((target("avx512f"))) void tile_avx512(Index k, const R* a, const R* b, Index ldb,
+                                                    R* c, Index ldc, int accumulate) {
+    register_tile<R, 64, H, NV>(k, a, b, ldb, c, ldc, accumulate);
+}
+template <class R, int H, int NV>
+__attribute__((target("avx2,fma"))) void tile_avx2(Index k, const R* a, const R* b, Index ldb, R* c,
+                                                   Index ldc, int accumulate) {
+    register_tile<R, 32, H, NV>(k, a, b, ldb, c, ldc, accumulate);
+}
+#endif
+template <class R, int H, int NV>
+void tile_generic(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc, int accumulate) {
+    register_tile<R, 16, H, NV>(k, a, b, ldb, c, ldc, accumulate);
+}
+
+/// The kernels of one instruction set: run[v][h] makes h rows of (v + 1) W columns, 1 <= h <= rows.
+template <class R>
+struct KernelSet {
+    static constexpr int most_rows = 12;
+    int rows = 0;   // of the largest tile
+    int width = 0;  // W: numbers in a vector; the largest tile has 2 W columns
+    std::array<std::array<TileKernel<R>, most_rows + 1>, 2> run{};
+
+    [[nodiscard]] int columns() const { return 2 * width; }
+};
+
+template <class R, Isa isa, int H, int NV>
+[[nodiscard]] constexpr TileKernel<R> tile_kernel() {
+#if defined(__x86_64__)
+    if constexpr (isa == Isa::avx512) return &tile_avx512<R, H, NV>;
+    if constexpr (isa == Isa::avx2) return &tile_avx2<R, H, NV>;
+#endif
+    return &tile_generic<R, H, NV>;
+}
+
+template <class R, Isa isa, int Bytes, int Rows>
+[[nodiscard]] constexpr KernelSet<R> make_kernel_set() {
+    KernelSet<R> set;
+    set.rows = Rows;
+    set.width = Simd<R, Bytes>::width;
+    [&]<int... h>(std::integer_sequence<int, h...>) {
+        ((set.run[0][h + 1] = tile_kernel<R, isa, h + 1, 1>()), ...);
+        ((set.run[1][h + 1] = tile_kernel<R, isa, h + 1, 2>()), ...);
+    }
+    (std::make_integer_sequence<int, Rows>{});
+    return set;
+}
+
+/// 12 x 2 vectors fill the 32 registers of AVX-512; 6 x 2 and 4 x 2 the 16 of AVX2 and SSE2/NEON.
+template <class R>
+[[nodiscard]] const KernelSet<R>& kernel_set(Isa isa) {
+#if defined(__x86_64__)
+    static constexpr KernelSet<R> avx512 = make_kernel_set<R, Isa::avx512, 64, 12>();
+    static constexpr KernelSet<R> avx2 = make_kernel_set<R, Isa::avx2, 32, 6>();
+    if (isa == Isa::avx512) return avx512;
+    if (isa == Isa::avx2) return avx2;
+#endif
+    static constexpr KernelSet<R> generic = make_kernel_set<R, Isa::generic, 16, 4>();
+    return generic;
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,195 @@
+// EigenBackend: the Backend of the processor at hand. Products run on the library's own register
+// tiles (impl/gemm_inl.hpp: Eigen's reached 0.57 of the FMA rate, its threads need the user's
+// -fopenmp); factorisations of small or thin matrices are Eigen's. This header includes no Eigen.
+#pragma once
+
+#include <memory>
+
+#include "mpo/core/parallel.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/linalg/backend.hpp"
+
+namespace mpo {
+namespace detail {
+
+template <class T>
+struct WideOf {
+    using type = double;
+};
+template <class T>
+struct WideOf<std::complex<T>> {
+    using type = std::complex<double>;
+};
+
+/// The operations of EigenBackend for one scalar; bodies in impl/eigen_backend_inl.hpp, compiled
+/// once in mpo::compiled. Shapes were checked by EigenBackend.
+template <Scalar T>
+struct EigenOperations {
+    using Wide = typename WideOf<T>::type;
+
+    static void copy(const TensorView<const T>& from, T* to, const Shape& to_strides);
+    static void gemm_batched(T alpha, BatchView<const T> A, BatchView<const T> B, T beta,
+                             BatchView<T> C, Index count);
+    static void syrk(MatrixView<const T> A, MatrixView<Wide> G);
+    static void axpy(Index n, T alpha, const T* x, T* y);
+    static void scale(Index n, T alpha, T* x);
+    static Wide dot(Index n, const T* x, const T* y);
+    static void qr(MatrixView<T> A, MatrixView<T> R);
+    static void svd(MatrixView<const T> A, MatrixView<T> U, Real<T>* sigma, MatrixView<T> Vt);
+    static void eigh(MatrixView<T> G, Real<T>* values);
+    static Index cholesky(MatrixView<T> A);
+    static void solve_triangular(Triangle triangle, MatrixView<const T> A, MatrixView<T> B);
+    static void lu(MatrixView<T> A, Index* pivots);
+};
+
+inline void check_shape(bool fits, const char* operation, const char* rule,
+                        std::initializer_list<Index> sizes) {
+    if (fits) return;
+    std::string text;
+    for (const Index size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
+    throw ShapeError(detail::concat("EigenBackend::", operation, ": ", rule, ", got ", text));
+}
+
+}  // namespace detail
+
+/// Operations on host memory, spread over the pool of core/parallel.hpp. Stateless: one object
+/// serves any number of threads. Matrices may carry any two strides.
+class EigenBackend {
+  public:
+    /// Host memory, 64-byte aligned, uninitialised.
+    template <class T>
+    class Buffer {
+      public:
+        Buffer() = default;
+        explicit Buffer(Index n)
+            : data_(static_cast<T*>(
+                  ::operator new (static_cast<std::size_t>(n) * sizeof(T), std::align_val_t{64}))),
+              size_(n) {}
+        [[nodiscard]] T* data() const { return data_.get(); }
+        [[nodiscard]] Index size() const { return size_; }
+
+      private:
+        struct Release {
+            void operator()(T* p) const noexcept { ::operator delete (p, std::align_val_t{64}); }
+        };
+        std::unique_ptr<T, Release> data_;
+        Index size_ = 0;
+    };
+
+    template <class T>
+    using GramScalar = typename detail::WideOf<T>::type;
+
+    template <Scalar T>
+    [[nodiscard]] Buffer<T> allocate(Index n) const {
+        detail::check_shape(n >= 0, "allocate", "need n >= 0 elements", {n});
+        return Buffer<T>(n);
+    }
+    template <Scalar T>
+    void upload(std::type_identity_t<TensorView<const T>> from, T* to) const {
+        detail::EigenOperations<T>::copy(from, to, row_major_strides(from.shape));
+    }
+    template <Scalar T>
+    void download(const T* from, const TensorView<T>& to) const {
+        detail::EigenOperations<T>::copy({from, to.shape}, to.data, to.strides);
+    }
+    void synchronize() const {}
+    [[nodiscard]] int concurrency() const { return num_threads(); }
+
+    /// C = alpha A B + beta C. 2 m n k flops (8 where complex).
+    template <Scalar T>
+    void gemm(T alpha, std::type_identity_t<MatrixView<const T>> A,
+              std::type_identity_t<MatrixView<const T>> B, T beta, MatrixView<T> C) const {
+        gemm_batched(alpha, BatchView<const T>{A, 0}, BatchView<const T>{B, 0}, beta,
+                     BatchView<T>{C, 0}, 1);
+    }
+    template <Scalar T>
+    void gemm_batched(T alpha, std::type_identity_t<BatchView<const T>> A,
+                      std::type_identity_t<BatchView<const T>> B, T beta, BatchView<T> C,
+                      Index count) const {
+        const auto &a = A.first, &b = B.first;
+        const auto& c = C.first;
+        detail::check_shape(a.cols == b.rows && a.rows == c.rows && b.cols == c.cols && count >= 0,
+                            "gemm", "need (m,k) (k,n) -> (m,n)",
+                            {a.rows, a.cols, b.rows, b.cols, c.rows, c.cols});
+        detail::EigenOperations<T>::gemm_batched(alpha, A, B, beta, C, count);
+    }
+    /// G = A A^H, both triangles, accumulated in double. m^2 k flops.
+    template <Scalar T>
+    void syrk(MatrixView<const T> A, MatrixView<GramScalar<T>> G) const {
+        detail::check_shape(G.rows == A.rows && G.cols == A.rows, "syrk", "need (m,k) -> (m,m)",
+                            {A.rows, A.cols, G.rows, G.cols});
+        detail::EigenOperations<T>::syrk(A, G);
+    }
+    template <Scalar T>
+    void permute(std::type_identity_t<TensorView<const T>> from, T* to) const {
+        detail::EigenOperations<T>::copy(from, to, row_major_strides(from.shape));
+    }
+    template <Scalar T>
+    void axpy(Index n, T alpha, const T* x, T* y) const {
+        detail::EigenOperations<T>::axpy(n, alpha, x, y);
+    }
+    template <Scalar T>
+    void scale(Index n, T alpha, T* x) const {
+        detail::EigenOperations<T>::scale(n, alpha, x);
+    }
+    /// Summed in double, in pieces of a fixed length: the same bits for every thread count.
+    template <Scalar T>
+    void dot(Index n, const T* x, const T* y, GramScalar<T>* result) const {
+        *result = detail::EigenOperations<T>::dot(n, x, y);
+    }
+
+    /// Householder QR. Throws NumericalError on NaN or Inf, like all factorisations here.
+    template <Scalar T>
+    void qr(MatrixView<T> A, MatrixView<T> R) const {
+        detail::check_shape(A.rows >= A.cols && R.rows == A.cols && R.cols == A.cols, "qr",
+                            "need A (m,n) with m >= n and R (n,n)",
+                            {A.rows, A.cols, R.rows, R.cols});
+        detail::EigenOperations<T>::qr(A, R);
+    }
+    /// Divide and conquer (bidiagonal), the exact one.
+    template <Scalar T>
+    void svd(std::type_identity_t<MatrixView<const T>> A, MatrixView<T> U, Real<T>* sigma,
+             MatrixView<T> Vt) const {
+        const Index r = std::min(A.rows, A.cols);
+        detail::check_shape(U.rows == A.rows && U.cols == r && Vt.rows == r && Vt.cols == A.cols,
+                            "svd", "need A (m,n), U (m,r), Vt (r,n), r = min(m,n)",
+                            {A.rows, A.cols, U.rows, U.cols, Vt.rows, Vt.cols});
+        detail::EigenOperations<T>::svd(A, U, sigma, Vt);
+    }
+    template <Scalar T>
+    void eigh(MatrixView<T> G, Real<T>* values) const {
+        detail::check_shape(G.rows == G.cols, "eigh", "need a square matrix", {G.rows, G.cols});
+        detail::EigenOperations<T>::eigh(G, values);
+    }
+    template <Scalar T>
+    [[nodiscard]] Index cholesky(MatrixView<T> A) const {
+        detail::check_shape(A.rows == A.cols, "cholesky", "need a square matrix", {A.rows, A.cols});
+        return detail::EigenOperations<T>::cholesky(A);
+    }
+    template <Scalar T>
+    void solve_triangular(Triangle triangle, std::type_identity_t<MatrixView<const T>> A,
+                          MatrixView<T> B) const {
+        detail::check_shape(A.rows == A.cols && A.rows == B.rows, "solve_triangular",
+                            "need A (n,n), B (n,m)", {A.rows, A.cols, B.rows, B.cols});
+        detail::EigenOperations<T>::solve_triangular(triangle, A, B);
+    }
+    template <Scalar T>
+    void lu(MatrixView<T> A, Index* pivots) const {
+        detail::EigenOperations<T>::lu(A, pivots);
+    }
+};
+
+static_assert(Backend<EigenBackend>);
+
+}  // namespace mpo
+
+#ifndef MPO_COMPILED
+#include "mpo/impl/eigen_backend_inl.hpp"
+#else
+namespace mpo::detail {
+extern template struct EigenOperations<float>;
+extern template struct EigenOperations<double>;
+extern template struct EigenOperations<std::complex<float>>;
+extern template struct EigenOperations<std::complex<double>>;
+}  // namespace mpo::detail
+#endif
