@@ -1,0 +1,272 @@
+// Writing safetensors files, one tensor after the other, without knowing the later ones.
+//
+// The header lies in front of the data and is only known at the end: room is reserved for it, and
+// filled up with spaces. Where it does not fit, or would waste much of a small file, the data
+// moves. Nothing exists under the final name before finish() returns.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/dtype.hpp"
+#include "mpo/core/error.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/io/atomic_file.hpp"
+#include "mpo/io/json_events.hpp"
+#include "mpo/io/safetensors_header.hpp"
+
+namespace mpo {
+
+struct SafetensorsWriterOptions {
+    std::map<std::string, std::string> metadata =
+        {};  // "format": "pt" is added: readers insist on it
+    Index reserved_header_bytes = 1 << 16;
+};
+
+/// One file in the making. Not to be shared between threads.
+class SafetensorsWriter {
+  public:
+    /// Throws FileError where the file cannot be created.
+    explicit SafetensorsWriter(const std::filesystem::path& path,
+                               SafetensorsWriterOptions options = {})
+        : file_(path), options_(std::move(options)) {
+        if (options_.reserved_header_bytes < 0)
+            throw ArgumentError(detail::concat("SafetensorsWriter: reserved_header_bytes ",
+                                               options_.reserved_header_bytes, " is negative"));
+        options_.metadata["format"] = "pt";
+        data_begin_ = end_ = length_bytes + round_up(options_.reserved_header_bytes);
+    }
+
+    /// Bytes of the tensors appended so far.
+    [[nodiscard]] Index data_bytes() const { return end_ - data_begin_; }
+    [[nodiscard]] const std::vector<SafetensorsEntry>& tensors() const { return entries_; }
+
+    /// Appends a tensor that is stored already. Throws ArgumentError where the name was used before
+    /// or the bytes do not fit the shape. After any throw the writer is as it was.
+    void append(const std::string& name, DType dtype, const Shape& shape,
+                std::span<const std::byte> bytes) {
+        const auto entry = new_entry(name, dtype, shape);
+        if (entry.bytes != static_cast<Index>(bytes.size()))
+            throw ArgumentError(detail::concat(
+                "SafetensorsWriter: '", name, "' of shape ", to_string(shape), " and ",
+                to_string(dtype), " takes ", entry.bytes, " bytes, got ", bytes.size()));
+        file_.write_at(end_, bytes);
+        accept(entry);
+    }
+
+    /// Appends numbers, stored as `dtype`. Throws ShapeError where the view has gaps,
+    /// NumericalError where a finite value would become Inf, ArgumentError as above.
+    template <Scalar T>
+    void append(const std::string& name, const TensorView<const T>& tensor,
+                DType dtype = dtype_of<T>) {
+        if (!tensor.is_contiguous())
+            throw ShapeError(detail::concat("SafetensorsWriter: '", name, "' of shape ",
+                                            to_string(tensor.shape), " must be contiguous"));
+        const auto entry = new_entry(name, dtype, tensor.shape);
+        constexpr Index piece = 1 << 16;
+        const Index width = bits_per_element(dtype) / 8, count = tensor.size();
+        const auto buffer = std::make_unique_for_overwrite<std::byte[]>(
+            static_cast<std::size_t>(std::min(piece, count) * width));
+        for (Index k = 0; k < count; k += piece) {
+            const Index now = std::min(piece, count - k);
+            const Index lost = encode(tensor.data + k, dtype, buffer.get(), now);
+            if (lost != 0)
+                throw NumericalError(detail::concat(
+                    "SafetensorsWriter: ", lost, " finite values among elements ", k, " to ",
+                    k + now - 1, " of '", name, "' are too large for ", to_string(dtype)));
+            file_.write_at(end_ + k * width, {buffer.get(), static_cast<std::size_t>(now * width)});
+        }
+        accept(entry);
+    }
+    template <Scalar T>
+    void append(const std::string& name, const Tensor<T>& tensor, DType dtype = dtype_of<T>) {
+        append(name, tensor.view(), dtype);
+    }
+
+    /// Writes the header and gives the file its name. Throws FileError, or ArgumentError the second
+    /// time.
+    void finish() { finish_as(file_.path()); }
+
+    /// The same under another name in the same folder.
+    void finish_as(const std::filesystem::path& path) {
+        seal();
+        file_.commit_as(path);
+    }
+
+    /// Completes the file on the disk; finish() is left with the renaming. Nothing can be appended
+    /// any more.
+    void seal() {
+        if (sealed_) return;
+        const std::string header = padded_header();
+        const Index begin = length_bytes + static_cast<Index>(header.size());
+        file_.resize(end_);
+        if (begin != data_begin_) file_.shift(data_begin_, begin);
+        const auto length = static_cast<std::uint64_t>(header.size());
+        file_.write_at(0, std::as_bytes(std::span(&length, 1)));
+        file_.write_at(length_bytes, std::as_bytes(std::span(header)));
+        file_.flush();
+        sealed_ = true;
+    }
+
+  private:
+    static constexpr Index length_bytes = 8;
+    static constexpr Index max_header_bytes = 100'000'000;
+
+    [[nodiscard]] static Index round_up(Index bytes) { return (bytes + 7) / 8 * 8; }
+
+    [[nodiscard]] SafetensorsEntry new_entry(const std::string& name, DType dtype,
+                                             const Shape& shape) const {
+        const auto refuse = [&](const char* why) {
+            throw ArgumentError(detail::concat("SafetensorsWriter: '", name, "' of shape ",
+                                               to_string(shape), " ", why));
+        };
+        if (sealed_) refuse("comes after finish()");
+        if (name == "__metadata__") refuse("has a name that the format reserves");
+        if (names_.count(name) != 0) refuse("was appended before");
+        const Index bits = bits_per_element(dtype), count = num_elements(shape);
+        Index total = 0;
+        if (__builtin_mul_overflow(count, bits, &total) || total % 8 != 0)
+            refuse(bits < 8 ? "does not fill whole bytes" : "is too large");
+        return {name, dtype, shape, end_ - data_begin_, total / 8};
+    }
+
+    void accept(const SafetensorsEntry& entry) {
+        header_ += "," + detail::json_quote(entry.name) + ":{\"dtype\":\"" +
+                   to_string(entry.dtype) + "\",\"shape\":[";
+        for (std::size_t k = 0; k < entry.shape.size(); ++k)
+            header_ += (k == 0 ? "" : ",") + std::to_string(entry.shape[k]);
+        header_ += "],\"data_offsets\":[" + std::to_string(entry.offset) + "," +
+                   std::to_string(entry.offset + entry.bytes) + "]}";
+        names_.insert(entry.name);
+        entries_.push_back(entry);
+        end_ += entry.bytes;
+    }
+
+    /// The header and as many spaces as fill the room, or the next multiple of 8 where it is better
+    /// to move the data.
+    [[nodiscard]] std::string padded_header() const {
+        constexpr Index worthwhile = 64;  // move where the spaces exceed 1/64 of the data
+        std::string text = "{\"__metadata__\":{";
+        for (const auto& [key, value] : options_.metadata)
+            text += (text.back() == '{' ? "" : ",") + detail::json_quote(key) + ":" +
+                    detail::json_quote(value);
+        text += "}" + header_ + "}";
+        const Index exact = round_up(static_cast<Index>(text.size()));
+        if (exact > max_header_bytes)
+            throw ArgumentError(detail::concat("SafetensorsWriter: the header of ", entries_.size(),
+                                               " tensors takes ", exact, " bytes, more than ",
+                                               max_header_bytes));
+        const Index room = data_begin_ - length_bytes;
+        const bool keep = room >= exact && room - exact <= data_bytes() / worthwhile;
+        text.resize(static_cast<std::size_t>(keep ? room : exact), ' ');
+        return text;
+    }
+
+    AtomicFile file_;
+    SafetensorsWriterOptions options_;
+    std::vector<SafetensorsEntry> entries_;
+    std::unordered_set<std::string> names_;
+    std::string header_;  // the entries as JSON, each after a comma
+    Index data_begin_ = 0;
+    Index end_ = 0;
+    bool sealed_ = false;
+};
+
+struct ShardedSafetensorsWriterOptions {
+    std::map<std::string, std::string> metadata = {};  // of every shard
+    Index max_shard_bytes = 5'000'000'000;  // of tensors; a larger one gets its own shard
+    Index reserved_header_bytes = 1 << 16;
+};
+
+/// Writes a folder's model.safetensors, or, where that would exceed max_shard_bytes, shards
+/// model-00001-of-0000N.safetensors and their index.
+class ShardedSafetensorsWriter {
+  public:
+    /// The folder must exist. Throws ArgumentError where max_shard_bytes < 1.
+    explicit ShardedSafetensorsWriter(std::filesystem::path folder,
+                                      ShardedSafetensorsWriterOptions options = {})
+        : folder_(std::move(folder)), options_(std::move(options)) {
+        if (options_.max_shard_bytes < 1)
+            throw ArgumentError(detail::concat("ShardedSafetensorsWriter: max_shard_bytes ",
+                                               options_.max_shard_bytes, " must be at least 1"));
+        open_shard();
+    }
+
+    /// As SafetensorsWriter's.
+    void append(const std::string& name, DType dtype, const Shape& shape,
+                std::span<const std::byte> bytes) {
+        shard_for(name, static_cast<Index>(bytes.size())).append(name, dtype, shape, bytes);
+        names_.insert(name);
+    }
+    template <Scalar T>
+    void append(const std::string& name, const TensorView<const T>& tensor,
+                DType dtype = dtype_of<T>) {
+        const Index bytes = tensor.size() * bits_per_element(dtype) / 8;
+        shard_for(name, bytes).append(name, tensor, dtype);
+        names_.insert(name);
+    }
+    template <Scalar T>
+    void append(const std::string& name, const Tensor<T>& tensor, DType dtype = dtype_of<T>) {
+        append(name, tensor.view(), dtype);
+    }
+
+    /// Completes all shards, then names them, then writes the index.
+    void finish() {
+        for (auto& shard : shards_) shard.seal();
+        if (shards_.size() == 1) return shards_.front().finish_as(folder_ / "model.safetensors");
+        Index total = 0;
+        std::string map;
+        for (std::size_t k = 0; k < shards_.size(); ++k) {
+            const std::string file = shard_name(k);
+            for (const auto& entry : shards_[k].tensors())
+                map += (map.empty() ? "\n    " : ",\n    ") + detail::json_quote(entry.name) +
+                       ": \"" + file + "\"";
+            total += shards_[k].data_bytes();
+        }
+        for (std::size_t k = 0; k < shards_.size(); ++k)
+            shards_[k].finish_as(folder_ / shard_name(k));
+        write_text_file(folder_ / "model.safetensors.index.json",
+                        "{\n  \"metadata\": {\"total_size\": " + std::to_string(total) +
+                            "},\n  \"weight_map\": {" + map + "\n  }\n}\n");
+    }
+
+  private:
+    void open_shard() {
+        shards_.emplace_back(
+            folder_ / "model.safetensors",
+            SafetensorsWriterOptions{options_.metadata, options_.reserved_header_bytes});
+    }
+
+    [[nodiscard]] SafetensorsWriter& shard_for(const std::string& name, Index bytes) {
+        if (names_.count(name) != 0)
+            throw ArgumentError(
+                detail::concat("ShardedSafetensorsWriter: '", name, "' was appended before"));
+        const Index present = shards_.back().data_bytes();
+        if (present > 0 && bytes > options_.max_shard_bytes - present) open_shard();
+        return shards_.back();
+    }
+
+    [[nodiscard]] std::string shard_name(std::size_t k) const {
+        const auto digits = [](std::size_t n) {
+            const std::string text = std::to_string(n);
+            return std::string(text.size() < 5 ? 5 - text.size() : 0, '0') + text;
+        };
+        return "model-" + digits(k + 1) + "-of-" + digits(shards_.size()) + ".safetensors";
+    }
+
+    std::filesystem::path folder_;
+    ShardedSafetensorsWriterOptions options_;
+    std::vector<SafetensorsWriter> shards_;
+    std::unordered_set<std::string> names_;
+};
+
+}  // namespace mpo
