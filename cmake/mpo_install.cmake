@@ -1,0 +1,45 @@
+# Headers, one export set per component, the package files that find_package and pkg-config read.
+# Nothing installed names an absolute path: the prefix may be moved.
+
+include(CMakePackageConfigHelpers)
+include(GNUInstallDirs)
+set(mpo_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/mpo")
+
+install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/mpo" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+
+set(mpo_components headers model)
+if(MPO_INSTALL_COMPILED)
+  list(APPEND mpo_components compiled)
+endif()
+foreach(component IN LISTS mpo_components)
+  install(
+    TARGETS mpo_${component}
+    EXPORT mpo_${component}
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
+    INCLUDES
+    DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+  install(
+    EXPORT mpo_${component}
+    FILE mpo_${component}.cmake
+    NAMESPACE mpo::
+    DESTINATION "${mpo_package_dir}")
+endforeach()
+if(TARGET mpo_command)
+  install(TARGETS mpo_command RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+
+write_basic_package_version_file(
+  "${PROJECT_BINARY_DIR}/package/mpoConfigVersion.cmake" COMPATIBILITY SameMinorVersion
+  ARCH_INDEPENDENT)
+install(FILES "${PROJECT_SOURCE_DIR}/cmake/mpoConfig.cmake"
+              "${PROJECT_SOURCE_DIR}/cmake/mpo_dependencies.cmake"
+              "${PROJECT_BINARY_DIR}/package/mpoConfigVersion.cmake"
+        DESTINATION "${mpo_package_dir}")
+
+file(RELATIVE_PATH mpo_prefix_from_pc "${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig"
+     "${CMAKE_INSTALL_PREFIX}")
+file(RELATIVE_PATH mpo_include_from_prefix "${CMAKE_INSTALL_PREFIX}"
+     "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+configure_file("${PROJECT_SOURCE_DIR}/cmake/mpo.pc.in" "${PROJECT_BINARY_DIR}/package/mpo.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/package/mpo.pc"
+        DESTINATION "${CMAKE_INSTALL_DATADIR}/pkgconfig")
