@@ -38,6 +38,7 @@ install(FILES "${PROJECT_SOURCE_DIR}/cmake/mpoConfig.cmake"
 
 file(RELATIVE_PATH mpo_prefix_from_pc "${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig"
      "${CMAKE_INSTALL_PREFIX}")
+string(REGEX REPLACE "/$" "" mpo_prefix_from_pc "${mpo_prefix_from_pc}")
 file(RELATIVE_PATH mpo_include_from_prefix "${CMAKE_INSTALL_PREFIX}"
      "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
 configure_file("${PROJECT_SOURCE_DIR}/cmake/mpo.pc.in" "${PROJECT_BINARY_DIR}/package/mpo.pc" @ONLY)

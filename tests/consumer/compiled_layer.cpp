@@ -9,10 +9,11 @@
 
 int main() {
     const mpo::EigenBackend cpu;
-    const auto A = mpo::normal_tensor<float>({3, 3}, 1);                 // (3, 3)
-    const mpo::Tensor<float> identity({3, 3}, {1, 0, 0, 0, 1, 0, 0, 0, 1});  // (3, 3)
-    mpo::Tensor<float> C({3, 3});                                        // (3, 3)
-    cpu.gemm<float>(1, A.matrix(), identity.matrix(), 0, C.matrix());
-    std::cout << "C = A I, C[0] = " << C.data()[0] << '\n';
-    return C.data()[0] == A.data()[0] ? 0 : 1;
+    const auto A = mpo::normal_tensor<float>({3, 2}, 1);      // (3, 2)
+    const mpo::Tensor<float> identity({2, 2}, {1, 0, 0, 1});  // (2, 2)
+    mpo::Tensor<float> C({3, 2});                             // (3, 2)
+    cpu.gemm(1.0F, mpo::as_matrix(A.view()), mpo::as_matrix(identity.view()), 0.0F,
+             mpo::as_matrix(C.view()));
+    std::cout << "C = A I: " << C(2, 1) << " = " << A(2, 1) << '\n';
+    return C(2, 1) == A(2, 1) ? 0 : 1;
 }
