@@ -1,0 +1,334 @@
+// Reading GGUF files. The format, little-endian throughout:
+//
+//   1. "GGUF", u32 version (2 or 3), u64 number of tensors, u64 number of metadata pairs.
+//   2. Pairs: string key, u32 type, value. A string is a u64 length and its bytes; an array is a
+//   u32
+//      element type, a u64 count and its elements, which may be arrays. Keys occur once.
+//   3. Tensors: string name, u32 number of dimensions (at most 4), u64 dimensions, u32 type, u64
+//      offset. Names occur once. The first dimension is the contiguous one: our last.
+//   4. The first dimension holds whole blocks of the type.
+//   5. Data begins at the next multiple of general.alignment (u32, a power of two, 32 by default).
+//      Offsets count from there, are multiples of it, and tensors neither overlap nor leave the
+//      file.
+//
+// Limits of ours: strings and arrays of 64 MiB, arrays nested 4 deep, keys of 65535 bytes, tensor
+// names of 1024 bytes, alignment 1 MiB. All rules are checked when the file is opened.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "mpo/core/dtype.hpp"
+#include "mpo/core/error.hpp"
+#include "mpo/core/packed.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/io/atomic_file.hpp"
+#include "mpo/io/gguf_metadata.hpp"
+#include "mpo/io/mapped_file.hpp"
+
+namespace mpo {
+
+/// One tensor of a GGUF file.
+struct GgufTensor {
+    std::string name;
+    Shape shape;  // row-major: the file's dimensions in reverse
+    StoredType type;
+    Index offset = 0;  // of its first byte, counted from the beginning of the file
+    Index bytes = 0;   // of a type we do not know the size of: up to the next tensor
+};
+
+namespace detail {
+
+/// A GGML type: what we call it, and the size of its blocks. 0 values: size unknown.
+struct GgmlType {
+    StoredType type;
+    Index values = 0;
+    Index bytes = 0;
+};
+
+[[nodiscard]] inline GgmlType ggml_type(std::uint32_t id) {
+    struct Entry {
+        std::uint32_t id;
+        std::string_view name;
+        Index values, bytes;
+    };
+    static constexpr std::array opaque{
+        Entry{9, "Q8_1", 32, 40},      Entry{10, "Q2_K", 256, 84},    Entry{11, "Q3_K", 256, 110},
+        Entry{13, "Q5_K", 256, 176},   Entry{15, "Q8_K", 256, 292},   Entry{16, "IQ2_XXS", 256, 66},
+        Entry{17, "IQ2_XS", 256, 74},  Entry{18, "IQ3_XXS", 256, 98}, Entry{19, "IQ1_S", 256, 50},
+        Entry{20, "IQ4_NL", 32, 18},   Entry{21, "IQ3_S", 256, 110},  Entry{22, "IQ2_S", 256, 82},
+        Entry{23, "IQ4_XS", 256, 136}, Entry{29, "IQ1_M", 256, 56},   Entry{34, "TQ1_0", 256, 54},
+        Entry{35, "TQ2_0", 256, 66},   Entry{39, "MXFP4", 32, 17},    Entry{40, "NVFP4", 64, 36},
+        Entry{41, "Q1_0", 128, 18}};
+    const auto plain = [](DType type) { return GgmlType{type, 1, bits_per_element(type) / 8}; };
+    switch (id) {
+        case 0:
+            return plain(DType::f32);
+        case 1:
+            return plain(DType::f16);
+        case 24:
+            return plain(DType::i8);
+        case 25:
+            return plain(DType::i16);
+        case 26:
+            return plain(DType::i32);
+        case 27:
+            return plain(DType::i64);
+        case 28:
+            return plain(DType::f64);
+        case 30:
+            return plain(DType::bf16);
+        case 2:
+        case 3:
+        case 6:
+        case 7:
+        case 8:
+        case 12:
+        case 14: {
+            const auto block = packed_block(static_cast<PackedType>(id));
+            return {static_cast<PackedType>(id), block.values, block.bytes};
+        }
+        default:
+            break;
+    }
+    for (const auto& entry : opaque)
+        if (entry.id == id)
+            return {OpaqueType{id, std::string(entry.name)}, entry.values, entry.bytes};
+    return {OpaqueType{id, concat("GGML type ", id)}, 0, 0};
+}
+
+}  // namespace detail
+
+/// One opened file. Const calls are safe from many threads.
+class GgufFile {
+  public:
+    /// Throws FileError where the file cannot be read, FormatError where it breaks a rule.
+    explicit GgufFile(const std::filesystem::path& path, ReadMode mode = ReadMode::mapped)
+        : file_(path, mode) {
+        detail::GgufCursor cursor(file_);
+        const auto [tensors, pairs] = read_preamble(cursor);
+        read_metadata(cursor, pairs);
+        read_tensors(cursor, tensors);
+        place_tensors(cursor);
+    }
+
+    [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
+    [[nodiscard]] std::uint32_t version() const { return version_; }
+    [[nodiscard]] const GgufMetadata& metadata() const { return metadata_; }
+    [[nodiscard]] Index alignment() const { return alignment_; }
+
+    /// The value of a key, or null.
+    [[nodiscard]] const GgufValue* find(const std::string& key) const {
+        const auto found = metadata_.find(key);
+        return found == metadata_.end() ? nullptr : &found->second;
+    }
+
+    /// In the order of the file's table.
+    [[nodiscard]] const std::vector<GgufTensor>& tensors() const { return tensors_; }
+    [[nodiscard]] bool contains(const std::string& name) const {
+        return positions_.count(name) != 0;
+    }
+
+    /// Throws ArgumentError where no tensor has that name; so do bytes and read.
+    [[nodiscard]] const GgufTensor& info(const std::string& name) const {
+        const auto found = positions_.find(name);
+        if (found == positions_.end())
+            throw ArgumentError(detail::concat("no tensor '", name, "' in ", path().string(),
+                                               " of ", tensors_.size(), " tensors"));
+        return tensors_[found->second];
+    }
+
+    [[nodiscard]] FileBytes bytes(const std::string& name) const {
+        const auto& tensor = info(name);
+        return file_.bytes(tensor.offset, tensor.bytes);
+    }
+
+    /// The tensor as numbers of type T. Throws ArgumentError for types that decode refuses.
+    template <Scalar T>
+    [[nodiscard]] Tensor<T> read(const std::string& name) const {
+        const auto& stored = info(name);
+        Tensor<T> tensor(stored.shape);
+        decode(stored.type, bytes(name).data(), tensor.data(), tensor.size());
+        return tensor;
+    }
+
+    /// The metadata pairs as they lie in the file.
+    [[nodiscard]] FileBytes metadata_bytes() const {
+        return file_.bytes(preamble_bytes, metadata_end_ - preamble_bytes);
+    }
+
+  private:
+    static constexpr Index preamble_bytes = 24;
+
+    struct Counts {
+        std::uint64_t tensors, pairs;
+    };
+
+    [[nodiscard]] Counts read_preamble(detail::GgufCursor& cursor) {
+        const auto magic = cursor.number<std::uint32_t>("magic number");
+        if (magic != 0x46554747u)
+            cursor.fail("magic number", "the file does not begin with 'GGUF'");
+        version_ = cursor.number<std::uint32_t>("version");
+        if ((version_ & 0xffffu) == 0 && version_ != 0)
+            cursor.fail("version", "the file is big-endian, which is not supported");
+        if (version_ != 2 && version_ != 3)
+            cursor.fail("version",
+                        detail::concat("GGUF ", version_, " is not supported, only 2 and 3"));
+        const auto tensors = cursor.number<std::uint64_t>("number of tensors");
+        const auto pairs = cursor.number<std::uint64_t>("number of metadata pairs");
+        constexpr std::uint64_t least_tensor = 24, least_pair = 13;  // bytes
+        if (tensors > cursor.left() / least_tensor)
+            cursor.fail("number of tensors",
+                        detail::concat(tensors, " do not fit the ", cursor.left(), " bytes left"));
+        if (pairs > cursor.left() / least_pair)
+            cursor.fail("number of metadata pairs",
+                        detail::concat(pairs, " do not fit the ", cursor.left(), " bytes left"));
+        return {tensors, pairs};
+    }
+
+    void read_metadata(detail::GgufCursor& cursor, std::uint64_t pairs) {
+        constexpr std::uint64_t max_key_bytes = 65535;
+        for (std::uint64_t k = 0; k < pairs; ++k) {
+            const auto key = cursor.string(detail::concat("metadata key ", k), max_key_bytes);
+            const std::string what = "metadata '" + key + "'";
+            const auto type = cursor.number<std::uint32_t>(what);
+            if (!metadata_.emplace(key, cursor.value(type, what)).second)
+                cursor.fail(what, "the key occurs twice");
+        }
+        metadata_end_ = cursor.at();
+        const auto* alignment = find("general.alignment");
+        if (!alignment) return;
+        constexpr std::uint32_t max_alignment = 1u << 20;
+        const auto* value = std::get_if<std::uint32_t>(alignment);
+        if (!value) cursor.fail("metadata 'general.alignment'", "must be of type u32");
+        if (!std::has_single_bit(*value) || *value > max_alignment)
+            cursor.fail("metadata 'general.alignment'",
+                        detail::concat(*value, " is not a power of two up to ", max_alignment));
+        alignment_ = static_cast<Index>(*value);
+    }
+
+    void read_tensors(detail::GgufCursor& cursor, std::uint64_t count) {
+        constexpr std::uint64_t max_name_bytes = 1024;
+        for (std::uint64_t k = 0; k < count; ++k) {
+            GgufTensor tensor;
+            tensor.name = cursor.string(detail::concat("name of tensor ", k), max_name_bytes);
+            const std::string what = "tensor '" + tensor.name + "'";
+            if (!positions_.emplace(tensor.name, tensors_.size()).second)
+                cursor.fail(what, "the name occurs twice");
+            tensor.shape = read_shape(cursor, what);
+            const auto type = detail::ggml_type(cursor.number<std::uint32_t>(what));
+            tensor.bytes = stored_bytes(cursor, what, tensor.shape, type);
+            tensor.type = type.type;
+            const auto offset = cursor.number<std::uint64_t>(what);
+            if (offset > static_cast<std::uint64_t>(file_.size()))
+                cursor.fail(what, detail::concat("offset ", offset, " is beyond the file of ",
+                                                 file_.size(), " bytes"));
+            tensor.offset = static_cast<Index>(offset);
+            if (tensor.offset % alignment_ != 0)
+                cursor.fail(what, detail::concat("offset ", offset, " is not a multiple of the ",
+                                                 "alignment ", alignment_));
+            tensors_.push_back(std::move(tensor));
+        }
+    }
+
+    [[nodiscard]] static Shape read_shape(detail::GgufCursor& cursor, const std::string& what) {
+        constexpr std::uint32_t max_rank = 4;
+        const auto rank = cursor.number<std::uint32_t>(what);
+        if (rank > max_rank)
+            cursor.fail(what, detail::concat(rank, " dimensions, at most ", max_rank, " exist"));
+        Shape shape(rank);
+        Index count = 1;
+        for (std::size_t k = rank; k-- > 0;) {
+            const auto extent = cursor.number<std::uint64_t>(what);
+            if (!std::in_range<Index>(extent) ||
+                __builtin_mul_overflow(count, static_cast<Index>(extent), &count))
+                cursor.fail(what, detail::concat("dimension ", rank - 1 - k, " = ", extent,
+                                                 " makes more than 2^63 elements"));
+            shape[k] = static_cast<Index>(extent);
+        }
+        return shape;
+    }
+
+    [[nodiscard]] static Index stored_bytes(const detail::GgufCursor& cursor,
+                                            const std::string& what, const Shape& shape,
+                                            const detail::GgmlType& type) {
+        if (type.values == 0) return 0;
+        const Index row = shape.empty() ? 1 : shape.back();
+        if (row % type.values != 0)
+            cursor.fail(what, detail::concat("rows of ", row, " are not whole blocks of ",
+                                             to_string(type.type), " (", type.values, " values)"));
+        Index bytes = num_elements(shape) / type.values;
+        if (__builtin_mul_overflow(bytes, type.bytes, &bytes))
+            cursor.fail(what, detail::concat("shape ", to_string(shape), " of ",
+                                             to_string(type.type), " takes more than 2^63 bytes"));
+        return bytes;
+    }
+
+    /// Checks that the tensors lie apart and inside, and makes their offsets positions in the file.
+    void place_tensors(const detail::GgufCursor& cursor) {
+        if (tensors_.empty()) return;
+        const Index begin = (cursor.at() + alignment_ - 1) / alignment_ * alignment_;
+        if (begin > file_.size())
+            cursor.fail("tensor data", detail::concat("begins at ", begin, ", beyond the file of ",
+                                                      file_.size(), " bytes"));
+        std::vector<GgufTensor*> order;
+        for (auto& tensor : tensors_) order.push_back(&tensor);
+        std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
+            return a->offset != b->offset ? a->offset < b->offset : a->bytes < b->bytes;
+        });
+        const Index data_bytes = file_.size() - begin;
+        Index end = 0;
+        for (std::size_t k = 0; k < order.size(); ++k) {
+            auto& tensor = *order[k];
+            const auto fail = [&](const std::string& rule) {
+                throw FormatError(detail::concat(path().string(), ": tensor '", tensor.name,
+                                                 "' of ", tensor.bytes, " bytes at ", tensor.offset,
+                                                 " of the data ", rule));
+            };
+            if (tensor.offset > data_bytes || tensor.bytes > data_bytes - tensor.offset)
+                fail(detail::concat("ends beyond the file, which has ", data_bytes,
+                                    " bytes of data"));
+            if (tensor.offset < end) fail(detail::concat("overlaps what ends at ", end));
+            const auto* opaque = std::get_if<OpaqueType>(&tensor.type);
+            if (opaque && detail::ggml_type(opaque->id).values == 0)
+                tensor.bytes =
+                    (k + 1 < order.size() ? order[k + 1]->offset : data_bytes) - tensor.offset;
+            end = tensor.offset + tensor.bytes;
+        }
+        for (auto& tensor : tensors_) tensor.offset += begin;
+    }
+
+    MappedFile file_;
+    std::uint32_t version_ = 0;
+    GgufMetadata metadata_;
+    Index metadata_end_ = 0;
+    Index alignment_ = 32;
+    std::vector<GgufTensor> tensors_;
+    std::unordered_map<std::string, std::size_t> positions_;
+};
+
+/// Writes the metadata of `source`, byte for byte, as a GGUF file without tensors.
+inline void write_gguf_metadata(const GgufFile& source, const std::filesystem::path& path) {
+    AtomicFile file(path);
+    const std::uint32_t version = source.version();
+    const std::array<std::uint64_t, 2> counts{0, source.metadata().size()};
+    file.append("GGUF");
+    file.append(std::as_bytes(std::span(&version, 1)));
+    file.append(std::as_bytes(std::span(counts)));
+    file.append(source.metadata_bytes().span());
+    const Index aligned = (file.size() + source.alignment() - 1) / source.alignment();
+    file.resize(aligned * source.alignment());
+    file.commit();
+}
+
+}  // namespace mpo
