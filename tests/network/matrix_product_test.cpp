@@ -10,21 +10,6 @@ using namespace mpo::test;
 
 namespace {
 
-struct Chain {
-    Layout layout;
-    Shape bonds;
-};
-
-/// Odd, prime and size-1 legs and bonds; a single site; more bond than is useful.
-const std::vector<Chain> chains = {
-    {{{3}, {5}}, {1, 1}},
-    {{{1}, {1}}, {1, 1}},
-    {{{4, 3}, {2, 5}}, {1, 6, 1}},
-    {{{7, 1}, {1, 11}}, {1, 3, 1}},
-    {{{2, 1, 3}, {3, 1, 2}}, {1, 9, 1, 1}},
-    {Layout{Shape(12, 1), Shape(12, 2)}, Shape(13, 1)},
-};
-
 template <class T>
 std::vector<Tensor<T>> zeros(const std::vector<Shape>& shapes) {
     std::vector<Tensor<T>> cores;
@@ -35,7 +20,7 @@ std::vector<Tensor<T>> zeros(const std::vector<Shape>& shapes) {
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("an Mpo knows its layout, bonds and size", "", EveryScalar) {
-    for (const auto& [layout, bonds] : chains) {
+    for (const auto& [layout, bonds] : awkward_chains()) {
         const auto mpo = random_mpo<TestType>(layout, bonds, 1);
         CHECK(mpo.num_sites() == num_sites(layout));
         CHECK(mpo.layout() == layout);

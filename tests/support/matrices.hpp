@@ -88,4 +88,26 @@ template <Scalar T>
     return Mpo<T>(std::move(cores));
 }
 
+struct Chain {
+    Layout layout;
+    Shape bonds;
+};
+
+/// Chains that break careless code: one site, all legs 1, primes, legs and bonds of 1, bonds larger
+/// than useful (so the cores are rank-deficient), wide and tall cores, the most sites there can be.
+[[nodiscard]] inline std::vector<Chain> awkward_chains() {
+    return {
+        {{{3}, {5}}, {1, 1}},
+        {{{1}, {1}}, {1, 1}},
+        {{{1, 1, 1}, {1, 1, 1}}, {1, 3, 2, 1}},
+        {{{4, 3}, {2, 5}}, {1, 6, 1}},
+        {{{7, 1}, {1, 11}}, {1, 3, 1}},
+        {{{2, 1, 3}, {3, 1, 2}}, {1, 9, 1, 1}},
+        {{{3, 2, 5}, {2, 3, 1}}, {1, 4, 5, 1}},
+        {{{2, 2, 2, 2}, {1, 3, 2, 1}}, {1, 2, 12, 2, 1}},
+        {{Shape(12, 1), {2, 1, 1, 2, 1, 3, 1, 1, 2, 1, 1, 2}},
+         {1, 2, 2, 3, 4, 5, 6, 5, 4, 3, 2, 2, 1}},
+    };
+}
+
 }  // namespace mpo::test

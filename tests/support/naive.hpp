@@ -1,8 +1,11 @@
 // The oracle: every operation as its formula, in plain loops and in double. Nobody optimises it.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <complex>
+#include <limits>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -183,6 +186,32 @@ template <Scalar T>
             W(row, col) = left.front();
         }
     return W;
+}
+
+/// norm(Q^H Q - 1) of a core as Q (D o i, D'), or of its mirror image as (D, o i D').
+template <Scalar T>
+[[nodiscard]] double left_orthonormality_defect(const Tensor<T>& core) {
+    const Index bond = core.extent(3);
+    const auto Q = widen(core).reshape({core.size() / bond, bond});  // (D o i, D')
+    return distance(product(adjoint(Q), Q), identity<Wide<T>>(bond));
+}
+template <Scalar T>
+[[nodiscard]] double right_orthonormality_defect(const Tensor<T>& core) {
+    const Index bond = core.extent(0);
+    const auto Q = widen(core).reshape({bond, core.size() / bond});  // (D, o i D')
+    return distance(product(Q, adjoint(Q)), identity<Wide<T>>(bond));
+}
+
+/// How far the cores are from the canonical form that the Mpo claims: the largest of all defects.
+template <Scalar T>
+[[nodiscard]] double canonical_defect(const Mpo<T>& mpo) {
+    const Index center = mpo.orthogonality_center();
+    double defect = 0;
+    for (Index k = 0; center >= 0 && k < mpo.num_sites(); ++k) {
+        if (k < center) defect = std::max(defect, left_orthonormality_defect(mpo.core(k)));
+        if (k > center) defect = std::max(defect, right_orthonormality_defect(mpo.core(k)));
+    }
+    return defect;
 }
 
 /// Y (B, out) = X (B, in) W^T.
