@@ -1,0 +1,205 @@
+// Truncated SVD of one matrix, by the cheapest method that its shape, rank, tolerance and scalar
+// type allow, with the error it really made.
+//
+//   A (m, n) ~= U (m, r) C (r, n),   U^H U = I,   C = U^H A,   norm(A - U C)^2 = norm(A)^2 -
+//   norm(C)^2
+//
+// Every method ends in that projection, so the error is known whatever made U:
+//   exact       SVD of A (of its triangular factor where one side is longer); about 1 ns s^2 l
+//   gram        eigenvectors of A A^H or A^H A, accumulated in GramScalar: resolves losses down to
+//               eps(GramScalar) norm(A)^2; cheap where the short side s is small
+//   randomized  range finder with power iterations (Halko, Martinsson, Tropp, SIAM Rev. 53 (2011)),
+//               as many as it takes until the loss stops falling; gives up on flat spectra
+// `automatic` compares their costs and looks back afterwards: where the loss came out below the
+// resolution of the method, an exact one repeats the work.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "mpo/linalg/backend.hpp"
+#include "mpo/linalg/range.hpp"
+#include "mpo/linalg/truncation.hpp"
+
+namespace mpo {
+
+enum class LowRankMethod { automatic, exact, gram, randomized };
+
+[[nodiscard]] inline std::string_view to_string(LowRankMethod method) {
+    constexpr std::string_view names[] = {"automatic", "exact", "gram", "randomized"};
+    return names[static_cast<int>(method)];
+}
+
+struct LowRankOptions {
+    Index max_rank = std::numeric_limits<Index>::max();  // >= 1
+    double allowed_squared = 0;  // absolute: norm(A - U C)^2 may be this large; >= 0
+    LowRankMethod method = LowRankMethod::automatic;
+    double excess = 2e-3;  // randomized: stop when the error is within (1 + excess) of the optimum
+    std::uint64_t seed = 1;  // randomized: of the test matrix
+};
+
+/// U and C lie in backend memory, row-major.
+template <Scalar T, class B>
+struct LowRank {
+    BufferOf<B, T> left;   // U (m, rank), orthonormal columns
+    BufferOf<B, T> right;  // C (rank, n); the buffer may be longer
+    Index rank = 0;
+    std::vector<double> singular_values;  // as computed, descending: all, or the leading ones
+    double norm_squared = 0;              // norm(A)^2
+    double discarded_squared = 0;         // norm(A - U C)^2, up to rounding
+    BindingLimit limit = BindingLimit::none;
+    LowRankMethod method = LowRankMethod::exact;  // the one whose result this is
+    int power_iterations = 0;
+};
+
+namespace detail {
+
+/// Seconds, roughly, on one core with AVX-512: only their order matters.
+[[nodiscard]] inline LowRankMethod cheapest_method(Index m, Index n, double resolution_squared,
+                                                   const RangeRequest& request) {
+    const auto s = static_cast<double>(std::min(m, n)), l = static_cast<double>(std::max(m, n));
+    const bool tolerance_only = static_cast<double>(request.max_rank) > s / 2;
+    if (request.allowed_squared > 0 && request.allowed_squared < resolution_squared)
+        return LowRankMethod::exact;
+    const double rank = tolerance_only ? s / 8 : static_cast<double>(request.max_rank) * 1.125 + 16;
+    const double exact =
+        s <= 8 ? 0 : 1.3e-9 * s * s * s * std::min(1.0, 0.25 + 300 / s) + 2e-10 * s * s * (l - s);
+    const double gram = 2e-11 * s * s * l + 1.1e-9 * s * s * s;
+    const double randomized =
+        1e-11 * (12 * s * l * rank + 24 * (s + l) * rank * rank) + 1.1e-9 * rank * rank * rank;
+    const bool lossless = request.allowed_squared <= 0 && tolerance_only;
+    if (!lossless && rank < s / 2 && randomized < std::min(exact, gram))
+        return LowRankMethod::randomized;
+    return gram < exact ? LowRankMethod::gram : LowRankMethod::exact;
+}
+
+/// norm(A - U C)^2: the difference of the norms where that is accurate, else the residual itself,
+/// a block of rows at a time.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] double measured_loss(MatrixView<const T> A, MatrixView<const T> U,
+                                   MatrixView<const T> C, double norm_squared, const B& backend) {
+    const double difference = norm_squared - squared_norm<T>(C.data, C.size(), backend);
+    if (difference > 1e4 * std::numeric_limits<Real<T>>::epsilon() * norm_squared)
+        return difference;
+    const Index step = std::max<Index>(1, (Index{1} << 20) / A.cols);
+    double sum = 0;
+    for (Index i = 0; i < A.rows; i += step) {
+        const Index rows = std::min(step, A.rows - i);
+        auto rest = copy_of<T>(block(A, i, 0, rows, A.cols), backend);
+        backend.gemm(T{-1}, block(U, i, 0, rows, U.cols), C, T{1},
+                     matrix(rest.data(), rows, A.cols));
+        sum += squared_norm<T>(rest.data(), rest.size(), backend);
+    }
+    return sum;
+}
+
+/// Chooses the rank, projects, measures; one more column at a time where rounding broke the limit.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] LowRank<T, B> project(MatrixView<const T> A, Range<T, B> range,
+                                    const RangeRequest& request, const B& backend) {
+    LowRank<T, B> result;
+    std::vector<double> spectrum = range.singular_values;
+    const auto choice =
+        choose_bond_dim(spectrum, range.tail_squared, request.allowed_squared, request.max_rank);
+    result.norm_squared = request.norm_squared;
+    result.limit = choice.limit;
+    result.power_iterations = range.power_iterations;
+    const auto basis = matrix<const T>(range.basis.data(), A.rows, range.columns);
+    if (!range.projection) {
+        range.projection = backend.template allocate<T>(range.columns * A.cols);
+        backend.gemm(T{1}, adjoint(basis), A, T{0},
+                     matrix(range.projection->data(), range.columns, A.cols));
+    }
+    result.right = std::move(*range.projection);
+    for (result.rank = std::min(choice.bond_dim, range.columns);; ++result.rank) {
+        result.discarded_squared =
+            result.rank == std::min(A.rows, A.cols)
+                ? 0
+                : measured_loss<T>(A, block(basis, 0, 0, A.rows, result.rank),
+                                   matrix<const T>(result.right.data(), result.rank, A.cols),
+                                   request.norm_squared, backend);
+        if (result.limit != BindingLimit::tolerance ||
+            result.discarded_squared <= request.allowed_squared || result.rank >= range.columns)
+            break;
+    }
+    result.left = copy_of<T>(block(basis, 0, 0, A.rows, result.rank), backend);
+    result.singular_values = std::move(spectrum);
+    return result;
+}
+
+/// A = 0: U = e_1, C = 0.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] LowRank<T, B> zero_low_rank(MatrixView<const T> A, const B& backend) {
+    Tensor<T> unit({A.rows, 1});
+    unit(0, 0) = T{1};
+    LowRank<T, B> result;
+    result.left = send<T>(unit, backend);
+    result.right = send<T>(Tensor<T>({1, A.cols}), backend);
+    result.rank = 1;
+    result.singular_values = {0.0};
+    result.limit = std::min(A.rows, A.cols) > 1 ? BindingLimit::tolerance : BindingLimit::none;
+    return result;
+}
+
+}  // namespace detail
+
+/// Best approximation of A by rank r <= max_rank whose loss stays within allowed_squared (the rank
+/// cap wins where both cannot hold).
+///
+/// A        (m, n), row-major, backend memory, finite; not modified
+/// returns  U, C, the spectrum, the loss; `limit` says which of the two bounds was felt
+/// error    exact and gram: optimal (gram: while the loss is above 10 s eps(GramScalar) norm(A)^2);
+///          randomized: estimated within (1 + excess) of the optimum. The loss itself is measured.
+/// cost     see cheapest_method; peak memory A, and for the exact method two copies of it
+/// throws   ShapeError (an empty matrix), ArgumentError (options), NumericalError (NaN or Inf in A,
+///          an iteration that does not converge)
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] LowRank<T, B> low_rank(std::type_identity_t<MatrixView<const T>> A,
+                                     const LowRankOptions& options, const B& backend) {
+    if (A.rows < 1 || A.cols < 1)
+        throw ShapeError(detail::concat("low_rank: A is empty, ", A.rows, " x ", A.cols));
+    if (options.max_rank < 1 || !(options.allowed_squared >= 0) || !(options.excess > 0))
+        throw ArgumentError(
+            detail::concat("low_rank: need max_rank >= 1, allowed_squared >= 0, excess > 0; got ",
+                           options.max_rank, ", ", options.allowed_squared, ", ", options.excess));
+    const double norm_squared = detail::squared_norm<T>(A.data, A.size(), backend);
+    if (!std::isfinite(norm_squared))
+        throw NumericalError(
+            detail::concat("low_rank: a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));
+    if (norm_squared == 0) return detail::zero_low_rank<T>(A, backend);
+
+    const detail::RangeRequest request{options.max_rank, options.allowed_squared, norm_squared,
+                                       options.excess, options.seed};
+    const Index s = std::min(A.rows, A.cols);
+    const double resolution = detail::gram_resolution<T, B>(s, norm_squared);
+    auto method = options.method;
+    if (method == LowRankMethod::automatic)
+        method = detail::cheapest_method(A.rows, A.cols, resolution, request);
+    if (method == LowRankMethod::randomized) {
+        if (auto range = detail::RangeFinder<T, B>(A, request, backend).run()) {
+            auto result = detail::project<T>(A, std::move(*range), request, backend);
+            result.method = method;
+            if (options.method != LowRankMethod::automatic ||
+                result.discarded_squared >= resolution)
+                return result;
+        }
+        method = LowRankMethod::exact;
+    }
+    if (method == LowRankMethod::gram) {
+        auto result =
+            detail::project<T>(A, detail::gram_range<T>(A, request, backend), request, backend);
+        result.method = method;
+        if (options.method != LowRankMethod::automatic || result.discarded_squared >= resolution ||
+            result.rank == s)
+            return result;
+    }
+    auto result = detail::project<T>(A, detail::exact_range<T>(A, backend), request, backend);
+    result.method = LowRankMethod::exact;
+    return result;
+}
+
+}  // namespace mpo

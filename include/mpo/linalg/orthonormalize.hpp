@@ -1,0 +1,87 @@
+// Orthonormal bases of thin matrices by products: Cholesky QR, twice.
+//
+//   H = Y^H Y = L L^H,  Q = Y L^-H
+//
+// One pass leaves norm(Q^H Q - I) ~ eps(wide) cond(Y)^2 + eps cond(Y), a second one leaves eps
+// (Yamamoto, Nakatsukasa, Yanagisawa, Fukaya, ETNA 44 (2015)). All its flops are matrix products,
+// where Householder QR of a 4096 x 110 matrix runs at a tenth of their rate. A Cholesky factor that
+// does not exist, or a condition number that a second pass could not repair, falls back to it.
+#pragma once
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "mpo/linalg/backend.hpp"
+
+namespace mpo::detail {
+
+/// Copies a small matrix from backend memory.
+template <Scalar T, class B>
+[[nodiscard]] Tensor<T> fetch(const T* from, Index rows, Index cols, const B& backend) {
+    Tensor<T> host({rows, cols});
+    backend.download(from, host.view());
+    return host;
+}
+
+/// A host matrix in backend memory, converted to T.
+template <Scalar T, Scalar W, class B>
+[[nodiscard]] BufferOf<B, T> send(const Tensor<W>& host, const B& backend) {
+    auto buffer = backend.template allocate<T>(host.size());
+    Tensor<T> converted(host.shape());
+    for (Index k = 0; k < host.size(); ++k) converted.data()[k] = static_cast<T>(host.data()[k]);
+    backend.template upload<T>(TensorView<const T>(converted.view()), buffer.data());
+    return buffer;
+}
+
+/// norm(x)^2 of n numbers in backend memory.
+template <Scalar T, class B>
+[[nodiscard]] double squared_norm(const T* x, Index n, const B& backend) {
+    using W = GramScalar<B, T>;
+    auto sum = backend.template allocate<W>(1);
+    backend.dot(n, x, x, sum.data());
+    return static_cast<double>(std::real(fetch<W>(sum.data(), 1, 1, backend)(0, 0)));
+}
+
+/// One pass of Cholesky QR: Y (m, l), row-major -> Y L^-H. False, and Y unchanged, where Y is too
+/// ill-conditioned for scalar T.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] bool cholesky_qr(BufferOf<B, T>& Y, Index m, Index l, const B& backend) {
+    using W = GramScalar<B, T>;
+    auto H = backend.template allocate<W>(l * l);
+    const auto y = matrix<const T>(Y.data(), m, l);
+    backend.syrk(adjoint(y), matrix(H.data(), l, l));  // Y^H Y
+    if (backend.cholesky(matrix(H.data(), l, l)) < l) return false;
+    Tensor<W> inverse({l, l});
+    {
+        const auto L = fetch<W>(H.data(), l, l, backend);
+        double smallest = std::numeric_limits<double>::infinity(), largest = 0;
+        for (Index k = 0; k < l; ++k) {
+            smallest = std::min(smallest, static_cast<double>(std::abs(L(k, k))));
+            largest = std::max(largest, static_cast<double>(std::abs(L(k, k))));
+        }
+        if (smallest < 16 * std::numeric_limits<Real<T>>::epsilon() * largest) return false;
+        for (Index k = 0; k < l; ++k) inverse(k, k) = W{1};
+    }
+    auto X = send<W>(inverse, backend);
+    backend.solve_triangular(Triangle::lower, matrix<const W>(H.data(), l, l),
+                             matrix(X.data(), l, l));
+    const auto factor = send<T>(fetch<W>(X.data(), l, l, backend), backend);  // L^-1
+    auto Q = backend.template allocate<T>(m * l);
+    backend.gemm(T{1}, y, adjoint(matrix<const T>(factor.data(), l, l)), T{0},
+                 matrix(Q.data(), m, l));
+    Y = std::move(Q);
+    return true;
+}
+
+/// Y (m, l), m >= l, row-major -> orthonormal columns that span its range (and more where its rank
+/// is below l). 4 m l^2 flops; throws NumericalError where Y is not finite.
+template <Scalar T, BackendFor<T> B>
+void orthonormalize(BufferOf<B, T>& Y, Index m, Index l, const B& backend) {
+    if (l == 0) return;
+    if (cholesky_qr<T>(Y, m, l, backend) && cholesky_qr<T>(Y, m, l, backend)) return;
+    auto R = backend.template allocate<T>(l * l);
+    backend.qr(matrix(Y.data(), m, l), matrix(R.data(), l, l));
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,215 @@
+// decompose: a weight matrix becomes an MPO by a left-to-right sequence of truncated SVDs (TT-SVD).
+//
+//   W[(o1..oN), (i1..iN)]  ~=  sum over b1..b(N-1) of  prod_k  C_k[b(k-1), o_k, i_k, b_k]
+//
+// Oseledets, SIAM J. Sci. Comput. 33 (2011), Alg. 1 and Thm 2.2.
+#pragma once
+
+#include <atomic>
+#include <cmath>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "mpo/core/parallel.hpp"
+#include "mpo/linalg/low_rank.hpp"
+#include "mpo/network/layout.hpp"
+#include "mpo/network/matrix_product.hpp"
+
+namespace mpo {
+
+/// Whether a reported error is the error, or something the error stays below.
+enum class ErrorKind { exact, bound };
+
+[[nodiscard]] inline std::string_view to_string(ErrorKind kind) {
+    return kind == ErrorKind::exact ? "exact" : "bound";
+}
+
+struct DecomposeOptions {
+    Layout layout = {};  // out legs multiply up to rows of W, in legs to its columns
+    Truncation truncation = {};
+    LowRankMethod method = LowRankMethod::automatic;  // at every bond
+    double excess = 2e-3;  // randomized bonds: tolerated distance from the optimal error, relative
+    std::uint64_t seed = 1;  // randomized bonds
+};
+
+struct DecomposeReport {
+    std::vector<BondSpectrum> bonds;     // N - 1 of them, left to right
+    std::vector<LowRankMethod> methods;  // the one used at each
+    double norm = 0;                     // norm(W), Frobenius
+    double relative_error = 0;           // norm(W - W') / norm(W)
+    ErrorKind error_kind = ErrorKind::exact;
+};
+
+template <Scalar T>
+struct Decomposition {
+    Mpo<T> mpo;  // left-canonical
+    DecomposeReport report;
+};
+
+namespace detail {
+
+/// Largest absolute value (of real and imaginary parts). Throws NumericalError where W holds NaN or
+/// Inf, with its place.
+template <Scalar T>
+[[nodiscard]] double largest_finite(MatrixView<const T> W) {
+    std::vector<double> rows(static_cast<std::size_t>(W.rows));
+    const auto magnitude = [&](Index i, Index j) {
+        const T x = W.data[i * W.row_stride + j * W.col_stride];
+        return std::max(std::abs(std::real(x)), std::abs(std::imag(x)));
+    };
+    parallel_for(0, W.rows, std::max<Index>(1, (Index{1} << 16) / W.cols),
+                 [&](Index first, Index last) {
+                     for (Index i = first; i < last; ++i) {
+                         Real<T> largest = 0, poison = 0;  // 0 * x is NaN where x is NaN or Inf
+                         for (Index j = 0; j < W.cols; ++j) {
+                             const Real<T> x = magnitude(i, j);
+                             largest = std::max(largest, x);
+                             poison += Real<T>{0} * x;
+                         }
+                         rows[static_cast<std::size_t>(i)] =
+                             std::isnan(poison) ? std::nan("") : static_cast<double>(largest);
+                     }
+                 });
+    double largest = 0;
+    for (Index i = 0; i < W.rows; ++i) {
+        const double value = rows[static_cast<std::size_t>(i)];
+        if (!std::isnan(value)) {
+            largest = std::max(largest, value);
+            continue;
+        }
+        Index j = 0;
+        while (std::isfinite(magnitude(i, j)) &&
+               !std::isnan(std::real(W.data[i * W.row_stride + j * W.col_stride])))
+            ++j;
+        throw NumericalError(concat("decompose: W(", i, ", ", j, ") of ", W.rows, " x ", W.cols,
+                                    " is ", W.data[i * W.row_stride + j * W.col_stride],
+                                    ", need finite values"));
+    }
+    return largest;
+}
+
+/// Power of two that brings a largest magnitude near 1 where squares of it would over- or underflow
+/// a double; 1 elsewhere.
+[[nodiscard]] inline double safe_scale(double largest) {
+    if (largest == 0 || (largest > 1e-100 && largest < 1e100)) return 1;
+    return std::ldexp(1.0, -std::ilogb(largest));
+}
+
+/// W as a view of legs (o1, i1, o2, i2, .., oN, iN).
+template <Scalar T>
+[[nodiscard]] TensorView<const T> interleaved(MatrixView<const T> W, const Layout& layout) {
+    const auto sites = static_cast<Index>(layout.out.size());
+    TensorView<const T> legs(W.data, {W.rows, W.cols}, {W.row_stride, W.col_stride});
+    legs = split_axis(split_axis(legs, 1, layout.in), 0, layout.out);
+    Shape order;
+    for (Index k = 0; k < sites; ++k) {
+        order.push_back(k);
+        order.push_back(sites + k);
+    }
+    return permuted(legs, order);
+}
+
+/// One bond: `rest` (rows, columns) -> core (rows, r) on the host and rest (r, columns).
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] Tensor<T> split_off(BufferOf<B, T>& rest, Index rows, Index columns,
+                                  const LowRankOptions& options, DecomposeReport& report,
+                                  double norm_squared, const B& backend) {
+    auto factors = low_rank<T>(matrix<const T>(rest.data(), rows, columns), options, backend);
+    Tensor<T> core({rows, factors.rank});
+    backend.download(factors.left.data(), core.view());
+    rest = std::move(factors.right);
+    BondSpectrum bond;
+    bond.bond_dim = factors.rank;
+    bond.singular_values = std::move(factors.singular_values);
+    bond.discarded_weight = norm_squared > 0 ? factors.discarded_squared / norm_squared : 0;
+    bond.limit = factors.limit;
+    report.bonds.push_back(std::move(bond));
+    report.methods.push_back(factors.method);
+    return core;
+}
+
+}  // namespace detail
+
+/// Factors W into an MPO.
+///
+/// W        (out, in), any strides, finite; not modified
+/// options  legs of size 1 are legal; plain low rank is the layout (out, 1), (1, in). The tolerance
+///          is guaranteed for the whole MPO and split over the bonds, what one bond leaves unspent
+///          goes to the next; then the bond cap. A cap above the useful maximum is lowered to it.
+/// returns  left-canonical cores; per bond the spectrum, the discarded weight and the limit felt
+/// error    relative_error^2 = sum of discarded_weight, exact up to rounding, because each U is
+///          orthonormal and the rest is a projection
+/// cost     one truncated SVD per bond of a (D o i, rest) matrix, see linalg/low_rank.hpp;
+///          peak 2 size(W) elements of backend memory, 4 where an exact SVD is chosen
+/// throws   ShapeError (legs, empty W), ArgumentError (options), NumericalError (NaN or Inf, with
+///          its place; SVD not converged)
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] Decomposition<T> decompose(const TensorView<const T>& W,
+                                         const DecomposeOptions& options, const B& backend) {
+    const auto view = as_matrix(W);
+    if (view.rows < 1 || view.cols < 1)
+        throw ShapeError(detail::concat("decompose: W is empty, ", view.rows, " x ", view.cols));
+    validate(options.layout, view.rows, view.cols, "decompose");
+    validate(options.truncation, "decompose");
+    const Layout& layout = options.layout;
+    const auto sites = static_cast<Index>(layout.out.size());
+    const double scale = detail::safe_scale(detail::largest_finite(view));
+
+    auto rest = backend.template allocate<T>(view.size());
+    backend.template upload<T>(detail::interleaved(view, layout),
+                               rest.data());  // (o1 i1, .., oN iN)
+    if (scale != 1)
+        backend.scale(view.size(), static_cast<T>(static_cast<Real<T>>(scale)), rest.data());
+    const double norm_squared = detail::squared_norm<T>(rest.data(), view.size(), backend);
+    const double eps = options.truncation.max_relative_error;
+    double budget = eps * eps * norm_squared;
+
+    DecomposeReport report;
+    std::vector<Tensor<T>> cores;
+    const Shape useful = useful_bond_dims(layout);
+    Index bond = 1, columns = view.size();
+    for (Index k = 0; k < sites; ++k) {
+        const auto at = static_cast<std::size_t>(k);
+        const Index rows = bond * layout.out[at] * layout.in[at];
+        columns /= layout.out[at] * layout.in[at];
+        Tensor<T> core;
+        if (k == sites - 1) {
+            core = Tensor<T>({rows, 1});
+            backend.download(rest.data(), core.view());
+            for (Index j = 0; j < core.size() && scale != 1; ++j)
+                core.data()[j] /= static_cast<Real<T>>(scale);
+        } else {
+            const LowRankOptions at_bond{
+                options.truncation.max_bond_dim, budget / static_cast<double>(sites - 1 - k),
+                options.method, options.excess, options.seed + static_cast<std::uint64_t>(k)};
+            core =
+                detail::split_off<T>(rest, rows, columns, at_bond, report, norm_squared, backend);
+            report.bonds.back().useful_bond_dim = useful[at + 1];
+            budget = std::max(0.0, budget - report.bonds.back().discarded_weight * norm_squared);
+        }
+        const Index next = core.extent(1);
+        cores.push_back(std::move(core).reshape({bond, layout.out[at], layout.in[at], next}));
+        bond = next;
+    }
+    double lost = 0;
+    for (const auto& spectrum : report.bonds) lost += spectrum.discarded_weight;
+    for (auto& spectrum : report.bonds)
+        for (double& sigma : spectrum.singular_values) sigma /= scale;
+    report.norm = std::sqrt(norm_squared) / scale;
+    report.relative_error = std::sqrt(lost);
+    return {Mpo<T>(std::move(cores), CanonicalForm::left), std::move(report)};
+}
+
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] Decomposition<T> decompose(const Tensor<T>& W, const DecomposeOptions& options,
+                                         const B& backend) {
+    return decompose<T>(W.view(), options, backend);
+}
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] Decomposition<T> decompose(const TensorView<T>& W, const DecomposeOptions& options,
+                                         const B& backend) {
+    return decompose<T>(TensorView<const T>(W), options, backend);
+}
+
+}  // namespace mpo
