@@ -49,21 +49,25 @@ concept Scalar = std::is_same_v<T, float> || std::is_same_v<T, double> ||
     return text;
 }
 
-/// Number of elements of a shape; 1 for rank 0. Throws ShapeError on a negative extent or overflow.
+/// Number of elements of a shape; 1 for rank 0. Throws ShapeError on a negative extent or overflow;
+/// an extent of 0 excuses no overflow of the others: they are strides.
 [[nodiscard]] inline Index num_elements(const Shape& shape) {
     Index product = 1;
+    bool empty = false;
     for (const Index extent : shape) {
         if (extent < 0) throw ShapeError("shape " + to_string(shape) + " has a negative extent");
         if (extent != 0 && product > std::numeric_limits<Index>::max() / extent)
             throw ShapeError("shape " + to_string(shape) +
                              " has more elements than an index holds");
-        product *= extent;
+        empty = empty || extent == 0;
+        product *= std::max<Index>(extent, 1);
     }
-    return product;
+    return empty ? 0 : product;
 }
 
-/// Strides, in elements, of a row-major (C order) tensor of this shape.
+/// Strides, in elements, of a row-major (C order) tensor of this shape. Throws as num_elements.
 [[nodiscard]] inline Shape row_major_strides(const Shape& shape) {
+    (void)num_elements(shape);
     Shape strides(shape.size(), 1);
     for (std::size_t k = shape.size(); k-- > 1;)
         strides[k - 1] = strides[k] * std::max<Index>(shape[k], 1);
