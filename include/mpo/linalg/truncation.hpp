@@ -78,7 +78,7 @@ struct BondChoice {
     double dropped = tail_squared;
     while (keep > 1) {
         const double sigma = singular_values[static_cast<std::size_t>(keep - 1)];
-        if (dropped + sigma * sigma > allowed_squared) break;
+        if (!(dropped + sigma * sigma <= allowed_squared)) break;  // so that NaN is never dropped
         dropped += sigma * sigma;
         --keep;
     }
