@@ -1,6 +1,7 @@
 // Gauges keep W and make cores orthonormal; truncation loses exactly what it reports.
 #include "mpo/network/canonical.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "support/backends.hpp"
@@ -43,6 +44,27 @@ Mpo<T> two_sites(const Layout& layout, const std::vector<double>& sigma) {
     return Mpo<T>(std::move(cores));
 }
 
+/// Law: in the order of the sweep each bond drops as much as its equal share of the rest of eps^2
+/// allows, and no more.
+template <class T>
+void check_shares(const Truncated<T>& result, const Truncation& truncation) {
+    auto bonds = result.report.bonds;
+    if (result.mpo.canonical_form() == CanonicalForm::right)
+        std::reverse(bonds.begin(), bonds.end());
+    const double slack = tolerance<double>(result.mpo.rows() * result.mpo.cols(), 1);
+    double rest = truncation.max_relative_error * truncation.max_relative_error;
+    for (std::size_t k = 0; k < bonds.size(); ++k) {
+        const double share = rest / static_cast<double>(bonds.size() - k);
+        CHECK(bonds[k].discarded_weight <= share + slack);
+        const double sigma =
+            bonds[k].singular_values[static_cast<std::size_t>(bonds[k].bond_dim) - 1] /
+            result.report.norm;
+        if (bonds[k].bond_dim > 1)
+            CHECK(bonds[k].discarded_weight + sigma * sigma >= share - slack);
+        rest -= bonds[k].discarded_weight;
+    }
+}
+
 /// Laws that hold for every truncation: the error is what was lost and adds up over the bonds, both
 /// limits are kept, and the result is canonical.
 template <class T>
@@ -68,6 +90,7 @@ void check_truncation(const Truncated<T>& result, const Tensor<Wide<T>>& W,
         CHECK(std::is_sorted(bond.singular_values.rbegin(), bond.singular_values.rend()));
     }
     CHECK(std::abs(std::sqrt(weights) - report.relative_error) <= tolerance<double>(12, 1));
+    if (truncation.max_bond_dim >= op.rows() * op.cols()) check_shares(result, truncation);
     CHECK(naive::canonical_defect(op) <= rounding(op, 1));
 }
 
