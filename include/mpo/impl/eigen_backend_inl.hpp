@@ -64,6 +64,50 @@ void EigenOperations<T>::gemm_batched(T alpha, BatchView<const T> A, BatchView<c
     }
 }
 
+/// A product of which only the shapes of one side are known: B for Side::left, A for Side::right.
+template <Scalar T>
+[[nodiscard]] Product<T, T> product_with(Side side, MatrixView<const T> M) {
+    Product<T, T> product{T{1}, {}, {}, {}, 1, &kernel_set<Real<T>>(best_isa())};
+    if (side == Side::left)
+        product.A = M;
+    else
+        product.A.cols = M.rows, product.B.first = M;
+    return product;
+}
+
+template <Scalar T>
+Index EigenOperations<T>::prepared_size(Side side, MatrixView<const T> A) {
+    const auto product = product_with(side, A);
+    return side == Side::left ? product.prepared_a_size() : product.prepared_b_size();
+}
+
+template <Scalar T>
+void EigenOperations<T>::prepare(Side side, MatrixView<const T> A, Real<T>* panels) {
+    const auto product = product_with(side, A);
+    side == Side::left ? product.prepare_a(panels) : product.prepare_b(panels);
+}
+
+template <Scalar T>
+void EigenOperations<T>::gemm_left(Index rows, Index inner, const Real<T>* panels,
+                                   BatchView<const T> B, T beta, BatchView<T> C, Index count) {
+    auto product = product_with<T>(Side::left, {nullptr, rows, inner, inner, 1});
+    product.B = B;
+    product.C = C;
+    product.count = count;
+    product.prepared_a = panels;
+    multiply(product, beta);
+}
+
+template <Scalar T>
+void EigenOperations<T>::gemm_right(MatrixView<const T> A, const Real<T>* panels, Index cols,
+                                    T beta, MatrixView<T> C) {
+    auto product = product_with<T>(Side::right, {nullptr, A.cols, cols, cols, 1});
+    product.A = A;
+    product.C = {C, 0};
+    product.prepared_b = panels;
+    multiply(product, beta);
+}
+
 template <Scalar T>
 void EigenOperations<T>::syrk(MatrixView<const T> A, MatrixView<Wide> G) {
     gram(A, G);

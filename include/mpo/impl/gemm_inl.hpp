@@ -10,65 +10,26 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
-#include <memory>
-#include <new>
+#include <vector>
 
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/impl/gemm_kernel_inl.hpp"
+#include "mpo/impl/gemm_pack_inl.hpp"
 
 namespace mpo::detail {
 
-/// Grows, never shrinks, 64-byte aligned; one per thread and purpose, so products do not allocate.
-template <class R>
-class Scratch {
-  public:
-    [[nodiscard]] R* at_least(Index n) {
-        if (n > size_) {
-            data_.reset();
-            size_ = 0;
-            data_.reset(static_cast<R*>(
-                ::operator new (static_cast<std::size_t>(n) * sizeof(R), std::align_val_t{64})));
-            size_ = n;
-        }
-        return data_.get();
-    }
-
-  private:
-    struct Release {
-        void operator()(R* p) const noexcept { ::operator delete (p, std::align_val_t{64}); }
-    };
-    std::unique_ptr<R, Release> data_;
-    Index size_ = 0;
-};
-
-template <class R, int purpose>
-[[nodiscard]] Scratch<R>& thread_scratch() {
-    thread_local Scratch<R> scratch;
-    return scratch;
-}
-
-/// Element of a view with its conjugation, in the type that the product computes in.
-template <class TC, class T>
-[[nodiscard]] TC value_at(const MatrixView<const T>& A, Index i, Index j) {
-    const T x = A.data[i * A.row_stride + j * A.col_stride];
-    if constexpr (is_complex<T>) {
-        const auto im = static_cast<Real<TC>>(x.imag());
-        return TC(static_cast<Real<TC>>(x.real()), A.conjugation == Conjugation::none ? im : -im);
-    } else {
-        return static_cast<TC>(x);
-    }
-}
-
 /// C (m, n) of `count` items: C_i = alpha A B_i + beta C_i with one shared A. `lower_only` skips
 /// tiles above the diagonal (Gram matrices). TC: scalar of C; TA: scalar of A and B.
+///
+/// Columns of all items are counted through, item by item. Where an item is narrower than a tile,
+/// a panel takes columns of several (`flat`), so that a tile is never mostly padding.
 template <class TC, class TA>
 struct Product {
     using R = Real<TC>;
     static constexpr int parts = is_complex<TC> ? 2 : 1;  // real rows per row, real steps per step
     static constexpr Index depth = 256 / parts;           // of a packed block, in steps of k
-    static constexpr Index block_columns = 2048;          // real columns of B packed at a time
+    static constexpr Index block_columns = 1024;          // real columns of B packed at a time
     static constexpr Index block_panels = 20;             // row panels of A packed at a time
 
     TC alpha;
@@ -76,112 +37,158 @@ struct Product {
     BatchView<const TA> B;
     BatchView<TC> C;
     Index count = 1;
-    bool lower_only = false;
     const KernelSet<R>* kernels = nullptr;
+    bool lower_only = false;
+    const R* prepared_a = nullptr;  // all panels of A, block of k after block of k
+    const R* prepared_b = nullptr;  // the same of B, count = 1
 
     [[nodiscard]] Index m() const { return A.rows; }
     [[nodiscard]] Index n() const { return B.first.cols; }
     [[nodiscard]] Index k() const { return A.cols; }
+    [[nodiscard]] bool flat() const { return count > 1 && n() < kernels->columns(); }
     [[nodiscard]] Index row_panels() const {
         const Index most = kernels->rows / parts;
         return (m() + most - 1) / most;
     }
     [[nodiscard]] Index panels_per_item() const {
-        return (n() + kernels->columns() - 1) / kernels->columns();
+        return ((flat() ? count * n() : n()) + kernels->columns() - 1) / kernels->columns();
     }
-    [[nodiscard]] Index column_panels() const { return count * panels_per_item(); }
+    [[nodiscard]] Index column_panels() const {
+        return flat() ? panels_per_item() : count * panels_per_item();
+    }
     /// First row of a panel: heights differ by at most one, so no panel is nearly empty.
     [[nodiscard]] Index panel_row(Index panel) const { return m() * panel / row_panels(); }
+    /// Numbers that a packed panel of rows or columns takes for one block of k.
+    [[nodiscard]] Index row_slot(Index steps) const { return kernels->rows * steps * parts; }
+    [[nodiscard]] Index column_slot(Index steps) const {
+        return kernels->columns() * steps * parts;
+    }
 
-    /// Adds alpha A B over steps [k0, k1) into the tiles of the given panels; C was scaled before,
-    /// or is overwritten by the first block where `overwrite` is not 0.
+    /// Adds alpha A B over all k into the tiles of the given panels; C was scaled before, or is
+    /// overwritten by the first block of k where `overwrite` is not 0.
     void run(Index row0, Index row1, Index col0, Index col1, Index k0, Index k1,
              int overwrite) const {
-        const Index slot = depth * parts * kernels->columns();
         const Index group = std::max<Index>(1, block_columns / kernels->columns());
         for (Index c0 = col0; c0 < col1; c0 += group) {
             const Index c1 = std::min(col1, c0 + group);
             for (Index p = k0; p < k1; p += depth) {
                 const Index steps = std::min(depth, k1 - p);
-                const int accumulate = overwrite != 0 && p == k0 ? 0 : 1;
-                const bool direct = reads_in_place(row1 - row0);
-                R* packed_b = nullptr;
-                if (!direct) {
-                    packed_b = thread_scratch<R, 1>().at_least(slot * (c1 - c0));
-                    for (Index c = c0; c < c1; ++c)
-                        pack_columns(c, p, steps, packed_b + (c - c0) * slot);
-                }
+                const R* packed_b = column_block(c0, c1, p, steps, row1 - row0);
                 for (Index r0 = row0; r0 < row1; r0 += block_panels) {
                     const Index r1 = std::min(row1, r0 + block_panels);
-                    multiply_block(r0, r1, c0, c1, p, steps, packed_b, slot, accumulate);
+                    multiply_block(r0, r1, c0, c1, p, steps, packed_b,
+                                   overwrite != 0 && p == k0 ? 0 : 1);
                 }
             }
         }
     }
 
+    /// Numbers of all panels of A (of B), and the panels as prepared_a (prepared_b) expects them.
+    [[nodiscard]] Index prepared_a_size() const { return row_panels() * row_slot(k()); }
+    [[nodiscard]] Index prepared_b_size() const { return column_panels() * column_slot(k()); }
+    void prepare_a(R* out) const {
+        for (Index p = 0; p < k(); p += depth)
+            for (Index r = 0; r < row_panels(); ++r, out += row_slot(std::min(depth, k() - p)))
+                pack_rows(r, p, std::min(depth, k() - p), out);
+    }
+    void prepare_b(R* out) const {
+        for (Index p = 0; p < k(); p += depth)
+            for (Index c = 0; c < column_panels();
+                 ++c, out += column_slot(std::min(depth, k() - p)))
+                pack_columns(c, p, std::min(depth, k() - p), out);
+    }
+
   private:
-    /// With few rows, packing B costs more than it saves.
+    /// Columns that a tile may read where they are: packing them costs more than it saves where few
+    /// rows share it, or where the rows of B lie close together anyway.
     [[nodiscard]] bool reads_in_place(Index panels) const {
-        return std::is_same_v<TA, TC> && parts == 1 && panels <= 2 && B.first.col_stride == 1 &&
-               n() % kernels->width == 0;
+        return std::is_same_v<TA, TC> && parts == 1 && B.first.col_stride == 1 && !flat() &&
+               n() % kernels->width == 0 &&
+               (panels <= 2 || B.first.row_stride <= 4 * kernels->columns());
+    }
+
+    /// Packed panels [c0, c1) of this block of k; nullptr where tiles read B in place.
+    [[nodiscard]] const R* column_block(Index c0, Index c1, Index p, Index steps,
+                                        Index panels) const {
+        if (prepared_b != nullptr)
+            return prepared_b + column_panels() * column_slot(p) + c0 * column_slot(steps);
+        if (reads_in_place(panels)) return nullptr;
+        R* packed = thread_scratch<R, 1>().at_least(column_slot(depth) * (c1 - c0));
+        for (Index c = c0; c < c1; ++c)
+            pack_columns(c, p, steps, packed + (c - c0) * column_slot(steps));
+        return packed;
+    }
+
+    [[nodiscard]] const R* row_block(Index r0, Index r1, Index p, Index steps) const {
+        if (prepared_a != nullptr)
+            return prepared_a + row_panels() * row_slot(p) + r0 * row_slot(steps);
+        R* packed = thread_scratch<R, 0>().at_least(row_slot(depth) * (r1 - r0));
+        for (Index r = r0; r < r1; ++r) pack_rows(r, p, steps, packed + (r - r0) * row_slot(steps));
+        return packed;
     }
 
     void multiply_block(Index r0, Index r1, Index c0, Index c1, Index p, Index steps,
-                        const R* packed_b, Index slot, int accumulate) const {
-        const Index height = kernels->rows * steps * parts;
-        R* packed_a = thread_scratch<R, 0>().at_least(height * (r1 - r0));
-        for (Index r = r0; r < r1; ++r) pack_rows(r, p, steps, packed_a + (r - r0) * height);
+                        const R* packed_b, int accumulate) const {
+        const R* a = row_block(r0, r1, p, steps);
         for (Index c = c0; c < c1; ++c) {
-            const R* b = packed_b + (c - c0) * slot;
+            const R* b = packed_b != nullptr ? packed_b + (c - c0) * column_slot(steps) : nullptr;
             Index ldb = panel_width(c);
             if constexpr (std::is_same_v<R, TA>) {
                 if (packed_b == nullptr) {
                     ldb = B.first.row_stride;
-                    b = B[c / panels_per_item()].data + p * ldb + panel_column(c);
+                    b = B.first.data + p * ldb + column_offset(B, panel_column(c));
                 }
             }
             for (Index r = r0; r < r1; ++r) {
                 if (lower_only && panel_row(r + 1) <= panel_column(c)) continue;
-                tile(r, c, steps, packed_a + (r - r0) * height, b, ldb, accumulate);
+                tile(r, c, steps, a + (r - r0) * row_slot(steps), b, ldb, accumulate);
             }
         }
     }
 
+    /// First column of a panel, counted through all items.
     [[nodiscard]] Index panel_column(Index c) const {
-        return c % panels_per_item() * kernels->columns();
+        return c / panels_per_item() * n() + c % panels_per_item() * kernels->columns();
     }
     [[nodiscard]] Index panel_columns(Index c) const {
-        return std::min<Index>(kernels->columns(), n() - panel_column(c));
+        const Index within = c % panels_per_item() * kernels->columns();
+        return std::min<Index>(kernels->columns(), (flat() ? count * n() : n()) - within);
     }
     /// Packed width: one vector where that is enough, else two.
     [[nodiscard]] Index panel_width(Index c) const {
         return panel_columns(c) <= kernels->width ? kernels->width : kernels->columns();
     }
+    /// Where a column, counted through all items, begins.
+    template <class V>
+    [[nodiscard]] Index column_offset(const BatchView<V>& M, Index column) const {
+        return column / n() * M.stride + column % n() * M.first.col_stride;
+    }
 
     void tile(Index r, Index c, Index steps, const R* a, const R* b, Index ldb,
               int accumulate) const {
         const Index row = panel_row(r), rows = panel_row(r + 1) - row;
-        const Index width = panel_width(c), columns = panel_columns(c);
+        const Index width = panel_width(c), columns = panel_columns(c), column = panel_column(c);
         const auto run =
             kernels->run[width == kernels->width ? 0 : 1][static_cast<std::size_t>(rows * parts)];
-        const auto out = block(C[c / panels_per_item()], row, panel_column(c), rows, columns);
+        TC* corner = C.first.data + row * C.first.row_stride;
         if constexpr (std::is_same_v<TC, R>) {
-            if (columns == width && out.col_stride == 1) {
-                run(steps, a, b, ldb, out.data, out.row_stride, accumulate);
+            if (columns == width && C.first.col_stride == 1 && !flat()) {
+                run(steps, a, b, ldb, corner + column_offset(C, column), C.first.row_stride,
+                    accumulate);
                 return;
             }
         }
         alignas(64) R buffer[KernelSet<R>::most_rows * 2 * 64 / sizeof(R)];
         run(steps * parts, a, b, ldb, buffer, width, 0);
-        for (Index i = 0; i < rows; ++i) {
-            for (Index j = 0; j < columns; ++j) {
-                TC& target = out.data[i * out.row_stride + j * out.col_stride];
+        for (Index j = 0; j < columns; ++j) {
+            TC* target = corner + column_offset(C, column + j);
+            for (Index i = 0; i < rows; ++i, target += C.first.row_stride) {
                 TC value;
                 if constexpr (parts == 2)
                     value = TC(buffer[2 * i * width + j], buffer[(2 * i + 1) * width + j]);
                 else
                     value = buffer[i * width + j];
-                target = accumulate != 0 ? target + value : value;
+                *target = accumulate != 0 ? *target + value : value;
             }
         }
     }
@@ -200,43 +207,32 @@ struct Product {
                     out[2 * h + 2 * i + 1] = x.real();
                 }
             }
-        } else if (a.col_stride == 1) {  // walk along rows: the source is contiguous there
-            for (Index i = 0; i < h; ++i) {
-                const TA* source = a.data + i * a.row_stride;
-                for (Index q = 0; q < steps; ++q)
-                    out[q * h + i] = alpha * static_cast<R>(source[q]);
-            }
         } else {
-            for (Index q = 0; q < steps; ++q)
-                for (Index i = 0; i < h; ++i)
-                    out[q * h + i] =
-                        alpha * static_cast<R>(a.data[i * a.row_stride + q * a.col_stride]);
+            pack_transposed(a.data, a.row_stride, a.col_stride, h, steps, out, h);
+            if (alpha != R{1})
+                for (Index q = 0; q < h * steps; ++q) out[q] *= alpha;
         }
     }
 
     /// B, columns of one panel: steps rows (2 each where complex) of `width` numbers, zero-padded.
     void pack_columns(Index panel, Index p, Index steps, R* out) const {
-        const Index width = panel_width(panel), columns = panel_columns(panel);
-        const auto b = block(B[panel / panels_per_item()], p, panel_column(panel), steps, columns);
+        const Index width = panel_width(panel), columns = panel_columns(panel),
+                    column = panel_column(panel);
         if (columns < width) std::fill(out, out + steps * parts * width, R{0});
-        if constexpr (parts == 2) {
-            for (Index q = 0; q < steps; ++q, out += 2 * width) {
-                for (Index j = 0; j < columns; ++j) {
-                    const TC x = value_at<TC>(b, q, j);
-                    out[j] = x.real();
-                    out[width + j] = x.imag();
+        for (Index j = 0, run = 0; j < columns; j += run) {  // columns of one item lie evenly apart
+            run = std::min(columns - j, n() - (column + j) % n());
+            MatrixView<const TA> b = B.first;
+            b.data += column_offset(B, column + j) + p * b.row_stride;
+            if constexpr (parts == 2) {
+                for (Index q = 0; q < steps; ++q) {
+                    for (Index i = 0; i < run; ++i) {
+                        const TC x = value_at<TC>(b, q, i);
+                        out[2 * q * width + j + i] = x.real();
+                        out[(2 * q + 1) * width + j + i] = x.imag();
+                    }
                 }
-            }
-        } else if (b.col_stride == 1) {
-            for (Index q = 0; q < steps; ++q, out += width) {
-                const TA* source = b.data + q * b.row_stride;
-                for (Index j = 0; j < columns; ++j) out[j] = static_cast<R>(source[j]);
-            }
-        } else {
-            for (Index j = 0; j < columns; ++j) {
-                const TA* source = b.data + j * b.col_stride;
-                for (Index q = 0; q < steps; ++q)
-                    out[q * width + j] = static_cast<R>(source[q * b.row_stride]);
+            } else {
+                pack_transposed(b.data, b.col_stride, b.row_stride, run, steps, out + j, width);
             }
         }
     }
@@ -275,22 +271,28 @@ void run_product(const Product<TC, TA>& product, int overwrite) {
     }
 }
 
+/// C_i = product + beta C_i.
+template <class T>
+void multiply(const Product<T, T>& product, T beta) {
+    const auto& C = product.C;
+    if (product.count == 0 || C.first.rows == 0 || C.first.cols == 0) return;
+    const bool scales_only = product.k() == 0 || product.alpha == T{0};
+    if (scales_only || beta != T{0})
+        for (Index i = 0; i < product.count; ++i) scale_matrix(beta, C[i]);
+    if (!scales_only) run_product(product, beta == T{0} ? 1 : 0);
+}
+
 /// C_i = alpha A B_i + beta C_i, i < count, for one A.
 template <class T>
 void gemm_shared(T alpha, MatrixView<const T> A, BatchView<const T> B, T beta, BatchView<T> C,
                  Index count, Isa isa = best_isa()) {
-    const auto& c = C.first;
-    if (count == 0 || c.rows == 0 || c.cols == 0) return;
-    if (count == 1 && c.col_stride != 1 && c.row_stride == 1) {  // tiles are written along rows
-        gemm_shared(alpha, transpose(B.first), BatchView<const T>{transpose(A), 0}, beta,
-                    BatchView<T>{transpose(c), 0}, 1, isa);
-        return;
+    Product<T, T> product{alpha, A, B, C, count, &kernel_set<Real<T>>(isa)};
+    if (count == 1 && C.first.col_stride != 1 && C.first.row_stride == 1) {
+        product.A = transpose(B.first);  // tiles are written along rows
+        product.B = {transpose(A), 0};
+        product.C = {transpose(C.first), 0};
     }
-    if (A.cols == 0 || alpha == T{0} || beta != T{0})
-        for (Index i = 0; i < count; ++i) scale_matrix(beta, C[i]);
-    if (A.cols == 0 || alpha == T{0}) return;
-    const Product<T, T> product{alpha, A, B, C, count, false, &kernel_set<Real<T>>(isa)};
-    run_product(product, beta == T{0} ? 1 : 0);
+    multiply(product, beta);
 }
 
 /// G (m, m) = A A^H accumulated in W, both triangles. K is split over the threads where A is wide.
@@ -299,7 +301,7 @@ void gram(MatrixView<const T> A, MatrixView<W> G, Isa isa = best_isa()) {
     const Index m = A.rows, k = A.cols;
     scale_matrix(W{0}, G);
     if (m == 0 || k == 0) return;
-    Product<W, T> product{W{1}, A, {adjoint(A), 0}, {G, 0}, 1, true, &kernel_set<Real<W>>(isa)};
+    Product<W, T> product{W{1}, A, {adjoint(A), 0}, {G, 0}, 1, &kernel_set<Real<W>>(isa), true};
     const Index rows = product.row_panels(), cols = product.column_panels();
     const Index pieces = std::min<Index>(num_threads(), k / (4 * product.depth));
     if (pieces <= 1 || m * m * k < Index{1} << 20) {

@@ -20,6 +20,9 @@ namespace mpo {
 
 enum class Triangle { lower, upper };
 
+/// On which side of a product a prepared operand stands.
+enum class Side { left, right };
+
 /// Type in which backend B accumulates Gram matrices and dot products of T: real or complex like T
 /// and at least as wide. A Gram matrix resolves singular values down to sqrt(eps of this type).
 template <class B, class T>
@@ -29,6 +32,10 @@ using GramScalar = typename B::template GramScalar<T>;
 template <class B, class T>
 using BufferOf = typename B::template Buffer<T>;
 
+/// A constant matrix in the form in which the products of backend B like it best, kept by a Plan.
+template <class B, class T>
+using OperandOf = typename B::template Operand<T>;
+
 // clang-format off
 template <class B, class T>
 concept BackendFor = Scalar<T> && requires(
@@ -36,17 +43,21 @@ concept BackendFor = Scalar<T> && requires(
     GramScalar<B, T>* wide, Real<GramScalar<B, T>>* wide_values, Index* pivots,
     TensorView<const T> host_in, TensorView<T> host_out, TensorView<const T> tensor_in,
     MatrixView<T> M, MatrixView<const T> A, MatrixView<GramScalar<B, T>> G,
-    BatchView<T> Ms, BatchView<const T> As, Triangle triangle) {
+    BatchView<T> Ms, BatchView<const T> As, Triangle triangle, const OperandOf<B, T>& operand) {
     // -- memory
     { b.template allocate<T>(n) } -> std::same_as<BufferOf<B, T>>;   // n elements, uninitialised
     b.upload(host_in, out);          // out, row-major in the view's logical order; any strides
     b.download(in, host_out);        // waits; host_out any strides
     b.synchronize();                 // waits for everything issued through b
     { b.concurrency() } -> std::convertible_to<int>;  // host threads that may call b at once to advantage
+    { B::memory_is_host } -> std::convertible_to<bool>;  // backend memory is host memory: no copies needed
 
     // -- products
     b.gemm(s, A, A, s, M);           // C = alpha A B + beta C         (m,k) (k,n) -> (m,n)
     b.gemm_batched(s, As, As, s, Ms, count);  // C_i = alpha A_i B_i + beta C_i; C stride > 0, no overlap
+    { b.prepare(Side::left, A) } -> std::same_as<OperandOf<B, T>>;  // copies A
+    b.gemm_left(operand, As, s, Ms, count);   // C_i = A B_i + beta C_i, A prepared for the left
+    b.gemm_right(A, operand, s, M);           // C = A B + beta C, B prepared for the right
     b.syrk(A, G);                    // G = A A^H in GramScalar, both triangles   (m,k) -> (m,m)
     b.permute(tensor_in, out);       // out = row-major copy of a strided view, both in backend memory
     b.axpy(n, s, in, out);           // y = alpha x + y, contiguous

@@ -30,6 +30,13 @@ struct EigenOperations {
     static void copy(const TensorView<const T>& from, T* to, const Shape& to_strides);
     static void gemm_batched(T alpha, BatchView<const T> A, BatchView<const T> B, T beta,
                              BatchView<T> C, Index count);
+    /// Numbers a prepared operand takes, and the operand itself.
+    static Index prepared_size(Side side, MatrixView<const T> A);
+    static void prepare(Side side, MatrixView<const T> A, Real<T>* panels);
+    static void gemm_left(Index rows, Index inner, const Real<T>* panels, BatchView<const T> B,
+                          T beta, BatchView<T> C, Index count);
+    static void gemm_right(MatrixView<const T> A, const Real<T>* panels, Index cols, T beta,
+                           MatrixView<T> C);
     static void syrk(MatrixView<const T> A, MatrixView<Wide> G);
     static void axpy(Index n, T alpha, const T* x, T* y);
     static void scale(Index n, T alpha, T* x);
@@ -76,6 +83,26 @@ class EigenBackend {
         Index size_ = 0;
     };
 
+    /// A constant matrix packed into panels, for one side of a product.
+    template <class T>
+    class Operand {
+      public:
+        Operand() = default;
+        [[nodiscard]] Index rows() const { return rows_; }
+        [[nodiscard]] Index cols() const { return cols_; }
+        [[nodiscard]] Index num_bytes() const {
+            return panels_.size() * static_cast<Index>(sizeof(Real<T>));
+        }
+
+      private:
+        friend class EigenBackend;
+        Buffer<Real<T>> panels_;
+        Index rows_ = 0, cols_ = 0;
+        Side side_ = Side::left;
+    };
+
+    static constexpr bool memory_is_host = true;
+
     template <class T>
     using GramScalar = typename detail::WideOf<T>::type;
 
@@ -112,6 +139,40 @@ class EigenBackend {
                             "gemm", "need (m,k) (k,n) -> (m,n)",
                             {a.rows, a.cols, b.rows, b.cols, c.rows, c.cols});
         detail::EigenOperations<T>::gemm_batched(alpha, A, B, beta, C, count);
+    }
+    /// Packs A (any strides) for one side of a product; the values are copied.
+    template <class T>
+    [[nodiscard]] Operand<std::remove_const_t<T>> prepare(Side side, MatrixView<T> A) const {
+        using Value = std::remove_const_t<T>;
+        Operand<Value> operand;
+        operand.panels_ =
+            Buffer<Real<Value>>(detail::EigenOperations<Value>::prepared_size(side, A));
+        detail::EigenOperations<Value>::prepare(side, A, operand.panels_.data());
+        operand.rows_ = A.rows;
+        operand.cols_ = A.cols;
+        operand.side_ = side;
+        return operand;
+    }
+    template <Scalar T>
+    void gemm_left(const Operand<T>& A, std::type_identity_t<BatchView<const T>> B, T beta,
+                   BatchView<T> C, Index count) const {
+        const auto& b = B.first;
+        const auto& c = C.first;
+        detail::check_shape(
+            A.side_ == Side::left && A.cols_ == b.rows && A.rows_ == c.rows && b.cols == c.cols,
+            "gemm_left", "need A (m,k), prepared for the left, (k,n) -> (m,n)",
+            {A.rows_, A.cols_, b.rows, b.cols, c.rows, c.cols});
+        detail::EigenOperations<T>::gemm_left(A.rows_, A.cols_, A.panels_.data(), B, beta, C,
+                                              count);
+    }
+    template <Scalar T>
+    void gemm_right(std::type_identity_t<MatrixView<const T>> A, const Operand<T>& B, T beta,
+                    MatrixView<T> C) const {
+        detail::check_shape(
+            B.side_ == Side::right && A.cols == B.rows_ && A.rows == C.rows && B.cols_ == C.cols,
+            "gemm_right", "need (m,k), B (k,n), prepared for the right, -> (m,n)",
+            {A.rows, A.cols, B.rows_, B.cols_, C.rows, C.cols});
+        detail::EigenOperations<T>::gemm_right(A, B.panels_.data(), B.cols_, beta, C);
     }
     /// G = A A^H, both triangles, accumulated in double. m^2 k flops.
     template <Scalar T>

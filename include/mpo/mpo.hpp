@@ -1,0 +1,21 @@
+// Everything for one layer: tensors, backends, MPOs. Needs Eigen and nothing else.
+#pragma once
+
+#include "mpo/core/communicator.hpp"
+#include "mpo/core/dtype.hpp"
+#include "mpo/core/error.hpp"
+#include "mpo/core/packed.hpp"
+#include "mpo/core/parallel.hpp"
+#include "mpo/core/random.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/linalg/backend.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/linalg/low_rank.hpp"
+#include "mpo/linalg/truncation.hpp"
+#include "mpo/network/algebra.hpp"
+#include "mpo/network/canonical.hpp"
+#include "mpo/network/contract.hpp"
+#include "mpo/network/decompose.hpp"
+#include "mpo/network/layout.hpp"
+#include "mpo/network/matrix_product.hpp"
+#include "mpo/version.hpp"
