@@ -118,6 +118,7 @@ template <class E, class Call>
 template <class E, class Call>
 void check_throws(Call&& call, const std::vector<std::string>& pieces) {
     const std::string message = message_of<E>(call);
+    CHECK(message != "(nothing thrown)");
     for (const auto& piece : pieces) {
         INFO("message: " << message << "\nexpected piece: " << piece);
         CHECK(message.find(piece) != std::string::npos);

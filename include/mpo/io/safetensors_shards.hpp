@@ -59,7 +59,7 @@ class SafetensorsIndex final : public JsonEvents {
         if (!file) fail(tensor_, concat("a file name belongs here, not ", kind_of(value)));
         const bool plain = !file->empty() && *file != "." && *file != ".." &&
                            file->find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
-        if (!plain) fail(tensor_, concat("'", *file, "' is not a plain file name"));
+        if (!plain) fail(tensor_, json_quote(*file) + " is not a plain file name");
         if (!weight_map.emplace(tensor_, std::move(*file)).second) fail(tensor_, "occurs twice");
     }
 
