@@ -104,12 +104,26 @@ TEST_CASE("permuted renames the axes") {
 
 TEST_CASE("split_axis gives the legs of an axis, first slowest, for any strides") {
     const auto tensor = counting({5, 12});
-    const auto turned = permuted(tensor.view(), {1, 0});     // (12, 5), columns far apart
-    const auto split = split_axis(turned, 0, {2, 1, 3, 2});  // (2, 1, 3, 2, 5)
-    CHECK(split.shape == Shape{2, 1, 3, 2, 5});
-    for_each_index(split.shape, [&](const Shape& at) {
-        REQUIRE(entry(split, at) == tensor(at[4], at[0] * 6 + at[2] * 2 + at[3]));
-    });
+    for (const Shape& order : {Shape{0, 1}, {1, 0}}) {
+        const auto view = permuted(tensor.view(), order);
+        const Index axis = order[0] == 0 ? 1 : 0;  // the one of extent 12
+        for (const auto& source :
+             {view, TensorView<const double>(tensor.data() + 59, view.shape,
+                                             {-view.strides[0], -view.strides[1]})}) {
+            const auto split = split_axis(source, axis, {2, 1, 3, 2});
+            CHECK(split.rank() == 5);
+            for_each_index(split.shape, [&](const Shape& at) {
+                const auto leg = [&](Index k) { return at[static_cast<std::size_t>(axis + k)]; };
+                const Index whole = leg(0) * 6 + leg(2) * 2 + leg(3);
+                const Index other = axis == 0 ? at[4] : at[0];
+                const Shape joined = axis == 0 ? Shape{whole, other} : Shape{other, whole};
+                REQUIRE(entry(split, at) == entry(source, joined));
+            });
+        }
+    }
+    const auto thin = counting({4, 3});  // an axis of stride 3
+    CHECK(split_axis(thin.view(), 0, {2, 2})(1, 1, 2) == 11);
+    CHECK(split_axis(thin.view(), 0, {2, 2})(1, 0, 0) == 6);
     CHECK_THROWS_WITH(split_axis(tensor.view(), 1, {3, 5}),
                       "split_axis: legs 3 x 5 = 15 must equal the extent 12 of axis 1");
     CHECK_THROWS_AS(split_axis(tensor.view(), 1, {3, 5}), ShapeError);
