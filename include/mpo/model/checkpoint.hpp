@@ -235,15 +235,19 @@ class Checkpoint {
     void add_tensors(const GgufFile& file) {
         const auto parameters = hyperparameters_.value_or(Hyperparameters{});
         for (const auto& stored : file.tensors()) {
-            const Index heads = permuted_heads(parameters, stored.name);
-            if (heads > 0) require_whole_heads(stored, heads);
+            const auto heads = permuted_heads(parameters, stored.name);
+            if (heads) require_whole_heads(stored, *heads);
             add({hugging_face_name(parameters.model_type, stored.name), stored.shape, stored.type,
-                 stored.bytes, stored.name, file.path(), heads});
+                 stored.bytes, stored.name, file.path(), heads.value_or(0)});
         }
     }
 
     void require_whole_heads(const GgufTensor& tensor, Index heads) const {
         const Index rows = tensor.shape.empty() ? 1 : tensor.shape.front();
+        if (heads == 0)
+            throw FormatError(detail::concat(path_.string(), ": tensor '", tensor.name,
+                                             "' needs the metadata 'llama.attention.head_count' ",
+                                             "to put its rows in order"));
         if (rows % heads != 0 || rows / heads % 2 != 0)
             throw FormatError(detail::concat(path_.string(), ": tensor '", tensor.name, "' has ",
                                              rows, " rows, which are not ", heads,

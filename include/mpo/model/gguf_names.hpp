@@ -15,6 +15,7 @@
 #include <array>
 #include <cctype>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -87,15 +88,15 @@ struct GgufName {
     return translate(detail::layer_names, "model.layers." + std::string(parts.layer) + ".");
 }
 
-/// Heads whose rows lie in GGUF's rotary order, for query and key tensors of llama; 0 for all
-/// others.
-[[nodiscard]] inline Index permuted_heads(const Hyperparameters& parameters,
-                                          std::string_view gguf_name) {
+/// Heads whose rows lie in GGUF's rotary order, for query and key tensors of llama (0 where the file
+/// does not say how many); nothing for all others.
+[[nodiscard]] inline std::optional<Index> permuted_heads(const Hyperparameters& parameters,
+                                                         std::string_view gguf_name) {
     const auto parts = detail::split_gguf_name(gguf_name);
-    if (parameters.model_type != "llama" || parts.layer.empty()) return 0;
+    if (parameters.model_type != "llama" || parts.layer.empty()) return std::nullopt;
     if (parts.module == "attn_q") return parameters.num_attention_heads;
     if (parts.module == "attn_k") return parameters.num_key_value_heads;
-    return 0;
+    return std::nullopt;
 }
 
 /// Brings rows from GGUF's rotary order into Hugging Face's; a row is any number of bytes.
