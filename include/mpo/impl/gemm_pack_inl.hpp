@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <memory>
 #include <new>
+#include <type_traits>
 
 #include "mpo/core/tensor.hpp"
+#include "mpo/impl/gemm_kernel_inl.hpp"
 
 namespace mpo::detail {
 
@@ -50,9 +52,46 @@ template <class TC, class T>
     }
 }
 
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_shufflevector)
+#define MPO_DETAIL_SHUFFLE 1
+#endif
+#endif
+
+/// A square of W rows and W steps, W numbers to 16 bytes: the transpose in registers.
+template <class R>
+[[gnu::always_inline]] inline void transpose_square(const R* in, Index stride_i, R* out, Index ld) {
+#ifdef MPO_DETAIL_SHUFFLE
+    using V = typename Simd<R, 16>::type;
+    using Loose = typename Simd<R, 16>::loose;
+    const auto load = [&](Index i) -> V {
+        return *reinterpret_cast<const Loose*>(in + i * stride_i);
+    };
+    const auto store = [&](Index q, V v) { *reinterpret_cast<Loose*>(out + q * ld) = v; };
+    if constexpr (sizeof(R) == 4) {
+        const V a = load(0), b = load(1), c = load(2), d = load(3);
+        const V ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+                ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+        const V cd0 = __builtin_shufflevector(c, d, 0, 4, 1, 5),
+                cd1 = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        store(0, __builtin_shufflevector(ab0, cd0, 0, 1, 4, 5));
+        store(1, __builtin_shufflevector(ab0, cd0, 2, 3, 6, 7));
+        store(2, __builtin_shufflevector(ab1, cd1, 0, 1, 4, 5));
+        store(3, __builtin_shufflevector(ab1, cd1, 2, 3, 6, 7));
+    } else {
+        const V a = load(0), b = load(1);
+        store(0, __builtin_shufflevector(a, b, 0, 2));
+        store(1, __builtin_shufflevector(a, b, 1, 3));
+    }
+#else
+    constexpr Index W = 16 / sizeof(R);
+    for (Index q = 0; q < W; ++q)
+        for (Index i = 0; i < W; ++i) out[q * ld + i] = in[i * stride_i + q];
+#endif
+}
+#undef MPO_DETAIL_SHUFFLE
+
 /// out[q ld + i] = in[i stride_i + q stride_q], i < h, q < steps: i is contiguous in the target.
-/// A source contiguous along q is read in short runs of several i at once, so that each target line
-/// is written whole.
 template <class R, class T>
 void pack_transposed(const T* in, Index stride_i, Index stride_q, Index h, Index steps, R* out,
                      Index ld) {
@@ -62,14 +101,14 @@ void pack_transposed(const T* in, Index stride_i, Index stride_q, Index h, Index
         return;
     }
     Index i = 0;
-    for (; i + 4 <= h; i += 4) {
-        const T *a = in + i * stride_i, *b = a + stride_i, *c = b + stride_i, *d = c + stride_i;
-        R* target = out + i;
-        for (Index q = 0; q < steps; ++q, target += ld) {
-            target[0] = static_cast<R>(a[q * stride_q]);
-            target[1] = static_cast<R>(b[q * stride_q]);
-            target[2] = static_cast<R>(c[q * stride_q]);
-            target[3] = static_cast<R>(d[q * stride_q]);
+    if constexpr (std::is_same_v<R, T>) {
+        constexpr Index W = 16 / sizeof(R);
+        for (; stride_q == 1 && i + W <= h; i += W) {
+            Index q = 0;
+            for (; q + W <= steps; q += W)
+                transpose_square(in + i * stride_i + q, stride_i, out + q * ld + i, ld);
+            for (; q < steps; ++q)
+                for (Index j = i; j < i + W; ++j) out[q * ld + j] = in[j * stride_i + q];
         }
     }
     for (; i < h; ++i)
