@@ -31,6 +31,24 @@ void check_gauge(const Mpo<T>& result, const Tensor<Wide<T>>& W, const Layout& l
     CHECK(std::abs(naive::norm(center) - size) <= allowed);
 }
 
+/// W as (o1 i1 .. ok ik, rest), entry by entry.
+template <class W>
+Tensor<W> unfolding(const Tensor<W>& matrix, const Layout& layout, Index k) {
+    Index left = 1;
+    for (Index j = 0; j < k; ++j)
+        left *= layout.out[static_cast<std::size_t>(j)] * layout.in[static_cast<std::size_t>(j)];
+    Tensor<W> A({left, matrix.size() / left});
+    for (Index row = 0; row < matrix.extent(0); ++row)
+        for (Index col = 0; col < matrix.extent(1); ++col) {
+            const Shape o = naive::digits(row, layout.out), i = naive::digits(col, layout.in);
+            Index at = 0;  // of the interleaved legs o1 i1 o2 i2 .., first slowest
+            for (std::size_t j = 0; j < o.size(); ++j)
+                at = (at * layout.out[j] + o[j]) * layout.in[j] + i[j];
+            A.data()[at] = matrix(row, col);
+        }
+    return A;
+}
+
 /// Two sites whose one unfolding has the singular values sigma.
 template <class T>
 Mpo<T> two_sites(const Layout& layout, const std::vector<double>& sigma) {
@@ -185,6 +203,56 @@ TEMPLATE_LIST_TEST_CASE("two sites are truncated optimally", "", BackendCases) {
             if (kept > 1) CHECK(tail_norm(sigma, kept - 1) >= eps * size - allowed);
             CHECK(report.bonds.front().limit ==
                   (kept < 20 ? BindingLimit::tolerance : BindingLimit::none));
+        }
+    }
+}
+
+TEMPLATE_LIST_TEST_CASE("without truncation the spectra are those of the unfoldings", "",
+                        BackendCases) {
+    using T = typename TestType::T;
+    const typename TestType::Backend backend;
+    for (const auto& [layout, bonds] : awkward_chains()) {
+        CAPTURE(to_string(layout), to_string(bonds));
+        const auto mpo = random_mpo<T>(layout, bonds, 12);
+        const auto W = naive::to_dense(mpo);
+        const auto [op, report] = truncate(mpo, {}, backend);
+        for (Index k = 1; k < op.num_sites(); ++k) {
+            const auto A = unfolding(W, layout, k);  // (left legs, right legs)
+            const auto G = naive::product(A, naive::adjoint(A));
+            double second = 0, fourth = 0;  // the moments of a spectrum are traces
+            for (const double sigma :
+                 report.bonds[static_cast<std::size_t>(k) - 1].singular_values) {
+                second += sigma * sigma;
+                fourth += sigma * sigma * sigma * sigma;
+            }
+            const double size = naive::norm(W), squared = size * size;
+            CHECK(std::abs(second - squared) <= rounding(mpo, squared));
+            CHECK(std::abs(fourth - naive::norm(G) * naive::norm(G)) <=
+                  rounding(mpo, squared * squared));
+        }
+    }
+}
+
+TEMPLATE_LIST_TEST_CASE("a cap costs at most sqrt(N-1) times the least possible", "",
+                        BackendCases) {
+    using T = typename TestType::T;
+    const typename TestType::Backend backend;
+    for (const auto& [layout, bonds] : awkward_chains()) {
+        const auto mpo = random_mpo<T>(layout, bonds, 13);
+        const auto full = truncate(mpo, {}, backend).report;
+        for (const Index cap : {1, 2, 3}) {
+            CAPTURE(to_string(layout), to_string(bonds), cap);
+            const auto report = truncate(mpo, {.max_bond_dim = cap}, backend).report;
+            double largest = 0, squares = 0;  // over the bonds: what each must lose by itself
+            for (const auto& bond : full.bonds) {
+                const auto count = static_cast<Index>(bond.singular_values.size());
+                const double tail = tail_norm(bond.singular_values, std::min(cap, count));
+                largest = std::max(largest, tail);
+                squares += tail * tail;
+            }
+            const double error = report.relative_error * report.norm;
+            CHECK(error >= largest - rounding(mpo, report.norm));
+            CHECK(error <= std::sqrt(squares) + rounding(mpo, report.norm));
         }
     }
 }
