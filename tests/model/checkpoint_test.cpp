@@ -316,6 +316,10 @@ TEST_CASE("every field of a config.json is read, and a wrong type is refused by 
                               {"'tie_word_embeddings'"});
     check_throws<FormatError>([&] { static_cast<void>(parse(R"({"eos_token_id":["x"]})")); },
                               {"'eos_token_id'"});
+    const std::string deep(1'000'000, '['), end(1'000'000, ']');
+    check_throws<FormatError>(
+        [&] { static_cast<void>(parse("{\"vocab_size\":" + deep + end + "}")); },
+        {"'vocab_size'", "array"});
     check_throws<FormatError>([&] { static_cast<void>(parse("[]")); }, {"c.json", "object"});
     check_throws<FormatError>([&] { static_cast<void>(parse("{")); }, {"c.json"});
 }

@@ -5,6 +5,7 @@
 // Narrowing rounds to nearest, ties to even; NaN stays NaN, subnormal numbers are kept.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -96,7 +97,17 @@ requires(!std::is_same_v<T, std::complex<double>>) inline constexpr DType dtype_
     : std::is_same_v<T, double> ? DType::f64
                                 : DType::c64;
 
-/// IEEE binary16 to float; exact. Selects instead of branches, so that loops over it vectorise.
+namespace detail {
+
+/// condition ? a : b as mask arithmetic: a branch would keep loops from vectorising.
+[[nodiscard]] inline std::uint32_t select(bool condition, std::uint32_t a, std::uint32_t b) {
+    const std::uint32_t mask = 0u - static_cast<std::uint32_t>(condition);
+    return (a & mask) | (b & ~mask);
+}
+
+}  // namespace detail
+
+/// IEEE binary16 to float; exact.
 [[nodiscard]] inline float half_to_float(std::uint16_t half) {
     const std::uint32_t sign = (half & 0x8000u) << 16;
     const std::uint32_t body = (half & 0x7fffu) << 13;  // exponent and fraction at float's places
@@ -106,8 +117,8 @@ requires(!std::is_same_v<T, std::complex<double>>) inline constexpr DType dtype_
     // A subnormal half is fraction * 2^-24: give it the leading 1 of 2^-14 and subtract that again.
     const auto small = std::bit_cast<std::uint32_t>(std::bit_cast<float>(body + (113u << 23)) -
                                                     std::bit_cast<float>(113u << 23));
-    const std::uint32_t finite = exponent == 0 ? small : normal;
-    return std::bit_cast<float>(sign | (exponent == 0x0f800000u ? special : finite));
+    const std::uint32_t finite = detail::select(exponent == 0, small, normal);
+    return std::bit_cast<float>(sign | detail::select(exponent == 0x0f800000u, special, finite));
 }
 
 /// Float to IEEE binary16, nearest even; beyond 65519.99 to Inf.
@@ -120,9 +131,9 @@ requires(!std::is_same_v<T, std::complex<double>>) inline constexpr DType dtype_
         std::bit_cast<std::uint32_t>(std::bit_cast<float>(body) + 0.5f) - (126u << 23);
     const std::uint32_t normal = (body - (112u << 23) + 0x0fffu + ((body >> 13) & 1u)) >> 13;
     const std::uint32_t nan = 0x7e00u | ((body >> 13) & 0x03ffu);
-    const std::uint32_t finite = body < (113u << 23) ? small : normal;
-    const std::uint32_t large = body > 0x7f800000u ? nan : 0x7c00u;
-    return static_cast<std::uint16_t>(sign | (body >= (143u << 23) ? large : finite));
+    const std::uint32_t finite = detail::select(body < (113u << 23), small, normal);
+    const std::uint32_t large = detail::select(body > 0x7f800000u, nan, 0x7c00u);
+    return static_cast<std::uint16_t>(sign | detail::select(body >= (143u << 23), large, finite));
 }
 
 /// bfloat16 to float; exact.
@@ -135,7 +146,8 @@ requires(!std::is_same_v<T, std::complex<double>>) inline constexpr DType dtype_
     const auto bits = std::bit_cast<std::uint32_t>(value);
     const std::uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     const std::uint32_t nan = (bits >> 16) | 0x0040u;
-    return static_cast<std::uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded);
+    return static_cast<std::uint16_t>(
+        detail::select((bits & 0x7fffffffu) > 0x7f800000u, nan, rounded));
 }
 
 namespace detail {
@@ -182,15 +194,26 @@ void convert_each(const std::byte* __restrict source, std::byte* __restrict targ
     }
 }
 
-/// Finite values whose stored form is Inf.
+/// Finite values whose stored form is Inf. Infinities are rare: their sources are only looked at in
+/// chunks that have one.
 template <class T, class Stored>
 [[nodiscard]] Index count_overflows(const T* source, const std::byte* stored, Index n,
                                     Stored magnitude_mask, Stored infinity) {
+    constexpr Index chunk = 64;
     Index count = 0;
-    for (Index k = 0; k < n; ++k) {
-        Stored bits;
-        std::memcpy(&bits, stored + k * static_cast<Index>(sizeof bits), sizeof bits);
-        if ((bits & magnitude_mask) == infinity && std::isfinite(source[k])) ++count;
+    for (Index begin = 0; begin < n; begin += chunk) {
+        const Index length = std::min(chunk, n - begin);
+        std::array<Stored, chunk> bits{};  // what lies behind a short chunk is 0: no infinity
+        std::memcpy(bits.data(), stored + begin * static_cast<Index>(sizeof(Stored)),
+                    static_cast<std::size_t>(length) * sizeof(Stored));
+        Stored found = 0;
+        for (std::size_t k = 0; k < chunk; ++k)
+            found |= static_cast<Stored>((bits[k] & magnitude_mask) == infinity);
+        if (found == 0) continue;
+        for (Index k = 0; k < length; ++k)
+            if ((bits[static_cast<std::size_t>(k)] & magnitude_mask) == infinity &&
+                std::isfinite(source[begin + k]))
+                ++count;
     }
     return count;
 }

@@ -98,8 +98,13 @@ class ConfigFields {
     }
 
   private:
+    /// The value of a number or boolean, the kind of anything else: it may be huge or deeply nested.
+    [[nodiscard]] static std::string described(const nlohmann::json& value) {
+        return value.is_number() || value.is_boolean() ? value.dump() : value.type_name();
+    }
     [[noreturn]] void fail(const char* key, const char* rule, const nlohmann::json& got) const {
-        throw FormatError(concat(source_, ": '", key, "' must be ", rule, ", got ", got.dump()));
+        throw FormatError(
+            concat(source_, ": '", key, "' must be ", rule, ", got ", described(got)));
     }
     [[nodiscard]] Index integer(const nlohmann::json& value, const char* key) const {
         const bool fits =
