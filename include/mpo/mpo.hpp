@@ -7,6 +7,7 @@
 #include "mpo/core/packed.hpp"
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/random.hpp"
+#include "mpo/core/svg.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
