@@ -5,7 +5,9 @@
 // dereference such a pointer, they upload and download. Operations are stream-ordered; only
 // download, synchronize and the factorisations wait (a factorisation checks its status).
 //
-// Requirements common to all operations on MatrixView: one of the two strides is 1 or the
+// Arrays of values (sigma, eigenvalues, the result of dot) lie in backend memory, pivots on the host. A
+// Buffer may be destroyed while operations that use it are still under way: its release is ordered
+// after them. Requirements common to all operations on MatrixView: one of the two strides is 1 or the
 // corresponding extent is at most 1 unless stated; outputs do not overlap inputs; empty extents are
 // legal (gemm with inner extent 0 still scales C by beta); beta = 0 overwrites C, even NaN.
 // Violated shapes throw ShapeError with the numbers; a library failure throws BackendError.
