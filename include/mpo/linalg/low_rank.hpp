@@ -97,7 +97,15 @@ template <Scalar T, BackendFor<T> B>
     return sum;
 }
 
-/// Chooses the rank, projects, measures; one more column at a time where rounding broke the limit.
+/// False where the tolerance decided the rank and the loss still exceeds it.
+template <Scalar T, class B>
+[[nodiscard]] bool keeps_tolerance(const LowRank<T, B>& result, const RangeRequest& request) {
+    return result.limit != BindingLimit::tolerance ||
+           result.discarded_squared <= request.allowed_squared;
+}
+
+/// Chooses the rank, projects, measures; more columns, up to the cap, where rounding broke the
+/// tolerance.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] LowRank<T, B> project(MatrixView<const T> A, Range<T, B> range,
                                     const RangeRequest& request, const B& backend) {
@@ -115,17 +123,22 @@ template <Scalar T, BackendFor<T> B>
                      matrix(range.projection->data(), range.columns, A.cols));
     }
     result.right = std::move(*range.projection);
-    for (result.rank = std::min(choice.bond_dim, range.columns);; ++result.rank) {
+    const Index side = std::min(A.rows, A.cols), most = std::min(range.columns, request.max_rank);
+    result.rank = std::min(choice.bond_dim, most);
+    for (Index more = 1;; more *= 2) {
         result.discarded_squared =
-            result.rank == std::min(A.rows, A.cols)
+            result.rank == side
                 ? 0
                 : measured_loss<T>(A, block(basis, 0, 0, A.rows, result.rank),
                                    matrix<const T>(result.right.data(), result.rank, A.cols),
                                    request.norm_squared, backend);
-        if (result.limit != BindingLimit::tolerance ||
-            result.discarded_squared <= request.allowed_squared || result.rank >= range.columns)
-            break;
+        if (keeps_tolerance(result, request) || result.rank >= most) break;
+        result.rank = std::min(most, result.rank + more);
     }
+    if (result.rank == side)
+        result.limit = BindingLimit::none;
+    else if (result.rank == request.max_rank && !keeps_tolerance(result, request))
+        result.limit = BindingLimit::bond_cap;
     result.left = copy_of<T>(block(basis, 0, 0, A.rows, result.rank), backend);
     result.singular_values = std::move(spectrum);
     return result;
@@ -183,8 +196,8 @@ template <Scalar T, BackendFor<T> B>
         if (auto range = detail::RangeFinder<T, B>(A, request, backend).run()) {
             auto result = detail::project<T>(A, std::move(*range), request, backend);
             result.method = method;
-            if (options.method != LowRankMethod::automatic ||
-                result.discarded_squared >= resolution)
+            if (keeps_tolerance(result, request) && (options.method != LowRankMethod::automatic ||
+                                                     result.discarded_squared >= resolution))
                 return result;
         }
         method = LowRankMethod::exact;
@@ -193,8 +206,9 @@ template <Scalar T, BackendFor<T> B>
         auto result =
             detail::project<T>(A, detail::gram_range<T>(A, request, backend), request, backend);
         result.method = method;
-        if (options.method != LowRankMethod::automatic || result.discarded_squared >= resolution ||
-            result.rank == s)
+        if (keeps_tolerance(result, request) &&
+            (options.method != LowRankMethod::automatic || result.rank == s ||
+             result.discarded_squared >= resolution))
             return result;
     }
     auto result = detail::project<T>(A, detail::exact_range<T>(A, backend), request, backend);
