@@ -158,27 +158,39 @@ template <Scalar T, BackendFor<T> B>
     return result;
 }
 
+/// Throws where low_rank cannot work with its arguments.
+template <Scalar T>
+void validate(MatrixView<const T> A, const LowRankOptions& options) {
+    if (A.rows < 1 || A.cols < 1)
+        throw ShapeError(concat("low_rank: A is empty, ", A.rows, " x ", A.cols));
+    if ((A.rows > 1 && A.row_stride != A.cols) || (A.cols > 1 && A.col_stride != 1) ||
+        A.conjugation != Conjugation::none)
+        throw ArgumentError(concat("low_rank: A must be row-major without gaps, got ", A.rows,
+                                   " x ", A.cols, " with strides ", A.row_stride, ", ",
+                                   A.col_stride,
+                                   A.conjugation == Conjugation::none ? "" : ", conjugated"));
+    if (options.max_rank < 1 || !(options.allowed_squared >= 0) || !(options.excess > 0))
+        throw ArgumentError(
+            concat("low_rank: need max_rank >= 1, allowed_squared >= 0, excess > 0; got ",
+                   options.max_rank, ", ", options.allowed_squared, ", ", options.excess));
+}
+
 }  // namespace detail
 
 /// Best approximation of A by rank r <= max_rank whose loss stays within allowed_squared (the rank
 /// cap wins where both cannot hold).
 ///
-/// A        (m, n), row-major, backend memory, finite; not modified
+/// A        (m, n), row-major without gaps, backend memory, finite; not modified
 /// returns  U, C, the spectrum, the loss; `limit` says which of the two bounds was felt
 /// error    exact and gram: optimal (gram: while the loss is above 10 s eps(GramScalar) norm(A)^2);
 ///          randomized: estimated within (1 + excess) of the optimum. The loss itself is measured.
 /// cost     see cheapest_method; peak memory A, and for the exact method two copies of it
-/// throws   ShapeError (an empty matrix), ArgumentError (options), NumericalError (NaN or Inf in A,
+/// throws   ShapeError (an empty matrix), ArgumentError (options, gaps), NumericalError (NaN or Inf in A,
 ///          an iteration that does not converge)
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] LowRank<T, B> low_rank(std::type_identity_t<MatrixView<const T>> A,
                                      const LowRankOptions& options, const B& backend) {
-    if (A.rows < 1 || A.cols < 1)
-        throw ShapeError(detail::concat("low_rank: A is empty, ", A.rows, " x ", A.cols));
-    if (options.max_rank < 1 || !(options.allowed_squared >= 0) || !(options.excess > 0))
-        throw ArgumentError(
-            detail::concat("low_rank: need max_rank >= 1, allowed_squared >= 0, excess > 0; got ",
-                           options.max_rank, ", ", options.allowed_squared, ", ", options.excess));
+    detail::validate(A, options);
     const double norm_squared = detail::squared_norm<T>(A.data, A.size(), backend);
     if (!std::isfinite(norm_squared))
         throw NumericalError(
