@@ -176,7 +176,8 @@ class RangeFinder {
         : A_(A), request_(request), backend_(backend), random_(request.seed) {}
 
     /// nullopt where the spectrum is so flat that an exact method is cheaper: the columns still
-    /// needed are at least (loss - allowed) / sigma_l^2, because no later sigma is larger.
+    /// needed are at least (loss - allowed) / sigma_l^2, because no later sigma is larger. A cap
+    /// on the rank bounds the work by itself.
     [[nodiscard]] std::optional<Range<T, B>> run() {
         const Index s = std::min(A_.rows, A_.cols);
         const Index most = std::min(s, oversampled(std::min(request_.max_rank, s)));
@@ -189,10 +190,13 @@ class RangeFinder {
             if (request_.allowed_squared > 0 && columns_ < most &&
                 loss_ > request_.allowed_squared) {
                 const Index more = columns_missing();
-                if (more > s || (iterations_ > 0 && columns_ + more > s / 2)) return std::nullopt;
-                grow(std::min(most, std::max(columns_ + more, 2 * columns_)));
-                previous_gain = 0;
-                continue;
+                const bool many = most > s / 2 && columns_ + more > s / 2;
+                if (many && (more > s || iterations_ > 0)) return std::nullopt;
+                if (!many) {
+                    grow(std::min(most, std::max(columns_ + more, 2 * columns_)));
+                    previous_gain = 0;
+                    continue;
+                }  // a first sample shows too small a sigma_l: look again before growing so far
             }
             const double gain = before - loss_;
             if (iterations_ > 0 && has_converged(gain, previous_gain)) break;
