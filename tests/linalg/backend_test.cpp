@@ -4,6 +4,7 @@
 #include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/factorisation_conformance.hpp"
+#include "support/memory_conformance.hpp"
 #include "support/product_conformance.hpp"
 
 using namespace mpo;

@@ -1,4 +1,4 @@
-// What every Backend owes its callers, second half: factorisations, and what all refuse. Singular
+// What every Backend owes its callers, factorisations, and what all refuse. Singular
 // and eigenvectors are judged by their products alone.
 #pragma once
 
