@@ -1,0 +1,177 @@
+// What compress did: per linear, and added up per kind.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/dtype.hpp"
+#include "mpo/model/compress_options.hpp"
+#include "mpo/network/decompose.hpp"
+#include "mpo/network/layout.hpp"
+
+namespace mpo {
+
+/// dense: no form of the size asked for is smaller than the weight itself, so it was left alone.
+enum class LinearForm { dense, low_rank, mpo };
+
+[[nodiscard]] inline std::string to_string(LinearForm form) {
+    constexpr std::string_view names[] = {"dense", "low_rank", "mpo"};
+    return std::string(names[static_cast<int>(form)]);
+}
+
+/// Parameters, bytes and work before and after; sums over linears are of the same type.
+struct SizeChange {
+    Index parameters_before = 0, parameters = 0;
+    Index bytes_before = 0, bytes = 0;                  // as stored in the source; as written
+    Index multiply_adds_before = 0, multiply_adds = 0;  // per token
+
+    SizeChange& operator+=(const SizeChange& other) {
+        parameters_before += other.parameters_before;
+        parameters += other.parameters;
+        bytes_before += other.bytes_before;
+        bytes += other.bytes;
+        multiply_adds_before += other.multiply_adds_before;
+        multiply_adds += other.multiply_adds;
+        return *this;
+    }
+};
+
+struct LinearReport {
+    std::string name;  // of the module
+    LinearKind kind = LinearKind::q;
+    Shape shape;  // (out, in)
+    LinearForm form = LinearForm::dense;
+    Layout layout;  // empty where dense
+    Shape bonds;    // D[0] .. D[N]; empty where dense
+    SizeChange size;
+    double truncation_error = 0;  // relative, before the cores were rounded to their stored type
+    double relative_error = 0;    // norm(W - W') / norm(W) with the cores as stored
+    ErrorKind error_kind = ErrorKind::exact;
+    double low_rank_error = 0;  // the same for plain low rank of no more parameters
+    std::string source_type;    // "Q4_1"
+};
+
+/// All linears of one kind.
+struct KindReport {
+    LinearKind kind = LinearKind::q;
+    Index count = 0;
+    Index dense_count = 0;    // left dense
+    LinearReport typical;     // one with the most frequent form, layout and shape
+    Index typical_count = 0;  // how many are like it
+    SizeChange size;          // summed
+    double mean_relative_error = 0, max_relative_error = 0;
+    double mean_low_rank_error = 0;
+};
+
+struct CompressReport {
+    std::vector<LinearReport> linears;  // in the order of the source
+    DType dtype = DType::bf16;          // as written
+    Index num_tensors = 0;              // of the source
+    Index bytes_before = 0;             // of all tensors of the source
+    Index bytes = 0;                    // of all tensors written
+    double seconds = 0;                 // wall clock
+
+    /// Sums over all linears.
+    [[nodiscard]] SizeChange size() const {
+        SizeChange sum;
+        for (const auto& linear : linears) sum += linear.size;
+        return sum;
+    }
+
+    /// One entry per kind that occurs, in the order of LinearKind.
+    [[nodiscard]] std::vector<KindReport> kinds() const {
+        std::map<LinearKind, KindReport> found;
+        for (const auto& linear : linears) {
+            auto& kind = found[linear.kind];
+            kind.kind = linear.kind;
+            ++kind.count;
+            kind.dense_count += linear.form == LinearForm::dense ? 1 : 0;
+            kind.size += linear.size;
+            kind.mean_relative_error += linear.relative_error;
+            kind.max_relative_error = std::max(kind.max_relative_error, linear.relative_error);
+            kind.mean_low_rank_error += linear.low_rank_error;
+            const Index alike = count_like(linear);
+            if (alike > kind.typical_count) {
+                kind.typical = linear;
+                kind.typical_count = alike;
+            }
+        }
+        std::vector<KindReport> result;
+        for (auto& [name, kind] : found) {
+            kind.mean_relative_error /= static_cast<double>(kind.count);
+            kind.mean_low_rank_error /= static_cast<double>(kind.count);
+            result.push_back(std::move(kind));
+        }
+        return result;
+    }
+
+  private:
+    [[nodiscard]] Index count_like(const LinearReport& one) const {
+        return std::count_if(linears.begin(), linears.end(), [&](const LinearReport& other) {
+            return other.kind == one.kind && other.form == one.form && other.shape == one.shape &&
+                   other.layout == one.layout;
+        });
+    }
+};
+
+namespace detail {
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const SizeChange& size) {
+    return {{"parameters_before", size.parameters_before},
+            {"parameters", size.parameters},
+            {"bytes_before", size.bytes_before},
+            {"bytes", size.bytes},
+            {"multiply_adds_before", size.multiply_adds_before},
+            {"multiply_adds", size.multiply_adds}};
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const LinearReport& linear) {
+    nlohmann::ordered_json json{{"name", linear.name},
+                                {"kind", to_string(linear.kind)},
+                                {"shape", linear.shape},
+                                {"form", to_string(linear.form)},
+                                {"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
+                                {"bonds", linear.bonds},
+                                {"source_type", linear.source_type},
+                                {"truncation_error", linear.truncation_error},
+                                {"relative_error", linear.relative_error},
+                                {"error_kind", to_string(linear.error_kind)},
+                                {"low_rank_error", linear.low_rank_error}};
+    json.update(to_json(linear.size));
+    return json;
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const KindReport& kind) {
+    nlohmann::ordered_json json{{"kind", to_string(kind.kind)},
+                                {"count", kind.count},
+                                {"left_dense", kind.dense_count},
+                                {"mean_relative_error", kind.mean_relative_error},
+                                {"max_relative_error", kind.max_relative_error},
+                                {"mean_low_rank_error", kind.mean_low_rank_error}};
+    json.update(to_json(kind.size));
+    return json;
+}
+
+}  // namespace detail
+
+/// The whole report as a JSON object.
+[[nodiscard]] inline std::string to_json(const CompressReport& report) {
+    nlohmann::ordered_json json{{"dtype", to_string(report.dtype)},
+                                {"tensors", report.num_tensors},
+                                {"model_bytes_before", report.bytes_before},
+                                {"model_bytes", report.bytes},
+                                {"seconds", report.seconds}};
+    json.update(detail::to_json(report.size()));
+    json["kinds"] = nlohmann::ordered_json::array();
+    for (const auto& kind : report.kinds()) json["kinds"].push_back(detail::to_json(kind));
+    json["linears"] = nlohmann::ordered_json::array();
+    for (const auto& linear : report.linears) json["linears"].push_back(detail::to_json(linear));
+    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace mpo

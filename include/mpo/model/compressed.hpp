@@ -1,0 +1,291 @@
+// A compressed checkpoint on the disk:
+//
+//   1. model.safetensors, or shards and their index: tensors that were not compressed under their
+//      own names, and for each linear `<module>.weight` (out, in) that was, its cores
+//      `<module>.cores.<k>`, k = 0 .. N-1, of shape (D[k], out[k], in[k], D[k+1]).
+//   2. mpo_config.json: {"format_version": 1, "mpo_version": V, "linears": {<module>: {
+//        "layout": {"out": [..], "in": [..]}, "bonds": [1, .., 1], "stored_as": "cores",
+//        "dtype": "BF16", "original_dtype": "Q4_1", "original_shape": [out, in],
+//        "relative_error": e, "error_kind": "exact"}}}. Other keys are ignored.
+//   3. What belongs to the model: config.json, tokenizer.
+//
+// A format_version or a stored_as that is not listed here is refused by name.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "mpo/io/mapped_file.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/network/decompose.hpp"
+#include "mpo/network/layout.hpp"
+#include "mpo/network/matrix_product.hpp"
+#include "mpo/version.hpp"
+
+namespace mpo {
+
+inline constexpr const char* compressed_config_file = "mpo_config.json";
+inline constexpr Index compressed_format_version = 1;
+
+/// What mpo_config.json says of one linear.
+struct CompressedLinear {
+    std::string name;  // of the module, without ".weight"
+    Layout layout;
+    Shape bonds;                 // D[0] .. D[N]
+    DType dtype = DType::bf16;   // of the cores
+    std::string original_dtype;  // of the dense weight in its file
+    Shape original_shape;        // (out, in)
+    double relative_error = 0;   // of the cores as stored, against the dense weight
+    ErrorKind error_kind = ErrorKind::exact;
+};
+
+/// "model.layers.0.mlp.up_proj.cores.1"
+[[nodiscard]] inline std::string core_name(const std::string& module, Index k) {
+    return detail::concat(module, ".cores.", k);
+}
+
+/// The text of mpo_config.json.
+[[nodiscard]] inline std::string to_compressed_config(
+    const std::vector<CompressedLinear>& linears) {
+    nlohmann::ordered_json entries = nlohmann::ordered_json::object();
+    for (const auto& linear : linears)
+        entries[linear.name] = {{"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
+                                {"bonds", linear.bonds},
+                                {"stored_as", "cores"},
+                                {"dtype", to_string(linear.dtype)},
+                                {"original_dtype", linear.original_dtype},
+                                {"original_shape", linear.original_shape},
+                                {"relative_error", linear.relative_error},
+                                {"error_kind", to_string(linear.error_kind)}};
+    const nlohmann::ordered_json config{
+        {"format_version", compressed_format_version},
+        {"mpo_version",
+         detail::concat(MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".", MPO_VERSION_PATCH)},
+        {"linears", entries}};
+    return config.dump(2) + "\n";
+}
+
+namespace detail {
+
+/// Reads rule 2 of the format; every refusal names the file and the linear.
+class CompressedConfigReader {
+  public:
+    using Json = nlohmann::ordered_json;
+
+    CompressedConfigReader(std::string_view text, std::string source) : source_(std::move(source)) {
+        std::vector<std::unordered_set<std::string>> keys;
+        const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& value) {
+            if (event == Json::parse_event_t::object_start) keys.emplace_back();
+            if (event == Json::parse_event_t::object_end) keys.pop_back();
+            if (event == Json::parse_event_t::key && !keys.back().insert(value).second)
+                fail(concat("the key ", value.dump(), " occurs twice"));
+            return true;
+        };
+        try {
+            root_ = Json::parse(text, refuse_duplicates);
+        } catch (const nlohmann::json::exception& error) {
+            fail(error.what());
+        }
+    }
+
+    [[nodiscard]] std::vector<CompressedLinear> read() {
+        const Index version = integer(member(root_, "format_version"), "format_version");
+        if (version != compressed_format_version)
+            fail(concat("format_version ", version, " is unknown, this library reads ",
+                        compressed_format_version));
+        const Json& entries = member(root_, "linears");
+        if (!entries.is_object()) fail("'linears' must be an object");
+        std::vector<CompressedLinear> linears;
+        for (const auto& [name, entry] : entries.items()) {
+            where_ = concat(" of linear '", name, "'");
+            linears.push_back(linear(name, entry));
+        }
+        return linears;
+    }
+
+  private:
+    [[noreturn]] void fail(const std::string& what) const {
+        throw FormatError(concat(source_, ": ", what));
+    }
+    [[nodiscard]] const Json& member(const Json& object, const char* key) const {
+        if (!object.is_object()) fail(concat("a JSON object must hold '", key, "'", where_));
+        const auto found = object.find(key);
+        if (found == object.end()) fail(concat("'", key, "'", where_, " is missing"));
+        return *found;
+    }
+    [[nodiscard]] Index integer(const Json& value, const char* key) const {
+        if (!value.is_number_unsigned() || !std::in_range<Index>(value.get<std::uint64_t>()))
+            fail(concat("'", key, "'", where_, " must be a non-negative integer, got ",
+                        value.dump()));
+        return value.get<Index>();
+    }
+    [[nodiscard]] Shape integers(const Json& value, const char* key) const {
+        if (!value.is_array())
+            fail(concat("'", key, "'", where_, " must be an array, got ", value.dump()));
+        Shape result;
+        for (const auto& element : value) result.push_back(integer(element, key));
+        return result;
+    }
+    [[nodiscard]] std::string text(const Json& object, const char* key) const {
+        const Json& value = member(object, key);
+        if (!value.is_string())
+            fail(concat("'", key, "'", where_, " must be a string, got ", value.dump()));
+        return value.get<std::string>();
+    }
+
+    [[nodiscard]] CompressedLinear linear(const std::string& name, const Json& entry) const {
+        const auto stored_as = text(entry, "stored_as");
+        if (stored_as != "cores")
+            fail(
+                concat("'stored_as'", where_, " is '", stored_as, "', this library reads 'cores'"));
+        CompressedLinear result;
+        result.name = name;
+        const Json& layout = member(entry, "layout");
+        result.layout = {integers(member(layout, "out"), "out"),
+                         integers(member(layout, "in"), "in")};
+        result.bonds = integers(member(entry, "bonds"), "bonds");
+        result.original_shape = integers(member(entry, "original_shape"), "original_shape");
+        result.original_dtype = text(entry, "original_dtype");
+        result.dtype = dtype(text(entry, "dtype"));
+        result.relative_error = error(member(entry, "relative_error"));
+        const auto kind = text(entry, "error_kind");
+        if (kind != "exact" && kind != "bound")
+            fail(concat("'error_kind'", where_, " must be exact or bound, got '", kind, "'"));
+        result.error_kind = kind == "exact" ? ErrorKind::exact : ErrorKind::bound;
+        require_consistent(result);
+        return result;
+    }
+    [[nodiscard]] DType dtype(const std::string& name) const {
+        const auto parsed = parse_dtype(name);
+        if (!parsed || !is_convertible(*parsed) || *parsed == DType::c64)
+            fail(concat("'dtype'", where_, " must be BF16, F16, F32 or F64, got '", name, "'"));
+        return *parsed;
+    }
+    [[nodiscard]] double error(const Json& value) const {
+        if (!value.is_number() || !(value.get<double>() >= 0))
+            fail(concat("'relative_error'", where_, " must be a number >= 0, got ", value.dump()));
+        return value.get<double>();
+    }
+    void require_consistent(const CompressedLinear& linear) const {
+        try {
+            const auto& shape = linear.original_shape;
+            if (shape.size() != 2) throw ShapeError("original_shape must be [out, in]");
+            validate(linear.layout, shape[0], shape[1], "layout");
+            require_bonds(linear.layout, linear.bonds, "bonds");
+        } catch (const Error& wrong) {
+            fail(concat(wrong.what(), where_));
+        }
+    }
+
+    std::string source_;
+    std::string where_;
+    Json root_;
+};
+
+}  // namespace detail
+
+/// The inverse of to_compressed_config. Throws FormatError, naming `source`, where the text breaks
+/// rule 2 of the format.
+[[nodiscard]] inline std::vector<CompressedLinear> parse_compressed_config(
+    std::string_view text, const std::string& source) {
+    return detail::CompressedConfigReader(text, source).read();
+}
+
+/// True for a folder that holds a compressed checkpoint.
+[[nodiscard]] inline bool is_compressed(const std::filesystem::path& path) {
+    return std::filesystem::exists(path / compressed_config_file);
+}
+
+/// A compressed checkpoint, opened. Const calls are safe from many threads.
+class CompressedCheckpoint {
+  public:
+    /// Throws FileError where a file is missing, FormatError where mpo_config.json and the tensors
+    /// do not fit together.
+    explicit CompressedCheckpoint(const std::filesystem::path& folder,
+                                  ReadMode mode = ReadMode::mapped)
+        : checkpoint_(folder, mode) {
+        constexpr Index max_config_bytes = Index{64} << 20;
+        const auto path = folder / compressed_config_file;
+        const MappedFile file(path, ReadMode::buffered);
+        if (file.size() > max_config_bytes)
+            throw FormatError(detail::concat(path.string(), ": ", file.size(),
+                                             " bytes exceed the limit of ", max_config_bytes));
+        const auto bytes = file.bytes(0, file.size());
+        linears_ = parse_compressed_config(
+            {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size())},
+            path.string());
+        for (const auto& linear : linears_) require_cores(linear);
+        require_no_orphans();
+    }
+
+    /// The tensors as they lie on the disk, cores among them.
+    [[nodiscard]] const Checkpoint& checkpoint() const { return checkpoint_; }
+    [[nodiscard]] const std::vector<CompressedLinear>& linears() const { return linears_; }
+
+    /// The linear to which a tensor belongs as a core, and which; null for any other tensor.
+    struct CoreOf {
+        const CompressedLinear* linear = nullptr;
+        Index site = 0;
+    };
+    [[nodiscard]] CoreOf core_of(const std::string& tensor) const {
+        const auto found = cores_.find(tensor);
+        if (found == cores_.end()) return {};
+        return {&linears_[found->second.first], found->second.second};
+    }
+
+    /// The cores as numbers. Throws FileError where reading fails.
+    template <Scalar T>
+    [[nodiscard]] Mpo<T> read(const CompressedLinear& linear) const {
+        std::vector<Tensor<T>> cores;
+        for (Index k = 0; k < num_sites(linear.layout); ++k)
+            cores.push_back(checkpoint_.read<T>(core_name(linear.name, k)));  // (D, o, i, D')
+        return Mpo<T>(std::move(cores));
+    }
+
+  private:
+    void require_cores(const CompressedLinear& linear) {
+        const auto fail = [&](const auto&... what) {
+            throw FormatError(detail::concat(checkpoint_.path().string(), ": linear '", linear.name,
+                                             "': ", what...));
+        };
+        const auto position = static_cast<std::size_t>(&linear - linears_.data());
+        for (Index k = 0; k < num_sites(linear.layout); ++k) {
+            const std::string name = core_name(linear.name, k);
+            if (!checkpoint_.contains(name)) fail("the tensor '", name, "' is missing");
+            const auto at = static_cast<std::size_t>(k);
+            const Shape expected{linear.bonds[at], linear.layout.out[at], linear.layout.in[at],
+                                 linear.bonds[at + 1]};
+            const auto& core = checkpoint_.info(name);
+            if (core.shape != expected || core.type != StoredType(linear.dtype))
+                fail("core ", k, " must be ", to_string(expected), " of ", to_string(linear.dtype),
+                     ", got ", to_string(core.shape), " of ", to_string(core.type));
+            cores_.emplace(name, std::pair(position, k));
+        }
+        if (checkpoint_.contains(linear.name + ".weight"))
+            fail("both its cores and '", linear.name, ".weight' are stored");
+    }
+
+    /// A core that no linear claims would be copied by reconstruct as if it were a weight.
+    void require_no_orphans() const {
+        for (const auto& tensor : checkpoint_.tensors())
+            if (tensor.name.find(".cores.") != std::string::npos && !core_of(tensor.name).linear)
+                throw FormatError(detail::concat(checkpoint_.path().string(), ": the tensor '",
+                                                 tensor.name, "' is no core of any linear in ",
+                                                 compressed_config_file));
+    }
+
+    Checkpoint checkpoint_;
+    std::vector<CompressedLinear> linears_;
+    std::unordered_map<std::string, std::pair<std::size_t, Index>> cores_;
+};
+
+}  // namespace mpo

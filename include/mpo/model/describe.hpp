@@ -1,0 +1,93 @@
+// What is in a checkpoint, as JSON: format, hyperparameters, tensors, compressed linears.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/compressed.hpp"
+#include "mpo/network/layout.hpp"
+
+namespace mpo {
+
+[[nodiscard]] inline std::string to_string(CheckpointFormat format) {
+    return format == CheckpointFormat::gguf ? "gguf" : "safetensors";
+}
+
+namespace detail {
+
+[[nodiscard]] inline nlohmann::ordered_json describe(const Hyperparameters& parameters) {
+    const auto tied = parameters.tied_embeddings;
+    nlohmann::ordered_json json{{"model_type", parameters.model_type},
+                                {"hidden_size", parameters.hidden_size},
+                                {"intermediate_size", parameters.intermediate_size},
+                                {"num_hidden_layers", parameters.num_hidden_layers},
+                                {"num_attention_heads", parameters.num_attention_heads},
+                                {"num_key_value_heads", parameters.num_key_value_heads},
+                                {"head_dim", parameters.head_dim},
+                                {"vocab_size", parameters.vocab_size},
+                                {"max_position_embeddings", parameters.max_position_embeddings},
+                                {"rms_norm_eps", parameters.rms_norm_eps},
+                                {"rope_theta", parameters.rope_theta},
+                                {"bos_token_ids", parameters.bos_token_ids},
+                                {"eos_token_ids", parameters.eos_token_ids}};
+    if (tied != TiedEmbeddings::unknown) json["tied_embeddings"] = tied == TiedEmbeddings::yes;
+    return json;
+}
+
+[[nodiscard]] inline nlohmann::ordered_json describe(const CheckpointTensor& tensor) {
+    return {{"name", tensor.name},
+            {"dtype", to_string(tensor.type)},
+            {"shape", tensor.shape},
+            {"bytes", tensor.bytes}};
+}
+
+[[nodiscard]] inline nlohmann::ordered_json describe(const CompressedLinear& linear) {
+    return {{"name", linear.name},
+            {"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
+            {"bonds", linear.bonds},
+            {"parameters", num_parameters(linear.layout, linear.bonds)},
+            {"dtype", to_string(linear.dtype)},
+            {"original_dtype", linear.original_dtype},
+            {"original_shape", linear.original_shape},
+            {"relative_error", linear.relative_error},
+            {"error_kind", to_string(linear.error_kind)}};
+}
+
+[[nodiscard]] inline nlohmann::ordered_json describe(const Checkpoint& checkpoint) {
+    nlohmann::ordered_json json{{"path", checkpoint.path().string()},
+                                {"format", to_string(checkpoint.format())}};
+    if (checkpoint.hyperparameters())
+        json["hyperparameters"] = describe(*checkpoint.hyperparameters());
+    Index bytes = 0, elements = 0;
+    auto tensors = nlohmann::ordered_json::array();
+    for (const auto& tensor : checkpoint.tensors()) {
+        bytes += tensor.bytes;
+        elements += num_elements(tensor.shape);
+        tensors.push_back(describe(tensor));
+    }
+    json["parameters"] = elements;
+    json["bytes"] = bytes;
+    json["tensors"] = std::move(tensors);
+    return json;
+}
+
+}  // namespace detail
+
+/// One JSON object: path, format, hyperparameters where known, parameters, bytes, tensors.
+[[nodiscard]] inline std::string to_json(const Checkpoint& checkpoint) {
+    return detail::describe(checkpoint)
+               .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+           "\n";
+}
+
+/// The same, and `compressed_linears`.
+[[nodiscard]] inline std::string to_json(const CompressedCheckpoint& compressed) {
+    auto json = detail::describe(compressed.checkpoint());
+    json["compressed_linears"] = nlohmann::ordered_json::array();
+    for (const auto& linear : compressed.linears())
+        json["compressed_linears"].push_back(detail::describe(linear));
+    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace mpo

@@ -1,0 +1,69 @@
+// How a long job over a checkpoint reports, and how it is stopped.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <string_view>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/tensor.hpp"
+
+namespace mpo {
+
+/// One linear is done and written.
+struct Progress {
+    std::string_view linear;  // its module: "model.layers.3.mlp.up_proj"
+    Index done = 0;           // linears so far, this one included
+    Index count = 0;          // of all linears of the job
+    double seconds = 0;       // since the job began
+    double seconds_left = 0;  // at the rate so far, by multiply-adds
+};
+
+enum class ProgressReply { go_on, cancel };
+
+/// Called for one linear at a time, in the order of the file, not always from the same thread.
+using ProgressCallback = std::function<ProgressReply(const Progress&)>;
+
+/// A ProgressCallback replied cancel; nothing was left on the disk.
+class Cancelled : public Error {
+  public:
+    using Error::Error;
+};
+
+namespace detail {
+
+/// Counts the linears of a job and tells a callback about them.
+class ProgressMeter {
+  public:
+    /// work: multiply-adds of the whole job, in any unit.
+    ProgressMeter(std::string_view who, const ProgressCallback& callback, Index count, double work)
+        : who_(who), callback_(callback), count_(count), work_(work) {}
+
+    [[nodiscard]] double seconds() const {
+        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+    }
+
+    /// One more linear is done. Throws Cancelled where the callback replies so.
+    void advance(std::string_view linear, double work) {
+        ++done_;
+        work_done_ += work;
+        const double now = seconds();
+        const double left = work_done_ > 0 ? now * (work_ - work_done_) / work_done_ : 0;
+        const Progress progress{linear, done_, count_, now, std::max(0.0, left)};
+        if (callback_ && callback_(progress) == ProgressReply::cancel)
+            throw Cancelled(concat(who_, ": cancelled after ", done_, " of ", count_,
+                                   " linears; nothing was kept"));
+    }
+
+  private:
+    std::string_view who_;
+    const ProgressCallback& callback_;
+    Index count_, done_ = 0;
+    double work_, work_done_ = 0;
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace detail
+
+}  // namespace mpo
