@@ -209,7 +209,7 @@ class LapackSweep {
     if (!bench::openblas::refusal().empty()) {
         const auto seconds = bench::interleave({}, {ours.side(1)});
         bars.error->note = bench::openblas::refusal();
-        return decompose_row(ours, seconds[0], options, 0);
+        return decompose_row(ours, seconds[0], options, NAN);
     }
     LapackSweep sweep(M, chi);
     const auto seconds =

@@ -169,6 +169,10 @@ void declare_fork_join(const Options& options) {
                                     .comparison = Comparison::at_most,
                                     .limit = 5,
                                     .what = "empty parallel_for, back to back, median"});
+    if (options.threads < 2) {
+        bar.note = "needs two hardware threads";
+        return;
+    }
     bench::add_row("fork_join/back_to_back", options, [&bar, options] {
         const auto seconds = fork_join_seconds(options.threads, 2000, {});
         auto micro = seconds;

@@ -86,7 +86,7 @@ inline Bar& declare_bar(Bar bar) {
 [[nodiscard]] inline std::string bar_line(const Bar& bar) {
     char value[64] = "-", line[256];
     if (!std::isnan(bar.value.median))
-        std::snprintf(value, sizeof value, "%.4g [%.4g, %.4g]", bar.value.median, bar.value.low,
+        std::snprintf(value, sizeof value, "%.5g [%.5g, %.5g]", bar.value.median, bar.value.low,
                       bar.value.high);
     std::snprintf(line, sizeof line, "%-12s  %-42s  %-24s  %s %-5g %-3s  ",
                   std::string(verdict(bar)).c_str(), bar.name.c_str(), value,

@@ -2,10 +2,13 @@
 
 #include <benchmark/benchmark.h>
 
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <fstream>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include "mpo/core/parallel.hpp"
@@ -31,7 +34,8 @@ void set_counters(benchmark::State& state, const Row& row, double before, double
                                                {"probe_after_GF/s", after * 1e-9}};
     for (const auto& [name, value] : common)
         if (std::isfinite(value)) state.counters[name] = value;
-    for (const auto& [name, value] : row.counters) state.counters[name] = value;
+    for (const auto& [name, value] : row.counters)
+        if (std::isfinite(value)) state.counters[name] = value;
     state.SetLabel(detail::concat(simd_name(), row.label.empty() ? "" : "; ", row.label));
 }
 
@@ -41,7 +45,9 @@ void note_unsteady(const Row& row, double before, double after) {
     char text[80];
     std::snprintf(text, sizeof text, "UNSTEADY: FMA probe %.0f before, %.0f GF/s after",
                   before * 1e-9, after * 1e-9);
-    for (Bar* bar : row.bars) bar->note += (bar->note.empty() ? "" : "; ") + std::string(text);
+    for (Bar* bar : row.bars)
+        if (!std::isnan(bar->value.median))
+            bar->note += (bar->note.empty() ? "" : "; ") + std::string(text);
 }
 
 [[nodiscard]] std::string processor_name() {
@@ -58,6 +64,17 @@ void note_unsteady(const Row& row, double before, double after) {
     return std::string(argument.substr(name.size()));
 }
 
+/// The number after `name`, at least 1.
+[[nodiscard]] std::optional<int> count_of(std::string_view argument, std::string_view name) {
+    const auto text = value_of(argument, name);
+    if (!text) return std::nullopt;
+    int count = 0;
+    const auto [end, status] = std::from_chars(text->data(), text->data() + text->size(), count);
+    if (status != std::errc() || end != text->data() + text->size() || count < 1)
+        throw ArgumentError(detail::concat("bench: need a number of at least 1, got ", argument));
+    return count;
+}
+
 /// Takes our options out of argv; the rest is Google Benchmark's.
 [[nodiscard]] Options read_options(int& argc, char** argv) {
     Options options;
@@ -66,11 +83,11 @@ void note_unsteady(const Row& row, double before, double after) {
         const std::string_view argument = argv[k];
         if (argument == "--quick")
             options.size = Size::quick;
-        else if (auto threads = value_of(argument, "--threads="))
-            options.threads = std::stoi(*threads);
-        else if (auto pairs = value_of(argument, "--flat-pairs="))
-            options.flat_pairs = std::stoi(*pairs);
-        else if (auto file = value_of(argument, "--bars="))
+        else if (const auto threads = count_of(argument, "--threads="))
+            options.threads = *threads;
+        else if (const auto pairs = count_of(argument, "--flat-pairs="))
+            options.flat_pairs = *pairs;
+        else if (const auto file = value_of(argument, "--bars="))
             options.bars_file = *file;
         else
             argv[kept++] = argv[k];
@@ -78,8 +95,6 @@ void note_unsteady(const Row& row, double before, double after) {
     argc = kept;
     const auto hardware = static_cast<int>(std::thread::hardware_concurrency());
     if (hardware > 0) options.threads = std::min(options.threads, hardware);
-    if (options.threads < 1 || options.flat_pairs < 1)
-        throw ArgumentError("bench: --threads and --flat-pairs need at least 1");
     return options;
 }
 
