@@ -88,7 +88,7 @@ inline Bar& declare_bar(Bar bar) {
     if (!std::isnan(bar.value.median))
         std::snprintf(value, sizeof value, "%.5g [%.5g, %.5g]", bar.value.median, bar.value.low,
                       bar.value.high);
-    std::snprintf(line, sizeof line, "%-12s  %-42s  %-24s  %s %-5g %-3s  ",
+    std::snprintf(line, sizeof line, "%-12s  %-42s  %-29s  %s %-5g %-3s  ",
                   std::string(verdict(bar)).c_str(), bar.name.c_str(), value,
                   bar.comparison == Comparison::at_least ? ">=" : "<=", bar.limit,
                   bar.unit.c_str());
