@@ -1,0 +1,242 @@
+// The command `mpo`: every subcommand is one call of the library and what it prints.
+//
+// Exit status: 0 done; 1 bad input or a failure; 2 wrong usage. Either of the latter two puts one
+// line `mpo: error: ...` on stderr. Results go to stdout or the named file, progress to stderr.
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mpo/model.hpp"
+#include "mpo_output.hpp"
+
+namespace {
+
+volatile std::sig_atomic_t interrupted = 0;
+
+/// Asks the running job to stop, so that it removes what it has half written.
+void interrupt(int) {
+    interrupted = 1;
+}
+
+/// A progress callback that prints, and cancels after an interrupt.
+[[nodiscard]] mpo::ProgressCallback progress_to(command::ProgressLine& line) {
+    return [&line](const mpo::Progress& progress) {
+        line.show(progress);
+        return interrupted != 0 ? mpo::ProgressReply::cancel : mpo::ProgressReply::go_on;
+    };
+}
+
+/// Where --json goes: a file that is created before the work begins, or stdout.
+class JsonOutput {
+  public:
+    explicit JsonOutput(const std::string& target) : to_stdout_(target == "-") {
+        if (!target.empty() && !to_stdout_) file_.emplace(target);
+    }
+    [[nodiscard]] bool takes_stdout() const { return to_stdout_; }
+    template <class Result>
+    void write(const Result& result) {
+        if (to_stdout_) std::cout << mpo::to_json(result);
+        if (!file_) return;
+        file_->append(mpo::to_json(result));
+        file_->commit();
+    }
+
+  private:
+    bool to_stdout_;
+    std::optional<mpo::AtomicFile> file_;
+};
+
+// -- mpo info -----------------------------------------------------------------------------------
+
+enum class InfoStyle { table, json };
+
+struct InfoArguments {
+    std::string path;
+    InfoStyle style = InfoStyle::table;
+};
+
+template <class Source>
+void show(const Source& source, InfoStyle style) {
+    if (style == InfoStyle::json)
+        std::cout << mpo::to_json(source);
+    else
+        command::print_info(source);
+}
+
+void run_info(const InfoArguments& arguments) {
+    if (mpo::is_compressed(arguments.path))
+        show(mpo::CompressedCheckpoint(arguments.path), arguments.style);
+    else
+        show(mpo::Checkpoint(arguments.path), arguments.style);
+}
+
+void add_info(CLI::App& app) {
+    auto* sub = app.add_subcommand("info", "What is in a checkpoint");
+    const auto arguments = std::make_shared<InfoArguments>();
+    sub->add_option("model", arguments->path, "A .safetensors or .gguf file, or a folder")
+        ->required();
+    sub->add_flag_callback(
+        "--json", [arguments] { arguments->style = InfoStyle::json; }, "JSON instead of a table");
+    sub->callback([arguments] { run_info(*arguments); });
+}
+
+// -- mpo compress -------------------------------------------------------------------------------
+
+const std::map<std::string, mpo::DType> dtypes{
+    {"bf16", mpo::DType::bf16}, {"f16", mpo::DType::f16}, {"f32", mpo::DType::f32}};
+
+const std::map<std::string, mpo::CompressForm> forms{{"auto", mpo::CompressForm::automatic},
+                                                     {"mpo", mpo::CompressForm::mpo},
+                                                     {"low-rank", mpo::CompressForm::low_rank}};
+
+struct CompressArguments {
+    std::string model, output, json, dtype = "bf16", form = "auto";
+    std::vector<std::string> layouts;
+    std::optional<int> threads;
+    mpo::CompressOptions options;
+};
+
+/// KIND=OUT:IN, as in q=24x24:24x24. Wrong text is wrong usage.
+void add_layout(const std::string& argument, mpo::CompressOptions& options) {
+    const auto equals = argument.find('=');
+    const auto kind = mpo::parse_linear_kind(argument.substr(0, equals));
+    if (!kind || equals == std::string::npos)
+        throw CLI::ValidationError("--layout", "'" + argument +
+                                                   "' must be KIND=OUT:IN, KIND one of q, k, v, o, "
+                                                   "gate, up, down");
+    try {
+        options.layouts[*kind] = mpo::parse_layout(argument.substr(equals + 1));
+    } catch (const mpo::Error& error) {
+        throw CLI::ValidationError("--layout", error.what());
+    }
+}
+
+void run_compress(CompressArguments arguments) {
+    auto& options = arguments.options;
+    options.dtype = dtypes.at(arguments.dtype);
+    options.form = forms.at(arguments.form);
+    for (const auto& layout : arguments.layouts) add_layout(layout, options);
+    if (arguments.threads) mpo::set_num_threads(*arguments.threads);
+    JsonOutput json(arguments.json);
+    const mpo::Checkpoint source(arguments.model);
+    const auto report = [&] {
+        command::ProgressLine line("compress");
+        options.progress = progress_to(line);
+        return mpo::compress(source, arguments.output, options, mpo::EigenBackend{});
+    }();
+    json.write(report);
+    if (!json.takes_stdout()) command::print_report(report);
+}
+
+void add_compress(CLI::App& app) {
+    auto* sub = app.add_subcommand("compress", "Turn the linears of a decoder into MPOs");
+    const auto arguments = std::make_shared<CompressArguments>();
+    auto& options = arguments->options;
+    sub->add_option("model", arguments->model, "A .safetensors or .gguf file, or a folder")
+        ->required();
+    sub->add_option("-o,--output", arguments->output, "A folder that does not exist yet")
+        ->required();
+    auto* amount = sub->add_option_group("size", "Exactly one of these");
+    amount->add_option("--budget", options.budget, "Share of the linears' parameters to keep");
+    amount->add_option("--budget-bytes", options.budget_bytes, "Bytes for all linears together");
+    amount->add_option("--max-bond-dim", options.max_bond_dim, "Cap at every bond");
+    amount->add_option("--tolerance", options.tolerance, "Relative error of every linear");
+    amount->require_option(1);
+    sub->add_option("--form", arguments->form, "auto (default), mpo, low-rank")
+        ->check(CLI::IsMember(forms));
+    sub->add_option("--sites", options.sites, "Sites of balanced MPOs (default 2)");
+    sub->add_option("--layout", arguments->layouts, "KIND=OUT:IN, as in q=24x24:24x24; repeatable")
+        ->expected(1)
+        ->take_all();
+    sub->add_option("--only", options.only, "Only linears whose name this regex finds");
+    sub->add_option("--skip", options.skip, "No linears whose name this regex finds");
+    sub->add_option("--dtype", arguments->dtype, "Stored type: bf16 (default), f16, f32")
+        ->check(CLI::IsMember(dtypes));
+    sub->add_option("--json", arguments->json, "Write the report to a file, or - for stdout");
+    sub->add_option("--seed", options.seed, "Of randomized factorisations (default 1)");
+    sub->add_option("--threads", arguments->threads, "Default: all of the machine");
+    sub->callback([arguments] { run_compress(*arguments); });
+}
+
+// -- mpo reconstruct ----------------------------------------------------------------------------
+
+struct ReconstructArguments {
+    std::string model, output, dtype;
+    std::optional<int> threads;
+};
+
+void run_reconstruct(const ReconstructArguments& arguments) {
+    if (arguments.threads) mpo::set_num_threads(*arguments.threads);
+    mpo::ReconstructOptions options;
+    if (!arguments.dtype.empty()) options.dtype = dtypes.at(arguments.dtype);
+    const mpo::CompressedCheckpoint source(arguments.model);
+    const auto report = [&] {
+        command::ProgressLine line("reconstruct");
+        options.progress = progress_to(line);
+        return mpo::reconstruct(source, arguments.output, options, mpo::EigenBackend{});
+    }();
+    std::cout << arguments.output << ": " << report.num_tensors << " tensors, "
+              << report.num_linears << " of them made from cores, " << command::bytes(report.bytes)
+              << ", " << command::text("%.1f", report.seconds) << " s\n";
+}
+
+void add_reconstruct(CLI::App& app) {
+    auto* sub = app.add_subcommand("reconstruct", "Make a compressed checkpoint dense again");
+    const auto arguments = std::make_shared<ReconstructArguments>();
+    sub->add_option("model", arguments->model, "A folder that mpo compress wrote")->required();
+    sub->add_option("-o,--output", arguments->output, "A folder that does not exist yet")
+        ->required();
+    sub->add_option("--dtype", arguments->dtype, "bf16, f16, f32; default: as stored")
+        ->check(CLI::IsMember(dtypes));
+    sub->add_option("--threads", arguments->threads, "Default: all of the machine");
+    sub->callback([arguments] { run_reconstruct(*arguments); });
+}
+
+// -- main ---------------------------------------------------------------------------------------
+
+/// The one line that every failure prints.
+int fail(std::string message, int status) {
+    for (char& c : message)
+        if (c == '\n' || c == '\r') c = ' ';
+    std::cerr << "mpo: error: " << message << '\n';
+    return status;
+}
+
+int run(int argc, char** argv) {
+    CLI::App app("Matrix product operators for the linears of language models", "mpo");
+    app.set_version_flag("--version",
+                         mpo::detail::concat("mpo ", MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".",
+                                             MPO_VERSION_PATCH));
+    app.require_subcommand(1);
+    add_info(app);
+    add_compress(app);
+    add_reconstruct(app);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& asked) {  // --help, --version
+        return app.exit(asked);
+    } catch (const CLI::ParseError& error) {
+        return fail(error.what(), 2);
+    }
+    std::cout.flush();
+    return std::cout ? 0 : fail("stdout: not everything could be written", 1);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGINT, interrupt);
+    std::signal(SIGTERM, interrupt);
+    std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a failed write, with its message
+    try {
+        return run(argc, argv);
+    } catch (const std::exception& error) {
+        return fail(error.what(), 1);
+    }
+}

@@ -1,0 +1,239 @@
+// What the command prints: tables on stdout, progress on stderr.
+#pragma once
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <ctime>
+#include <iostream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mpo/model.hpp"
+
+namespace command {
+
+using mpo::Index;
+
+/// printf into a string.
+template <class... Args>
+[[nodiscard]] std::string text(const char* format, Args... args) {
+    char buffer[256];
+    std::snprintf(buffer, sizeof buffer, format, args...);
+    return buffer;
+}
+
+/// "53.1 M": three digits and a decimal prefix.
+[[nodiscard]] inline std::string scaled(Index number) {
+    constexpr const char* prefixes[] = {"", " k", " M", " G", " T"};
+    auto value = static_cast<double>(number);
+    std::size_t at = 0;
+    for (; value >= 999.5 && at + 1 < std::size(prefixes); ++at) value /= 1000;
+    const int digits = at == 0 || value >= 99.95 ? 0 : (value >= 9.995 ? 1 : 2);
+    return text("%.*f%s", digits, value, prefixes[at]);
+}
+[[nodiscard]] inline std::string bytes(Index number) {
+    return scaled(number) + (number < 1000 ? " B" : "B");
+}
+
+[[nodiscard]] inline std::string joined(const mpo::Shape& numbers, const char* between) {
+    std::string result;
+    for (const Index number : numbers)
+        result += (result.empty() ? "" : between) + std::to_string(number);
+    return result;
+}
+
+/// Rows of cells, aligned; the first `left` columns to the left, the others to the right.
+class Table {
+  public:
+    explicit Table(std::size_t left) : left_(left) {}
+    void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+    void print() const {
+        std::vector<std::size_t> widths;
+        for (const auto& row : rows_)
+            for (std::size_t c = 0; c < row.size(); ++c) {
+                if (c == widths.size()) widths.push_back(0);
+                widths[c] = std::max(widths[c], row[c].size());
+            }
+        for (const auto& row : rows_) {
+            std::string line;
+            for (std::size_t c = 0; c < row.size(); ++c) {
+                const std::string pad(widths[c] - row[c].size(), ' ');
+                line += (c == 0 ? "" : "  ") + (c < left_ ? row[c] + pad : pad + row[c]);
+            }
+            std::cout << line.substr(0, line.find_last_not_of(' ') + 1) << '\n';
+        }
+    }
+
+  private:
+    std::size_t left_;
+    std::vector<std::vector<std::string>> rows_;
+};
+
+/// On a terminal one line that renews itself; elsewhere one line with a time stamp per linear.
+class ProgressLine {
+  public:
+    explicit ProgressLine(std::string verb)
+        : verb_(std::move(verb)), terminal_(::isatty(STDERR_FILENO) == 1) {}
+    ~ProgressLine() {
+        if (open_) std::fputs("\r\033[K", stderr);
+    }
+    ProgressLine(const ProgressLine&) = delete;
+    ProgressLine& operator=(const ProgressLine&) = delete;
+
+    void show(const mpo::Progress& progress) {
+        const double rate = static_cast<double>(progress.done) / std::max(progress.seconds, 1e-9);
+        const std::string line = text("%s %td/%td ", verb_.c_str(), progress.done, progress.count) +
+                                 std::string(progress.linear) +
+                                 text(": %.1f linears/s, %.0f s left", rate, progress.seconds_left);
+        if (terminal_)
+            std::fprintf(stderr, "\r%s\033[K", line.c_str());
+        else
+            std::fprintf(stderr, "%s %s\n", time_stamp().c_str(), line.c_str());
+        open_ = terminal_;
+    }
+
+  private:
+    [[nodiscard]] static std::string time_stamp() {
+        const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+        std::tm utc{};
+        ::gmtime_r(&now, &utc);
+        char buffer[32];
+        std::strftime(buffer, sizeof buffer, "%Y-%m-%dT%H:%M:%SZ", &utc);
+        return buffer;
+    }
+
+    std::string verb_;
+    bool terminal_;
+    bool open_ = false;
+};
+
+// -- info ---------------------------------------------------------------------------------------
+
+inline void print_info(const mpo::Checkpoint& checkpoint) {
+    Index parameters = 0, size = 0;
+    for (const auto& tensor : checkpoint.tensors()) {
+        parameters += mpo::num_elements(tensor.shape);
+        size += tensor.bytes;
+    }
+    std::cout << checkpoint.path().string() << ": " << mpo::to_string(checkpoint.format()) << ", "
+              << checkpoint.tensors().size() << " tensors, " << scaled(parameters)
+              << " parameters, " << bytes(size) << '\n';
+    if (const auto& model = checkpoint.hyperparameters(); model && !model->model_type.empty())
+        std::cout << model->model_type << ": " << model->num_hidden_layers << " layers, hidden "
+                  << model->hidden_size << ", intermediate " << model->intermediate_size << ", "
+                  << model->num_attention_heads << " heads (" << model->num_key_value_heads
+                  << " for keys and values) of " << model->head_dim << ", vocabulary "
+                  << model->vocab_size << '\n';
+    Table table(3);
+    table.add({"tensor", "type", "shape", "bytes"});
+    for (const auto& tensor : checkpoint.tensors())
+        table.add({tensor.name, mpo::to_string(tensor.type), joined(tensor.shape, "x"),
+                   std::to_string(tensor.bytes)});
+    table.print();
+}
+
+inline void print_info(const mpo::CompressedCheckpoint& compressed) {
+    print_info(compressed.checkpoint());
+    Table table(4);
+    table.add({"\ncompressed linear", "was", "layout (out : in)", "bonds", "relative error"});
+    for (const auto& linear : compressed.linears())
+        table.add({linear.name, linear.original_dtype + " " + joined(linear.original_shape, "x"),
+                   mpo::to_string(linear.layout), joined(linear.bonds, " "),
+                   text("%.4f", linear.relative_error)});
+    table.print();
+}
+
+// -- compress -----------------------------------------------------------------------------------
+
+/// "low rank 576x1 : 1x576 (28/30)", or "dense".
+[[nodiscard]] inline std::string form_of(const mpo::KindReport& kind) {
+    const auto& typical = kind.typical;
+    std::string form = "dense";
+    if (typical.form != mpo::LinearForm::dense)
+        form = (typical.form == mpo::LinearForm::low_rank ? "low rank " : "mpo ") +
+               mpo::to_string(typical.layout);
+    if (kind.typical_count < kind.count) form += text(" (%td/%td)", kind.typical_count, kind.count);
+    return form;
+}
+
+[[nodiscard]] inline std::vector<std::string> size_cells(const mpo::SizeChange& size) {
+    return {scaled(size.parameters_before), scaled(size.parameters), bytes(size.bytes_before),
+            bytes(size.bytes),
+            text("%.2f", static_cast<double>(size.multiply_adds) /
+                             static_cast<double>(size.multiply_adds_before))};
+}
+
+inline void print_kinds(const mpo::CompressReport& report) {
+    Table table(4);
+    table.add({"kind", "shape", "form and layout (out : in)", "bonds", "parameters", "after",
+               "bytes", "after", "madds", "error mean", "max", "low rank"});
+    for (const auto& kind : report.kinds()) {
+        std::vector<std::string> row{mpo::to_string(kind.kind), joined(kind.typical.shape, "x"),
+                                     form_of(kind), joined(kind.typical.bonds, " ")};
+        for (auto& cell : size_cells(kind.size)) row.push_back(std::move(cell));
+        for (const double error :
+             {kind.mean_relative_error, kind.max_relative_error, kind.mean_low_rank_error})
+            row.push_back(text("%.4f", error));
+        table.add(std::move(row));
+    }
+    std::vector<std::string> row{"all", "", "", ""};
+    for (auto& cell : size_cells(report.size())) row.push_back(std::move(cell));
+    table.add(std::move(row));
+    table.print();
+    std::cout << "error: norm(W - W') / norm(W) with the cores as stored; low rank: the same for "
+                 "plain low rank of the same size;\nmadds: multiply-adds per token against dense; "
+                 "(n/m): so many of the kind have this form\n";
+}
+
+/// Whether low rank or an MPO had the smaller error, and for how many.
+inline void print_verdict(const mpo::CompressReport& report) {
+    Index compressed = 0, low_rank = 0, worse = 0;
+    for (const auto& linear : report.linears) {
+        if (linear.form == mpo::LinearForm::dense) continue;
+        ++compressed;
+        if (linear.form == mpo::LinearForm::low_rank) ++low_rank;
+        if (linear.low_rank_error < linear.relative_error) ++worse;
+    }
+    if (compressed < static_cast<Index>(report.linears.size()))
+        std::cout << "note: " << static_cast<Index>(report.linears.size()) - compressed << " of "
+                  << report.linears.size() << " linears were left dense\n";
+    if (low_rank == compressed && compressed > 0)
+        std::cout << "note: all " << compressed << " compressed linears are plain low rank\n";
+    else if (low_rank > 0)
+        std::cout << "note: plain low rank was chosen for " << low_rank << " of " << compressed
+                  << " linears, an MPO for " << compressed - low_rank << '\n';
+    if (worse > 0)
+        std::cout << "note: for " << worse << " of " << compressed
+                  << " linears plain low rank of the same size has the smaller error\n";
+}
+
+/// The type that most linears had in the source.
+[[nodiscard]] inline std::string source_type(const mpo::CompressReport& report) {
+    std::map<std::string, int> counts;
+    for (const auto& linear : report.linears) ++counts[linear.source_type];
+    return std::max_element(counts.begin(), counts.end(),
+                            [](const auto& a, const auto& b) { return a.second < b.second; })
+        ->first;
+}
+
+inline void print_report(const mpo::CompressReport& report) {
+    print_kinds(report);
+    std::cout << "whole model: " << report.num_tensors << " tensors, " << bytes(report.bytes_before)
+              << " before, " << bytes(report.bytes) << " after as " << mpo::to_string(report.dtype)
+              << "; " << report.linears.size() << " linears in " << text("%.1f", report.seconds)
+              << " s\n";
+    print_verdict(report);
+    if (report.bytes > report.bytes_before)
+        std::cout << "note: the result takes more bytes than its source: " << report.bytes << " as "
+                  << mpo::to_string(report.dtype) << " against " << report.bytes_before << " ("
+                  << source_type(report) << ")\n";
+    std::cout << "note: a truncation without calibration is not yet a usable model; it minimises "
+                 "the error of weights,\n      not of what the layers compute. Judge it before "
+                 "you use it: mpo reconstruct makes it dense again.\n";
+}
+
+}  // namespace command
