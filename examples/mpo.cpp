@@ -183,7 +183,7 @@ void run_reconstruct(const ReconstructArguments& arguments) {
     }();
     std::cout << arguments.output << ": " << report.num_tensors << " tensors, "
               << report.num_linears << " of them made from cores, " << command::bytes(report.bytes)
-              << ", " << command::text("%.1f", report.seconds) << " s\n";
+              << ", " << command::effort(report.seconds) << '\n';
 }
 
 void add_reconstruct(CLI::App& app) {

@@ -1,6 +1,7 @@
 // What the command prints: tables on stdout, progress on stderr.
 #pragma once
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -37,6 +38,13 @@ template <class... Args>
 }
 [[nodiscard]] inline std::string bytes(Index number) {
     return scaled(number) + (number < 1000 ? " B" : "B");
+}
+
+/// "33.9 s, peak memory 553 MB", of the whole process.
+[[nodiscard]] inline std::string effort(double seconds) {
+    ::rusage usage{};
+    ::getrusage(RUSAGE_SELF, &usage);
+    return text("%.1f s, peak memory ", seconds) + bytes(Index{1024} * usage.ru_maxrss);
 }
 
 [[nodiscard]] inline std::string joined(const mpo::Shape& numbers, const char* between) {
@@ -224,8 +232,7 @@ inline void print_report(const mpo::CompressReport& report) {
     print_kinds(report);
     std::cout << "whole model: " << report.num_tensors << " tensors, " << bytes(report.bytes_before)
               << " before, " << bytes(report.bytes) << " after as " << mpo::to_string(report.dtype)
-              << "; " << report.linears.size() << " linears in " << text("%.1f", report.seconds)
-              << " s\n";
+              << "; " << report.linears.size() << " linears in " << effort(report.seconds) << '\n';
     print_verdict(report);
     if (report.bytes > report.bytes_before)
         std::cout << "note: the result takes more bytes than its source: " << report.bytes << " as "
