@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string_view>
 #include <vector>
 
@@ -54,18 +55,15 @@ namespace detail {
 template <Scalar T>
 [[nodiscard]] double largest_finite(MatrixView<const T> W) {
     std::vector<double> rows(static_cast<std::size_t>(W.rows));
-    const auto magnitude = [&](Index i, Index j) {
-        const T x = W.data[i * W.row_stride + j * W.col_stride];
-        return std::max(std::abs(std::real(x)), std::abs(std::imag(x)));
-    };
+    const auto at = [&](Index i, Index j) { return W.data[i * W.row_stride + j * W.col_stride]; };
     parallel_for(0, W.rows, std::max<Index>(1, (Index{1} << 16) / W.cols),
                  [&](Index first, Index last) {
                      for (Index i = first; i < last; ++i) {
                          Real<T> largest = 0, poison = 0;  // 0 * x is NaN where x is NaN or Inf
                          for (Index j = 0; j < W.cols; ++j) {
-                             const Real<T> x = magnitude(i, j);
-                             largest = std::max(largest, x);
-                             poison += Real<T>{0} * x;
+                             const Real<T> re = std::real(at(i, j)), im = std::imag(at(i, j));
+                             largest = std::max(largest, std::max(std::abs(re), std::abs(im)));
+                             poison += Real<T>{0} * re + Real<T>{0} * im;
                          }
                          rows[static_cast<std::size_t>(i)] =
                              std::isnan(poison) ? std::nan("") : static_cast<double>(largest);
@@ -79,21 +77,20 @@ template <Scalar T>
             continue;
         }
         Index j = 0;
-        while (std::isfinite(magnitude(i, j)) &&
-               !std::isnan(std::real(W.data[i * W.row_stride + j * W.col_stride])))
-            ++j;
+        while (std::isfinite(std::real(at(i, j))) && std::isfinite(std::imag(at(i, j)))) ++j;
         throw NumericalError(concat("decompose: W(", i, ", ", j, ") of ", W.rows, " x ", W.cols,
-                                    " is ", W.data[i * W.row_stride + j * W.col_stride],
-                                    ", need finite values"));
+                                    " is ", at(i, j), ", need finite values"));
     }
     return largest;
 }
 
-/// Power of two that brings a largest magnitude near 1 where squares of it would over- or underflow
-/// a double; 1 elsewhere.
-[[nodiscard]] inline double safe_scale(double largest) {
-    if (largest == 0 || (largest > 1e-100 && largest < 1e100)) return 1;
-    return std::ldexp(1.0, -std::ilogb(largest));
+/// Power of two that brings a largest magnitude near 1 where sums of squares might leave the range
+/// of R, which a factorisation computes them in; 1 elsewhere.
+template <class R>
+[[nodiscard]] R safe_scale(double largest) {
+    constexpr int most = std::numeric_limits<R>::max_exponent;
+    if (largest == 0 || std::abs(std::ilogb(largest)) < most / 4) return 1;
+    return std::ldexp(R{1}, std::min(-std::ilogb(largest), most - 1));
 }
 
 /// W as a view of legs (o1, i1, o2, i2, .., oN, iN).
@@ -154,13 +151,12 @@ template <Scalar T, BackendFor<T> B>
     validate(options.truncation, "decompose");
     const Layout& layout = options.layout;
     const auto sites = static_cast<Index>(layout.out.size());
-    const double scale = detail::safe_scale(detail::largest_finite(view));
+    const auto scale = detail::safe_scale<Real<T>>(detail::largest_finite(view));
 
     auto rest = backend.template allocate<T>(view.size());
     backend.template upload<T>(detail::interleaved(view, layout),
                                rest.data());  // (o1 i1, .., oN iN)
-    if (scale != 1)
-        backend.scale(view.size(), static_cast<T>(static_cast<Real<T>>(scale)), rest.data());
+    if (scale != 1) backend.scale(view.size(), T(scale), rest.data());
     const double norm_squared = detail::squared_norm<T>(rest.data(), view.size(), backend);
     const double eps = options.truncation.max_relative_error;
     double budget = eps * eps * norm_squared;
@@ -177,8 +173,7 @@ template <Scalar T, BackendFor<T> B>
         if (k == sites - 1) {
             core = Tensor<T>({rows, 1});
             backend.download(rest.data(), core.view());
-            for (Index j = 0; j < core.size() && scale != 1; ++j)
-                core.data()[j] /= static_cast<Real<T>>(scale);
+            for (Index j = 0; j < core.size() && scale != 1; ++j) core.data()[j] /= scale;
         } else {
             const LowRankOptions at_bond{
                 options.truncation.max_bond_dim, budget / static_cast<double>(sites - 1 - k),
