@@ -28,7 +28,7 @@ template <class TC, class TA>
 struct Product {
     using R = Real<TC>;
     static constexpr int parts = is_complex<TC> ? 2 : 1;  // real rows per row, real steps per step
-    static constexpr Index depth = 256 / parts;           // of a packed block, in steps of k
+    static constexpr Index depth = 512 / parts;           // of a packed block, in steps of k
     static constexpr Index block_columns = 1024;          // real columns of B packed at a time
     static constexpr Index block_panels = 20;             // row panels of A packed at a time
 

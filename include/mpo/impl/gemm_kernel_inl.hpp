@@ -43,6 +43,12 @@ template <class R, int Bytes, int H, int NV>
     using V = typename Simd<R, Bytes>::type;
     using Loose = typename Simd<R, Bytes>::loose;
     constexpr int W = Simd<R, Bytes>::width;
+    // the rows of C lie ldc apart, which no hardware prefetcher follows
+#pragma GCC unroll 16
+    for (int i = 0; i < H; ++i) {
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) __builtin_prefetch(c + i * ldc + j * W);
+    }
     V sum[H][NV] = {};
     for (Index p = 0; p < k; ++p) {
         V row[NV];
