@@ -100,7 +100,7 @@ class Plan {
     }
     /// Intermediates that one thread holds during apply.
     [[nodiscard]] Index workspace_bytes_per_thread() const {
-        return 2 * half_elements_ * static_cast<Index>(sizeof(T));
+        return workspace_elements_ * static_cast<Index>(sizeof(T));
     }
     /// Tokens that one thread carries through the sweep at a time.
     [[nodiscard]] Index chunk_tokens() const { return chunk_; }
@@ -167,7 +167,7 @@ class Plan {
                     return;
                 }
             }
-            buffer = plan.backend_->template allocate<T>(2 * plan.half_elements_);
+            buffer = plan.backend_->template allocate<T>(plan.workspace_elements_);
         }
         ~Loan() {
             try {
@@ -218,8 +218,8 @@ class Plan {
             chunk_ = std::clamp<Index>(
                 std::min(cache_bytes, options.max_workspace_bytes / most_workers_) / bytes(one), 1,
                 std::max<Index>(1, std::min<Index>(chunk_, 1024)));
-        half_elements_ = (buffers * one * chunk_ + 1) / 2;
-        single_buffer_ = buffers == 1;
+        workspace_elements_ = buffers * one * chunk_;
+        second_ = (buffers - 1) * one * chunk_;
         leg_ = leg;
     }
 
@@ -260,7 +260,7 @@ class Plan {
             const T* from = X;
             for (std::size_t n = 0; n < steps_.size(); ++n) {
                 const bool last = n + 1 == steps_.size();
-                T* to = last ? Y : workspace + (single_buffer_ || n % 2 == 0 ? 0 : half_elements_);
+                T* to = last ? Y : workspace + (n % 2 == 0 ? 0 : second_);
                 run_step(n, s, from, to, tokens);
                 from = to;
             }
@@ -306,8 +306,8 @@ class Plan {
     Index leg_ = 1, slice_ = 1, slices_ = 1;  // leading leg, its part per slice, how many
     Index chunk_ = 1;
     Index most_workers_ = 1;
-    Index half_elements_ = 0;  // of one intermediate buffer; a workspace has two such halves
-    bool single_buffer_ = true;
+    Index workspace_elements_ = 0;  // of the one or two intermediates that a thread holds
+    Index second_ = 0;              // where the second of them begins
     std::unique_ptr<FreeList> free_ = std::make_unique<FreeList>();
 };
 
