@@ -130,6 +130,7 @@ template <Backend B>
     CompressedTensor result{linear.tensor, {}, dense_report(linear, options.dtype)};
     if (linear.candidates.empty()) return result;
     const auto W = source.read<float>(linear.tensor->name);  // (out, in)
+    (void)largest_finite(as_matrix(W.view()));  // NaN and Inf are refused with their place
     const auto found = best_candidate(
         W, linear.candidates, options.tolerance ? Aim::fewest_parameters : Aim::smallest_error,
         options.seed, backend);
