@@ -1,0 +1,161 @@
+#include "mpo/model/compressed.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "mpo/io/safetensors_writer.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/models.hpp"
+#include "support/naive.hpp"
+#include "support/tolerance.hpp"
+
+namespace {
+
+using namespace mpo;
+using namespace mpo::test;
+using nlohmann::json;
+
+const std::string linear_name = "model.layers.0.self_attn.q_proj";
+
+/// The entry of a linear 6 x 4 with legs 3*2 : 2*2 and a bond of 3.
+[[nodiscard]] CompressedLinear small_entry() {
+    return {linear_name, {{3, 2}, {2, 2}}, {1, 3, 1}, DType::f32,
+            "Q4_1",      {6, 4},           0.25,      ErrorKind::bound};
+}
+
+/// A folder that holds that linear, and whatever a test changes of it.
+struct SmallFolder {
+    SmallFolder() { std::filesystem::create_directory(folder / "m"); }
+    void write(const std::string& config, const Weights& tensors) const {
+        SafetensorsWriter writer(folder / "m" / "model.safetensors");
+        for (const auto& [name, tensor] : tensors) writer.append(name, tensor);
+        writer.finish();
+        write_file(folder / "m" / "config.json", "{}");
+        write_file(folder / "m" / compressed_config_file, config);
+    }
+    [[nodiscard]] CompressedCheckpoint open() const { return CompressedCheckpoint(folder / "m"); }
+    TemporaryFolder folder;
+};
+
+[[nodiscard]] Weights small_cores() {
+    Weights tensors;
+    tensors[core_name(linear_name, 0)] = normal_tensor<float>({1, 3, 2, 3}, 1);
+    tensors[core_name(linear_name, 1)] = normal_tensor<float>({3, 2, 2, 1}, 2);
+    return tensors;
+}
+
+}  // namespace
+
+TEST_CASE("compressed: what is written can be read, whatever else stands there") {
+    auto config = json::parse(to_compressed_config({small_entry()}));
+    config["something_new"] = {1, 2};
+    const auto linears = parse_compressed_config(config.dump(), "test");
+    REQUIRE(linears.size() == 1);
+    const auto &read = linears.front(), written = small_entry();
+    CHECK(read.name == written.name);
+    CHECK(read.layout == written.layout);
+    CHECK(read.bonds == written.bonds);
+    CHECK(read.dtype == written.dtype);
+    CHECK(read.original_dtype == written.original_dtype);
+    CHECK(read.original_shape == written.original_shape);
+    CHECK(read.relative_error == written.relative_error);
+    CHECK(read.error_kind == written.error_kind);
+    CHECK(parse_compressed_config(to_compressed_config({}), "test").empty());
+}
+
+TEST_CASE("compressed: the cores of a linear become an Mpo") {
+    const SmallFolder small;
+    const auto cores = small_cores();
+    small.write(to_compressed_config({small_entry()}), cores);
+    CHECK(is_compressed(small.folder / "m"));
+    CHECK_FALSE(is_compressed(small.folder.path()));
+    const auto compressed = small.open();
+    const auto& linear = compressed.linears().at(0);
+    const auto mpo = compressed.read<double>(linear);
+    CHECK(mpo.layout() == linear.layout);
+    CHECK(mpo.bond_dims() == linear.bonds);
+    CHECK(mpo.core(1)(2, 1, 0, 0) ==
+          static_cast<double>(cores.at(core_name(linear_name, 1))(2, 1, 0, 0)));
+    CHECK(compressed.core_of(core_name(linear_name, 1)).linear == &linear);
+    CHECK(compressed.core_of(core_name(linear_name, 1)).site == 1);
+    CHECK(compressed.core_of("model.norm.weight").linear == nullptr);
+}
+
+TEST_CASE("compressed: a config that lies is refused by what is wrong with it") {
+    const auto refuse = [](auto change, const std::vector<std::string>& pieces) {
+        auto config = json::parse(to_compressed_config({small_entry()}));
+        change(config, config["linears"][linear_name]);
+        auto all = pieces;
+        all.emplace_back("test: ");
+        check_throws<FormatError>([&] { (void)parse_compressed_config(config.dump(), "test"); },
+                                  all);
+    };
+    using J = json;
+    refuse([](J& c, J&) { c["format_version"] = 2; }, {"format_version 2", "reads 1"});
+    refuse([](J& c, J&) { c["format_version"] = "1"; }, {"format_version", "\"1\""});
+    refuse([](J& c, J&) { c["format_version"] = -1; }, {"format_version", "-1"});
+    refuse([](J& c, J&) { c.erase("format_version"); }, {"format_version", "missing"});
+    refuse([](J& c, J&) { c.erase("linears"); }, {"linears", "missing"});
+    refuse([](J& c, J&) { c["linears"] = {1}; }, {"linears", "object"});
+    refuse([](J&, J& l) { l["stored_as"] = "packed"; }, {"stored_as", "'packed'", linear_name});
+    refuse([](J&, J& l) { l["stored_as"] = 3; }, {"stored_as", "3", linear_name});
+    refuse([](J&, J& l) { l = 3; }, {"stored_as", linear_name});
+    refuse([](J&, J& l) { l.erase("layout"); }, {"layout", "missing", linear_name});
+    refuse([](J&, J& l) { l["layout"]["out"] = {3, 3}; }, {"3*3 = 9", "6", linear_name});
+    refuse([](J&, J& l) { l["layout"]["out"] = {6}; }, {"1 and 2", linear_name});
+    refuse([](J&, J& l) { l["layout"]["in"] = {0, 2}; }, {"at least 1", linear_name});
+    refuse([](J&, J& l) { l["layout"]["in"] = {-2, -2}; }, {"'in'", "-2", linear_name});
+    refuse([](J&, J& l) { l["layout"]["in"] = 4; }, {"'in'", "array", linear_name});
+    refuse([](J&, J& l) { l["bonds"] = {1, 3, 2}; }, {"bonds", "1, 3, 2", linear_name});
+    refuse([](J&, J& l) { l["bonds"] = {1, 1}; }, {"bonds", "got 2", linear_name});
+    refuse([](J&, J& l) { l["bonds"] = {1, 0, 1}; }, {"bonds", "1, 0, 1", linear_name});
+    refuse([](J&, J& l) { l["bonds"] = {1, 1.5, 1}; }, {"bonds", "1.5", linear_name});
+    refuse([](J&, J& l) { l["original_shape"] = {24}; }, {"original_shape", linear_name});
+    refuse([](J&, J& l) { l["dtype"] = "I8"; }, {"dtype", "I8", linear_name});
+    refuse([](J&, J& l) { l["relative_error"] = -1; }, {"relative_error", "-1", linear_name});
+    refuse([](J&, J& l) { l["relative_error"] = nullptr; }, {"relative_error", linear_name});
+    refuse([](J&, J& l) { l["error_kind"] = "guess"; }, {"error_kind", "guess", linear_name});
+    for (const char* text : {"", "[]", "{", "3", R"({"format_version": 1, "format_version": 1})"})
+        check_throws<FormatError>([&] { (void)parse_compressed_config(text, "test"); }, {"test: "});
+}
+
+TEST_CASE("compressed: a config and tensors that do not fit together are refused") {
+    const SmallFolder small;
+    const auto refuse = [&](auto change, const std::vector<std::string>& pieces) {
+        auto tensors = small_cores();
+        change(tensors);
+        small.write(to_compressed_config({small_entry()}), tensors);
+        check_throws<FormatError>([&] { (void)small.open(); }, pieces);
+    };
+    const std::string first = core_name(linear_name, 0), weight = linear_name + ".weight";
+    refuse([&](Weights& w) { w.erase(first); }, {first, "missing"});
+    refuse(
+        [&](Weights& w) {
+            w[first] = Tensor<float>({1, 3, 2, 2});
+        },
+        {"core 0", "1 x 3 x 2 x 3", "1 x 3 x 2 x 2"});
+    refuse([&](Weights& w) { w[weight] = Tensor<float>({6, 4}); }, {weight, "both"});
+    refuse([&](Weights& w) { w[core_name(linear_name, 2)] = Tensor<float>({1}); },
+           {core_name(linear_name, 2), "no core"});
+    auto entry = small_entry();
+    entry.dtype = DType::bf16;
+    small.write(to_compressed_config({entry}), small_cores());
+    check_throws<FormatError>([&] { (void)small.open(); }, {"core 0", "BF16", "F32"});
+    std::filesystem::remove(small.folder / "m" / compressed_config_file);
+    check_throws<FileError>([&] { (void)small.open(); }, {compressed_config_file});
+}
+
+TEST_CASE("compressed: files of format version 1 stay readable") {
+    const CompressedCheckpoint compressed(fixture("compressed_v1"));
+    const SafetensorsFile expected(fixture("compressed_v1_expected.safetensors"));
+    CHECK(compressed.linears().size() == 3);
+    for (const auto& linear : compressed.linears()) {
+        const auto W = expected.read<float>(linear.name + ".weight");  // (out, in)
+        CHECK(naive::distance(W, naive::to_dense(compressed.read<float>(linear))) <=
+              tolerance<float>(num_sites(linear.layout), naive::norm(W)));
+    }
+    CHECK(compressed.linears()[2].name == "model.layers.0.mlp.up_proj");
+    CHECK(compressed.linears()[2].layout == Layout{{3, 2, 2}, {2, 2, 2}});
+    CHECK(compressed.linears()[2].bonds == Shape{1, 3, 3, 1});
+    CHECK(compressed.linears()[2].dtype == DType::bf16);
+}
