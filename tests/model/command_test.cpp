@@ -1,0 +1,228 @@
+// The command `mpo` as a script sees it: exit status, stdout, stderr, files.
+
+#include <sys/wait.h>
+
+#include <cmath>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "mpo/model/compressed.hpp"
+#include "mpo/version.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/models.hpp"
+
+#ifdef MPO_COMMAND
+
+namespace {
+
+using namespace mpo;
+using namespace mpo::test;
+
+struct Result {
+    int status = 0;
+    std::string out, err;
+};
+
+/// A small model in "model", and the command run beside it by a shell.
+struct Desk {
+    Desk() { write_model(folder / "model", small_weights()); }
+    [[nodiscard]] Result run(const std::string& arguments, const std::string& before = "") const {
+        const std::string inside = "cd '" + folder.path().string() + "' && " + before + " '" +
+                                   MPO_COMMAND + "' " + arguments;
+        const int code = std::system(("{ " + inside + "; } > '" + (logs / "out").string() +
+                                      "' 2> '" + (logs / "err").string() + "'")
+                                         .c_str());
+        return {WIFEXITED(code) ? WEXITSTATUS(code) : -1, read_file(logs / "out"),
+                read_file(logs / "err")};
+    }
+    /// The command must fail so, with one line that has all the pieces, and leave nothing.
+    void refuse(int status, const std::string& arguments, const std::vector<std::string>& pieces,
+                const std::string& before = "") const {
+        const auto names = folder.names();
+        const auto result = run(arguments, before);
+        INFO("mpo " << arguments << "\nstderr: " << result.err);
+        CHECK(result.status == status);
+        CHECK(result.out.empty());
+        CHECK(result.err.starts_with("mpo: error: "));
+        CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
+        CHECK(result.err.ends_with("\n"));
+        for (const auto& piece : pieces) {
+            INFO("expected piece: " << piece);
+            CHECK(result.err.find(piece) != std::string::npos);
+        }
+        CHECK(folder.names() == names);
+    }
+    TemporaryFolder folder, logs;
+};
+
+[[nodiscard]] bool contains(const std::string& text, const std::string& piece) {
+    return text.find(piece) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("mpo: version and help go to stdout") {
+    const Desk desk;
+    const auto version = desk.run("--version");
+    CHECK(version.status == 0);
+    CHECK(version.out == detail::concat("mpo ", MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".",
+                                        MPO_VERSION_PATCH, "\n"));
+    for (const char* sub : {"", "info ", "compress ", "reconstruct "}) {
+        const auto help = desk.run(std::string(sub) + "--help");
+        CHECK(help.status == 0);
+        CHECK(help.err.empty());
+        CHECK(contains(help.out, "Usage: mpo"));
+    }
+}
+
+TEST_CASE("mpo: from a model to a compressed one and back") {
+    const Desk desk;
+    const auto compressed = desk.run("compress model -o small --budget 0.5 --json report.json");
+    INFO(compressed.err);
+    REQUIRE(compressed.status == 0);
+    for (const char* piece : {"gate", "35x24", "low rank", "not yet a usable model"})
+        CHECK(contains(compressed.out, piece));
+    CHECK(std::count(compressed.err.begin(), compressed.err.end(), '\n') == 14);
+    CHECK(contains(compressed.err, "compress 14/14 model.layers.1."));
+    const auto report = nlohmann::json::parse(read_file(desk.folder / "report.json"));
+    CHECK(report["linears"].size() == 14);
+    CHECK(report["dtype"] == "BF16");
+
+    const auto info = desk.run("info small --json");
+    CHECK(info.status == 0);
+    const auto described = nlohmann::json::parse(info.out);
+    CHECK(described["format"] == "safetensors");
+    CHECK(described["compressed_linears"].size() == 14);
+    CHECK(described["hyperparameters"]["hidden_size"] == 24);
+    CHECK(contains(desk.run("info small").out, "model.layers.0.mlp.up_proj"));
+
+    const auto dense = desk.run("reconstruct small -o dense --dtype f32 --threads 1");
+    CHECK(dense.status == 0);
+    CHECK(contains(dense.out, "14 of them made from cores"));
+    const auto tensors = nlohmann::json::parse(desk.run("info dense --json").out)["tensors"];
+    CHECK(tensors.size() == small_weights().size());
+    for (const auto& tensor : tensors) {
+        CHECK(tensor["dtype"] == "F32");
+        CHECK(tensor["shape"] == small_weights().at(tensor["name"]).shape());
+    }
+}
+
+TEST_CASE("mpo compress: every option arrives") {
+    const Desk desk;
+    const auto result = desk.run(
+        "compress model -o small --max-bond-dim 2 --form mpo --sites 3 --layout q=6x4:4x6 "
+        "--layout 'down=4*6:5*7' --only 'layers\\.0' --skip 'v_proj$' --dtype f32 --seed 3 "
+        "--threads 1 --json -");
+    INFO(result.err);
+    REQUIRE(result.status == 0);
+    const auto report = nlohmann::json::parse(result.out);  // and nothing else is on stdout
+    CHECK(report["linears"].size() == 6);
+    CHECK(report["dtype"] == "F32");
+    for (const auto& linear : report["linears"]) {
+        const std::string kind = linear["kind"];
+        CHECK(linear["layout"]["out"].size() == (kind == "q" || kind == "down" ? 2 : 3));
+        CHECK(linear["form"] == "mpo");
+    }
+    CHECK(desk.run("compress model -o b --budget-bytes 4000").status == 0);
+    CHECK(desk.run("compress model -o t --tolerance 0.3 --form low-rank --dtype f16").status == 0);
+    CHECK(contains(desk.run("info t").out, "24x1 : 1x24"));
+}
+
+TEST_CASE("mpo: says honestly when the result is larger than its source") {
+    const Desk desk;
+    const auto result = desk.run("compress '" + fixture("tiny_llama.gguf").string() +
+                                 "' -o small --budget 0.9 --dtype f32");
+    CHECK(result.status == 0);
+    CHECK(contains(result.out, "takes more bytes than its source"));
+    CHECK(contains(result.out, " as F32 against "));
+}
+
+TEST_CASE("mpo: wrong usage is status 2 and one line") {
+    const Desk desk;
+    desk.refuse(2, "", {"subcommand"});
+    desk.refuse(2, "frobnicate", {"subcommand"});
+    desk.refuse(2, "info", {"model", "required"});
+    desk.refuse(2, "compress model --budget 0.5", {"--output", "required"});
+    desk.refuse(2, "compress model -o x", {"--budget", "--tolerance"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --tolerance 0.1", {"--budget"});
+    desk.refuse(2, "compress model -o x --budget half", {"budget", "half"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --form tree", {"--form", "tree"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --dtype f64", {"--dtype", "f64"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --layout z=2:2", {"--layout", "z=2:2"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --layout q", {"--layout", "'q'"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --layout q=2x2", {"--layout", "'2x2'"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --no-such-option", {"--no-such-option"});
+}
+
+TEST_CASE("mpo: bad input is status 1, one line, and nothing half-written") {
+    const Desk desk;
+    desk.refuse(1, "info nowhere.gguf", {"nowhere.gguf", "No such file"});
+    desk.refuse(1, "info nowhere", {"nowhere"});
+    desk.refuse(1, "compress model -o model --budget 0.5", {"model", "exists already"});
+    desk.refuse(1, "compress model -o no/where --budget 0.5", {"No such file"});
+    for (const char* budget : {"0", "-1", "1.5", "nan"})
+        desk.refuse(1, std::string("compress model -o x --budget ") + budget, {"budget", budget});
+    desk.refuse(1, "compress model -o x --tolerance -0.5", {"tolerance", "-0.5"});
+    desk.refuse(1, "compress model -o x --max-bond-dim 0", {"max_bond_dim", "got 0"});
+    desk.refuse(1, "compress model -o x --budget 0.5 --layout q=5x5:4x6",
+                {"5*5 = 25", "24", "q_proj"});
+    desk.refuse(1, "compress model -o x --budget 0.5 --only '('", {"regular expression"});
+    desk.refuse(1, "compress model -o x --budget 0.5 --threads 0", {"threads", "got 0"});
+    desk.refuse(1, "compress model -o x --budget 0.5 --json no/where.json", {"no/"});
+    desk.refuse(1, "reconstruct model -o x", {compressed_config_file});
+    desk.refuse(1, "info model --json > /dev/full", {"stdout"});
+
+    write_file(desk.folder / "cut.safetensors",
+               read_file(desk.folder / "model" / "model.safetensors").substr(0, 500));
+    desk.refuse(1, "compress cut.safetensors -o x --budget 0.5", {"cut.safetensors", "byte"});
+
+    REQUIRE(desk.run("compress model -o small --budget 0.5").status == 0);
+    auto config = read_file(desk.folder / "small" / compressed_config_file);
+    config.replace(config.find("\"cores\""), 7, "\"blobs\"");
+    write_file(desk.folder / "small" / compressed_config_file, config);
+    desk.refuse(1, "reconstruct small -o x", {"stored_as", "blobs"});
+    desk.refuse(1, "info small", {"stored_as", "blobs"});
+}
+
+TEST_CASE("mpo compress: a full disk is a message, not a corpse") {
+    const Desk desk;
+    const auto result = desk.run("compress model -o x --budget 0.9", "ulimit -f 32 &&");
+    CHECK(result.status == 1);
+    CHECK(contains(result.err, "mpo: error: write "));
+    CHECK(contains(result.err, "model.safetensors"));
+    CHECK(desk.folder.names() == std::vector<std::string>{"model"});
+}
+
+TEST_CASE("mpo compress: a failure in the middle ends in one line with the tensor's name") {
+    const Desk desk;
+    auto weights = small_weights();
+    weights.at("model.layers.1.mlp.gate_proj.weight")(1, 2) = std::nanf("");
+    write_model(desk.folder / "nan", weights);
+    const auto result = desk.run("compress nan -o x --budget 0.5");
+    CHECK(result.status == 1);
+    CHECK(result.out.empty());
+    const auto error = result.err.find("mpo: error: ");  // after the progress of other linears
+    REQUIRE(error != std::string::npos);
+    CHECK(result.err.find('\n', error) == result.err.size() - 1);
+    CHECK(contains(result.err, "model.layers.1.mlp.gate_proj.weight"));
+    CHECK(contains(result.err, "W(1, 2)"));
+    CHECK(desk.folder.names() == std::vector<std::string>{"model", "nan"});
+}
+
+TEST_CASE("mpo compress: a signal leaves all of the result, or nothing") {
+    const Desk desk;
+    const auto result = desk.run(
+        "compress model -o x --budget 0.5 --threads 1 & job=$!; kill -TERM $job; wait $job");
+    const std::vector<std::string> nothing{"model"}, all{"model", "x"};
+    CHECK(desk.folder.names() == (result.status == 0 ? all : nothing));
+}
+
+#else
+
+TEST_CASE("mpo: the command is not built here") {
+    SUCCEED("MPO_BUILD_EXAMPLES is off");
+}
+
+#endif
