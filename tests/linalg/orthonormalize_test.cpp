@@ -53,7 +53,7 @@ TEMPLATE_LIST_TEST_CASE("one pass of Cholesky QR refuses what it cannot do", "",
     const auto samples = sample_columns<T>(29, 12);
     auto good = detail::send<T>(samples[0], backend);
     CHECK(detail::cholesky_qr<T>(good, 29, 12, backend));
-    for (const std::size_t k : {2, 3, 4, 5}) {
+    for (std::size_t k = 2; k < samples.size(); ++k) {
         CAPTURE(k);
         auto Y = detail::send<T>(samples[k], backend);
         CHECK_FALSE(detail::cholesky_qr<T>(Y, 29, 12, backend));
