@@ -299,6 +299,9 @@ TEMPLATE_LIST_TEST_CASE("low_rank refuses what it cannot do", "", BackendCases) 
     // neither a gap nor another order is copied silently
     CHECK_THROWS_AS(low_rank<T>(block(a, 0, 0, 6, 4), {}, backend), ArgumentError);
     CHECK_THROWS_AS(low_rank<T>(transpose(a), {}, backend), ArgumentError);
+    CHECK_THROWS_AS(low_rank<T>({a.data, 6, 5, 5, 2}, {}, backend), ArgumentError);
+    if constexpr (is_complex<T>)
+        CHECK_THROWS_AS(low_rank<T>(adjoint(transpose(a)), {}, backend), ArgumentError);
     using Limits = std::numeric_limits<Real<T>>;
     for (const auto poison : {Limits::quiet_NaN(), Limits::infinity()})
         for (const auto method : every_method) {
