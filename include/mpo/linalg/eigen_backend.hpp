@@ -3,6 +3,7 @@
 // -fopenmp); factorisations of small or thin matrices are Eigen's. This header includes no Eigen.
 #pragma once
 
+#include <limits>
 #include <memory>
 
 #include "mpo/core/parallel.hpp"
@@ -108,7 +109,9 @@ class EigenBackend {
 
     template <Scalar T>
     [[nodiscard]] Buffer<T> allocate(Index n) const {
-        detail::check_shape(n >= 0, "allocate", "need n >= 0 elements", {n});
+        constexpr Index most = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T));
+        detail::check_shape(n >= 0 && n <= most, "allocate", "need 0 to 2^63 / sizeof(T) elements",
+                            {n});
         return Buffer<T>(n);
     }
     template <Scalar T>
@@ -158,10 +161,10 @@ class EigenBackend {
                    BatchView<T> C, Index count) const {
         const auto& b = B.first;
         const auto& c = C.first;
-        detail::check_shape(
-            A.side_ == Side::left && A.cols_ == b.rows && A.rows_ == c.rows && b.cols == c.cols,
-            "gemm_left", "need A (m,k), prepared for the left, (k,n) -> (m,n)",
-            {A.rows_, A.cols_, b.rows, b.cols, c.rows, c.cols});
+        detail::check_shape(A.side_ == Side::left && A.cols_ == b.rows && A.rows_ == c.rows &&
+                                b.cols == c.cols && count >= 0,
+                            "gemm_left", "need A (m,k), prepared for the left, (k,n) -> (m,n)",
+                            {A.rows_, A.cols_, b.rows, b.cols, c.rows, c.cols});
         detail::EigenOperations<T>::gemm_left(A.rows_, A.cols_, A.panels_.data(), B, beta, C,
                                               count);
     }

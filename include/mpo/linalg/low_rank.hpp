@@ -77,26 +77,6 @@ namespace detail {
     return gram < exact ? LowRankMethod::gram : LowRankMethod::exact;
 }
 
-/// norm(A - U C)^2: the difference of the norms where that is accurate, else the residual itself,
-/// a block of rows at a time.
-template <Scalar T, BackendFor<T> B>
-[[nodiscard]] double measured_loss(MatrixView<const T> A, MatrixView<const T> U,
-                                   MatrixView<const T> C, double norm_squared, const B& backend) {
-    const double difference = norm_squared - squared_norm<T>(C.data, C.size(), backend);
-    if (difference > 1e4 * std::numeric_limits<Real<T>>::epsilon() * norm_squared)
-        return difference;
-    const Index step = std::max<Index>(1, (Index{1} << 20) / A.cols);
-    double sum = 0;
-    for (Index i = 0; i < A.rows; i += step) {
-        const Index rows = std::min(step, A.rows - i);
-        auto rest = copy_of<T>(block(A, i, 0, rows, A.cols), backend);
-        backend.gemm(T{-1}, block(U, i, 0, rows, U.cols), C, T{1},
-                     matrix(rest.data(), rows, A.cols));
-        sum += squared_norm<T>(rest.data(), rest.size(), backend);
-    }
-    return sum;
-}
-
 /// False where the tolerance decided the rank and the loss still exceeds it.
 template <Scalar T, class B>
 [[nodiscard]] bool keeps_tolerance(const LowRank<T, B>& result, const RangeRequest& request) {

@@ -131,6 +131,26 @@ template <Scalar T, class B>
     return copy;
 }
 
+/// norm(A - U C)^2: the difference of the norms where that is accurate, else the residual itself,
+/// a block of rows at a time.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] double measured_loss(MatrixView<const T> A, MatrixView<const T> U,
+                                   MatrixView<const T> C, double norm_squared, const B& backend) {
+    const double difference = norm_squared - squared_norm<T>(C.data, C.size(), backend);
+    if (difference > 1e4 * std::numeric_limits<Real<T>>::epsilon() * norm_squared)
+        return difference;
+    const Index step = std::max<Index>(1, (Index{1} << 20) / A.cols);
+    double sum = 0;
+    for (Index i = 0; i < A.rows; i += step) {
+        const Index rows = std::min(step, A.rows - i);
+        auto rest = copy_of<T>(block(A, i, 0, rows, A.cols), backend);
+        backend.gemm(T{-1}, block(U, i, 0, rows, U.cols), C, T{1},
+                     matrix(rest.data(), rows, A.cols));
+        sum += squared_norm<T>(rest.data(), rest.size(), backend);
+    }
+    return sum;
+}
+
 /// From the SVD, after a QR factorisation where one side is much longer.
 /// Wide: A^T = Q R, so A = R^T Q^T has the left singular vectors of R^T. Thin: A = Q R, U = Q U_R.
 template <Scalar T, BackendFor<T> B>
@@ -247,7 +267,11 @@ class RangeFinder {
         if (Z_.size() != n * l) Z_ = backend_.template allocate<T>(n * l);
         backend_.gemm(T{1}, adjoint(A_), matrix<const T>(Q_.data(), m, l), T{0},
                       matrix(Z_.data(), n, l));
-        loss_ = std::max(0.0, request_.norm_squared - squared_norm<T>(Z_.data(), n * l, backend_));
+        loss_ = l == std::min(m, n)  // the whole range
+                    ? 0
+                    : measured_loss<T>(A_, matrix<const T>(Q_.data(), m, l),
+                                       adjoint(matrix<const T>(Z_.data(), n, l)),
+                                       request_.norm_squared, backend_);
     }
 
     [[nodiscard]] Index columns_missing() const {
@@ -261,7 +285,9 @@ class RangeFinder {
     /// The loss falls geometrically; what the rounds to come could still gain is extrapolated.
     [[nodiscard]] bool has_converged(double gain, double previous_gain) const {
         if (iterations_ >= most_iterations) return true;
-        const double noise = 100 * std::numeric_limits<Real<T>>::epsilon() * request_.norm_squared;
+        const double eps = std::numeric_limits<Real<T>>::epsilon();
+        const double noise =
+            100 * eps * eps * static_cast<double>(columns_) * request_.norm_squared;
         if (loss_ < noise) return iterations_ >= 2;
         const double ratio = iterations_ > 1 && previous_gain > 0
                                  ? std::min(0.9, std::max(0.1, gain / previous_gain))
@@ -277,8 +303,7 @@ class RangeFinder {
         auto spectrum = gram_spectrum<T>(adjoint(z), backend_);
         Range<T, B> range;
         range.singular_values = std::move(spectrum.singular_values);
-        for (const double sigma : range.singular_values) range.tail_squared -= sigma * sigma;
-        range.tail_squared = std::max(0.0, range.tail_squared + request_.norm_squared);
+        range.tail_squared = loss_;
         range.columns = columns_wanted(range.singular_values, range.tail_squared, request_);
         range.resolution_squared = gram_resolution<T, B>(l, request_.norm_squared);
         range.power_iterations = iterations_;

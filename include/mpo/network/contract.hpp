@@ -102,6 +102,8 @@ class Plan {
     [[nodiscard]] Index workspace_bytes_per_thread() const {
         return workspace_elements_ * static_cast<Index>(sizeof(T));
     }
+    /// Threads that one apply uses at most; times workspace_bytes_per_thread, at most the limit.
+    [[nodiscard]] Index max_workers() const { return most_workers_; }
     /// Tokens that one thread carries through the sweep at a time.
     [[nodiscard]] Index chunk_tokens() const { return chunk_; }
 
