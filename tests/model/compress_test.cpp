@@ -118,6 +118,19 @@ TEST_CASE("compress: the error it states is the error of what is stored") {
     }
 }
 
+TEST_CASE("compress: rounding is part of the error, even where truncation loses nothing") {
+    const auto layout = low_rank_layout(24, 24);
+    const auto W = narrow_dense(random_mpo<float>(layout, {1, 2, 1}, 7));  // (out, in)
+    const Workshop shop(one_linear(W));
+    const auto linear = shop.run(with_budget(0.3)).linears.at(0);
+    const CompressedCheckpoint written(shop.folder / "out");
+    const auto stored = naive::to_dense(written.read<float>(written.linears().at(0)));
+    const double error = naive::distance(W, stored) / naive::norm(W);
+    CHECK(linear.truncation_error <= tolerance<float>(W.size(), 1));
+    CHECK(error > unit_of(DType::bf16) / 8);
+    CHECK(std::abs(linear.relative_error - error) <= tolerance<float>(W.size(), 1));
+}
+
 TEST_CASE("compress: forms compete, and the one that fits the matrix wins") {
     const Layout balanced = balanced_layout(24, 24, 2);
     const struct {
