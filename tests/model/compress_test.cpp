@@ -394,7 +394,7 @@ TEST_CASE("compress: nothing half-written ever has a name") {
     for (const char* name : {"taken", "taken/", "model/config.json"})
         check_throws<ArgumentError>([&] { shop.run(with_budget(0.5), name); }, {"exists already"});
     check_throws<FileError>([&] { shop.run(with_budget(0.5), "no/where"); }, {"no/", "No such"});
-    for (const rlim_t bytes : {100, 70000}) {
+    for (const rlim_t bytes : {rlim_t{100}, rlim_t{70000}}) {
         const FileSizeLimit full(bytes);
         check_throws<FileError>([&] { shop.run(with_budget(0.9), "full"); },
                                 {"model.safetensors", "too large"});

@@ -3,7 +3,7 @@
 //   1. model.safetensors, or shards and their index: tensors that were not compressed under their
 //      own names, and for each linear `<module>.weight` (out, in) that was, its cores
 //      `<module>.cores.<k>`, k = 0 .. N-1, of shape (D[k], out[k], in[k], D[k+1]).
-//   2. mpo_config.json: {"format_version": 1, "mpo_version": V, "linears": {<module>: {
+//   2. mpo_config.json: {"format_version": 1, "linears": {<module>: {
 //        "layout": {"out": [..], "in": [..]}, "bonds": [1, .., 1], "stored_as": "cores",
 //        "dtype": "BF16", "original_dtype": "Q4_1", "original_shape": [out, in],
 //        "relative_error": e, "error_kind": "exact"}}}. Other keys are ignored.
@@ -29,7 +29,6 @@
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
 #include "mpo/network/matrix_product.hpp"
-#include "mpo/version.hpp"
 
 namespace mpo {
 
@@ -66,11 +65,8 @@ struct CompressedLinear {
                                 {"original_shape", linear.original_shape},
                                 {"relative_error", linear.relative_error},
                                 {"error_kind", to_string(linear.error_kind)}};
-    const nlohmann::ordered_json config{
-        {"format_version", compressed_format_version},
-        {"mpo_version",
-         detail::concat(MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".", MPO_VERSION_PATCH)},
-        {"linears", entries}};
+    const nlohmann::ordered_json config{{"format_version", compressed_format_version},
+                                        {"linears", entries}};
     return config.dump(2) + "\n";
 }
 
