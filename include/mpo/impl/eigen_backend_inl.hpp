@@ -166,12 +166,10 @@ void EigenOperations<T>::svd(MatrixView<const T> A, MatrixView<T> U, Real<T>* si
                              MatrixView<T> Vt) {
     const Index r = std::min(A.rows, A.cols);
     if (r == 0) return;
-    EigenMatrix<T> left, right;
-    Eigen::Matrix<Real<T>, Eigen::Dynamic, 1> values;
-    thin_svd(finite_copy(A, "svd"), left, values, right);
-    eigen_map(U) = left;
-    eigen_map(Vt) = right.adjoint();
-    std::copy(values.data(), values.data() + r, sigma);
+    const auto svd = thin_svd(finite_copy(A, "svd"));
+    eigen_map(U) = svd.U;
+    eigen_map(Vt) = svd.V.adjoint();
+    std::copy(svd.sigma.data(), svd.sigma.data() + r, sigma);
 }
 
 template <Scalar T>

@@ -303,7 +303,9 @@ void gram(MatrixView<const T> A, MatrixView<W> G, Isa isa = best_isa()) {
     if (m == 0 || k == 0) return;
     Product<W, T> product{W{1}, A, {adjoint(A), 0}, {G, 0}, 1, &kernel_set<Real<W>>(isa), true};
     const Index rows = product.row_panels(), cols = product.column_panels();
-    const Index pieces = std::min<Index>(num_threads(), k / (4 * product.depth));
+    // inside a piece of a parallel loop the sum is not split: its bits depend on no thread count
+    const Index threads = inside_piece() ? 1 : num_threads();
+    const Index pieces = std::min<Index>(threads, k / (4 * product.depth));
     if (pieces <= 1 || m * m * k < Index{1} << 20) {
         product.run(0, rows, 0, cols, 0, k, 0);
     } else {  // partial sums, added in order: the same bits for the same thread count

@@ -140,12 +140,13 @@ class SafetensorsWriter {
     }
 
     void accept(const SafetensorsEntry& entry) {
-        header_ += "," + detail::json_quote(entry.name) + ":{\"dtype\":\"" +
-                   to_string(entry.dtype) + "\",\"shape\":[";
-        for (std::size_t k = 0; k < entry.shape.size(); ++k)
-            header_ += (k == 0 ? "" : ",") + std::to_string(entry.shape[k]);
-        header_ += "],\"data_offsets\":[" + std::to_string(entry.offset) + "," +
-                   std::to_string(entry.offset + entry.bytes) + "]}";
+        std::string shape;
+        for (const Index extent : entry.shape)
+            shape += detail::concat(shape.empty() ? "" : ",", extent);
+        header_ +=
+            detail::concat(',', detail::json_quote(entry.name), ":{\"dtype\":\"",
+                           to_string(entry.dtype), "\",\"shape\":[", shape, "],\"data_offsets\":[",
+                           entry.offset, ',', entry.offset + entry.bytes, "]}");
         names_.insert(entry.name);
         entries_.push_back(entry);
         end_ += entry.bytes;
@@ -157,8 +158,8 @@ class SafetensorsWriter {
         constexpr Index worthwhile = 64;  // move where the spaces exceed 1/64 of the data
         std::string text = "{\"__metadata__\":{";
         for (const auto& [key, value] : options_.metadata)
-            text += (text.back() == '{' ? "" : ",") + detail::json_quote(key) + ":" +
-                    detail::json_quote(value);
+            text += detail::concat(text.back() == '{' ? "" : ",", detail::json_quote(key), ':',
+                                   detail::json_quote(value));
         text += "}" + header_ + "}";
         const Index exact = round_up(static_cast<Index>(text.size()));
         if (exact > max_header_bytes)

@@ -181,16 +181,22 @@ template <Scalar T, BackendFor<T> B>
                                        options.excess, options.seed};
     const Index s = std::min(A.rows, A.cols);
     const double resolution = detail::gram_resolution<T, B>(s, norm_squared);
+    const bool by_name = options.method != LowRankMethod::automatic;
+    // a loss that T cannot resolve either is as good as any other method's
+    const double eps = std::numeric_limits<Real<T>>::epsilon();
+    const double rounding = 100 * static_cast<double>(s) * eps * eps * norm_squared;
+    const auto acceptable = [&](const LowRank<T, B>& result) {
+        const double loss = result.discarded_squared;
+        return detail::keeps_tolerance(result, request) &&
+               (by_name || result.rank == s || loss >= resolution || loss <= rounding);
+    };
     auto method = options.method;
-    if (method == LowRankMethod::automatic)
-        method = detail::cheapest_method(A.rows, A.cols, resolution, request);
+    if (!by_name) method = detail::cheapest_method(A.rows, A.cols, resolution, request);
     if (method == LowRankMethod::randomized) {
         if (auto range = detail::RangeFinder<T, B>(A, request, backend).run()) {
             auto result = detail::project<T>(A, std::move(*range), request, backend);
             result.method = method;
-            if (keeps_tolerance(result, request) && (options.method != LowRankMethod::automatic ||
-                                                     result.discarded_squared >= resolution))
-                return result;
+            if (acceptable(result)) return result;
         }
         method = LowRankMethod::exact;
     }
@@ -198,10 +204,7 @@ template <Scalar T, BackendFor<T> B>
         auto result =
             detail::project<T>(A, detail::gram_range<T>(A, request, backend), request, backend);
         result.method = method;
-        if (keeps_tolerance(result, request) &&
-            (options.method != LowRankMethod::automatic || result.rank == s ||
-             result.discarded_squared >= resolution))
-            return result;
+        if (acceptable(result)) return result;
     }
     auto result = detail::project<T>(A, detail::exact_range<T>(A, backend), request, backend);
     result.method = LowRankMethod::exact;
