@@ -129,23 +129,42 @@ void EigenOperations<T>::scale(Index n, T alpha, T* x) {
     });
 }
 
+/// sum conj(x_i) y_i over less than a grain, in eight independent sums, so that additions overlap.
+template <Scalar T>
+[[nodiscard]] auto dot_piece(Index n, const T* x, const T* y) {
+    using W = typename WideOf<T>::type;
+    W sum{};
+    Index k = 0;
+    if constexpr (!is_complex<T>) {
+        using Narrow = Simd<T, 8 * sizeof(T)>;
+        using Eight = Simd<double, 64>;
+        typename Eight::type lanes{};
+        for (; k + 8 <= n; k += 8) {
+            const typename Narrow::type a = *reinterpret_cast<const typename Narrow::loose*>(x + k);
+            const typename Narrow::type b = *reinterpret_cast<const typename Narrow::loose*>(y + k);
+            lanes += __builtin_convertvector(a, typename Eight::type) *
+                     __builtin_convertvector(b, typename Eight::type);
+        }
+        for (int lane = 0; lane < 8; ++lane) sum += lanes[lane];
+    }
+    for (; k < n; ++k) {
+        if constexpr (is_complex<T>)
+            sum += std::conj(W(x[k])) * W(y[k]);
+        else
+            sum += W{x[k]} * W{y[k]};
+    }
+    return sum;
+}
+
 template <Scalar T>
 auto EigenOperations<T>::dot(Index n, const T* x, const T* y) -> Wide {
-    constexpr Index piece = vector_grain;
-    const Index pieces = (n + piece - 1) / piece;
+    const Index pieces = (n + vector_grain - 1) / vector_grain;
     std::vector<Wide> sums(static_cast<std::size_t>(pieces));
     parallel_for(0, pieces, 1, [&](Index first, Index last) {
         for (Index p = first; p < last; ++p) {
-            Wide lanes[8] = {};  // independent sums, so that the additions overlap
-            const Index begin = p * piece, end = std::min(n, begin + piece);
-            for (Index k = begin; k < end; ++k) {
-                Wide a(x[k]);
-                if constexpr (is_complex<T>) a = std::conj(a);
-                lanes[(k - begin) % 8] += a * Wide(y[k]);
-            }
-            Wide sum{};
-            for (const Wide& lane : lanes) sum += lane;
-            sums[static_cast<std::size_t>(p)] = sum;
+            const Index begin = p * vector_grain;
+            sums[static_cast<std::size_t>(p)] =
+                dot_piece(std::min(vector_grain, n - begin), x + begin, y + begin);
         }
     });
     Wide total{};

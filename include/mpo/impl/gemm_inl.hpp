@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "mpo/core/parallel.hpp"
@@ -114,9 +115,38 @@ struct Product {
             return prepared_b + column_panels() * column_slot(p) + c0 * column_slot(steps);
         if (reads_in_place(panels)) return nullptr;
         R* packed = thread_scratch<R, 1>().at_least(column_slot(depth) * (c1 - c0));
-        for (Index c = c0; c < c1; ++c)
-            pack_columns(c, p, steps, packed + (c - c0) * column_slot(steps));
+        for (Index c = c0; c < c1;) {
+            Index plain = 0;
+            while (plain < 4 && c + plain < c1 && is_plain(c + plain)) ++plain;
+            if (plain == 4) {
+                copy_columns(c, p, steps, packed + (c - c0) * column_slot(steps));
+                c += 4;
+            } else {
+                pack_columns(c, p, steps, packed + (c - c0) * column_slot(steps));
+                ++c;
+            }
+        }
         return packed;
+    }
+
+    /// Whether a panel of B is full and its rows are contiguous numbers of the product's own type.
+    [[nodiscard]] bool is_plain(Index c) const {
+        return std::is_same_v<R, TA> && B.first.col_stride == 1 && !flat() &&
+               panel_columns(c) == kernels->columns();
+    }
+
+    /// Four neighbouring plain panels at once: rows of B far apart lie on pages of their own, which
+    /// are then visited a quarter as often.
+    void copy_columns(Index c, Index p, Index steps, R* out) const {
+        if constexpr (std::is_same_v<R, TA>) {
+            const auto width = static_cast<std::size_t>(kernels->columns());
+            for (Index q = 0; q < steps; ++q)
+                for (Index panel = 0; panel < 4; ++panel)
+                    std::memcpy(out + panel * column_slot(steps) + q * kernels->columns(),
+                                B.first.data + (p + q) * B.first.row_stride +
+                                    column_offset(B, panel_column(c + panel)),
+                                width * sizeof(R));
+        }
     }
 
     [[nodiscard]] const R* row_block(Index r0, Index r1, Index p, Index steps) const {

@@ -58,17 +58,27 @@ template <class TC, class T>
 #endif
 #endif
 
-/// A square of W rows and W steps, W numbers to 16 bytes: the transpose in registers.
-template <class R>
-[[gnu::always_inline]] inline void transpose_square(const R* in, Index stride_i, R* out, Index ld) {
+/// Whether transposing a square of T and storing it as R has a form in registers: 16 bytes a row,
+/// and the same or, from float to double, twice as many on the way out.
+template <class R, class T>
+inline constexpr bool has_square = std::is_same_v<R, T> ||
+                                   (std::is_same_v<T, float> && std::is_same_v<R, double>);
+
+/// A square of 16 / sizeof(T) rows and as many steps: the transpose in registers.
+template <class R, class T>
+[[gnu::always_inline]] inline void transpose_square(const T* in, Index stride_i, R* out, Index ld) {
 #ifdef MPO_DETAIL_SHUFFLE
-    using V = typename Simd<R, 16>::type;
-    using Loose = typename Simd<R, 16>::loose;
+    using V = typename Simd<T, 16>::type;
+    using Loose = typename Simd<T, 16>::loose;
+    using Out = Simd<R, 16 / sizeof(T) * sizeof(R)>;
     const auto load = [&](Index i) -> V {
         return *reinterpret_cast<const Loose*>(in + i * stride_i);
     };
-    const auto store = [&](Index q, V v) { *reinterpret_cast<Loose*>(out + q * ld) = v; };
-    if constexpr (sizeof(R) == 4) {
+    const auto store = [&](Index q, const V& v) {
+        *reinterpret_cast<typename Out::loose*>(out + q * ld) =
+            __builtin_convertvector(v, typename Out::type);
+    };
+    if constexpr (sizeof(T) == 4) {
         const V a = load(0), b = load(1), c = load(2), d = load(3);
         const V ab0 = __builtin_shufflevector(a, b, 0, 4, 1, 5),
                 ab1 = __builtin_shufflevector(a, b, 2, 6, 3, 7);
@@ -84,9 +94,9 @@ template <class R>
         store(1, __builtin_shufflevector(a, b, 1, 3));
     }
 #else
-    constexpr Index W = 16 / sizeof(R);
+    constexpr Index W = 16 / sizeof(T);
     for (Index q = 0; q < W; ++q)
-        for (Index i = 0; i < W; ++i) out[q * ld + i] = in[i * stride_i + q];
+        for (Index i = 0; i < W; ++i) out[q * ld + i] = static_cast<R>(in[i * stride_i + q]);
 #endif
 }
 #undef MPO_DETAIL_SHUFFLE
@@ -101,14 +111,15 @@ void pack_transposed(const T* in, Index stride_i, Index stride_q, Index h, Index
         return;
     }
     Index i = 0;
-    if constexpr (std::is_same_v<R, T>) {
-        constexpr Index W = 16 / sizeof(R);
+    if constexpr (has_square<R, T>) {
+        constexpr Index W = 16 / sizeof(T);
         for (; stride_q == 1 && i + W <= h; i += W) {
             Index q = 0;
             for (; q + W <= steps; q += W)
                 transpose_square(in + i * stride_i + q, stride_i, out + q * ld + i, ld);
             for (; q < steps; ++q)
-                for (Index j = i; j < i + W; ++j) out[q * ld + j] = in[j * stride_i + q];
+                for (Index j = i; j < i + W; ++j)
+                    out[q * ld + j] = static_cast<R>(in[j * stride_i + q]);
         }
     }
     for (; i < h; ++i)

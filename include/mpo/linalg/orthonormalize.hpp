@@ -1,4 +1,4 @@
-// Orthonormal bases of thin matrices by products: Cholesky QR, twice.
+// Orthonormal bases of thin matrices by products: Cholesky QR, twice where once is not enough.
 //
 //   H = Y^H Y = L L^H,  Q = Y L^-H
 //
@@ -43,15 +43,41 @@ template <Scalar T, class B>
     return static_cast<double>(std::real(fetch<W>(sum.data(), 1, 1, backend)(0, 0)));
 }
 
-/// One pass of Cholesky QR: Y (m, l), row-major -> Y L^-H. False, and Y unchanged, where Y is too
-/// ill-conditioned for scalar T.
+enum class CholeskyQr {
+    orthonormal,  // to eps: the condition number was bounded beforehand
+    improved,     // to eps times a condition number that is not known
+    refused,      // too ill-conditioned for the scalar: Y is unchanged
+};
+
+/// cond(H) <= 12 by Gershgorin's circles: diagonal within a factor of 4, and in every row off-diagonal
+/// elements, relative to the diagonal, that add up to at most 1/2.
+template <Scalar W>
+[[nodiscard]] bool nearly_diagonal(const Tensor<W>& H) {
+    const Index l = H.extent(0);
+    double smallest = std::numeric_limits<double>::infinity(), largest = 0;
+    for (Index i = 0; i < l; ++i) {
+        smallest = std::min(smallest, static_cast<double>(std::real(H(i, i))));
+        largest = std::max(largest, static_cast<double>(std::real(H(i, i))));
+    }
+    if (!(smallest > 0) || largest > 4 * smallest) return false;
+    for (Index i = 0; i < l; ++i) {
+        double sum = 0;
+        for (Index j = 0; j < l; ++j)
+            if (j != i) sum += static_cast<double>(std::abs(H(i, j)));
+        if (sum > smallest / 2) return false;
+    }
+    return true;
+}
+
+/// One pass of Cholesky QR: Y (m, l), row-major -> Y L^-H.
 template <Scalar T, BackendFor<T> B>
-[[nodiscard]] bool cholesky_qr(BufferOf<B, T>& Y, Index m, Index l, const B& backend) {
+[[nodiscard]] CholeskyQr cholesky_qr(BufferOf<B, T>& Y, Index m, Index l, const B& backend) {
     using W = GramScalar<B, T>;
     auto H = backend.template allocate<W>(l * l);
     const auto y = matrix<const T>(Y.data(), m, l);
     backend.syrk(adjoint(y), matrix(H.data(), l, l));  // Y^H Y
-    if (backend.cholesky(matrix(H.data(), l, l)) < l) return false;
+    const bool bounded = nearly_diagonal(fetch<W>(H.data(), l, l, backend));
+    if (backend.cholesky(matrix(H.data(), l, l)) < l) return CholeskyQr::refused;
     Tensor<W> inverse({l, l});
     {
         const auto L = fetch<W>(H.data(), l, l, backend);
@@ -60,7 +86,8 @@ template <Scalar T, BackendFor<T> B>
             smallest = std::min(smallest, static_cast<double>(std::abs(L(k, k))));
             largest = std::max(largest, static_cast<double>(std::abs(L(k, k))));
         }
-        if (smallest < 16 * std::numeric_limits<Real<T>>::epsilon() * largest) return false;
+        if (smallest < 16 * std::numeric_limits<Real<T>>::epsilon() * largest)
+            return CholeskyQr::refused;
         for (Index k = 0; k < l; ++k) inverse(k, k) = W{1};
     }
     auto X = send<W>(inverse, backend);
@@ -71,7 +98,7 @@ template <Scalar T, BackendFor<T> B>
     backend.gemm(T{1}, y, adjoint(matrix<const T>(factor.data(), l, l)), T{0},
                  matrix(Q.data(), m, l));
     Y = std::move(Q);
-    return true;
+    return bounded ? CholeskyQr::orthonormal : CholeskyQr::improved;
 }
 
 /// Y (m, l), m >= l, row-major -> orthonormal columns that span its range (and more where its rank
@@ -79,7 +106,9 @@ template <Scalar T, BackendFor<T> B>
 template <Scalar T, BackendFor<T> B>
 void orthonormalize(BufferOf<B, T>& Y, Index m, Index l, const B& backend) {
     if (l == 0) return;
-    if (cholesky_qr<T>(Y, m, l, backend) && cholesky_qr<T>(Y, m, l, backend)) return;
+    auto done = cholesky_qr<T>(Y, m, l, backend);
+    if (done == CholeskyQr::improved) done = cholesky_qr<T>(Y, m, l, backend);
+    if (done != CholeskyQr::refused) return;
     auto R = backend.template allocate<T>(l * l);
     backend.qr(matrix(Y.data(), m, l), matrix(R.data(), l, l));
 }

@@ -93,6 +93,29 @@ template <class R>
     return std::ldexp(R{1}, std::min(-std::ilogb(largest), most - 1));
 }
 
+/// What the elements were multiplied by, and their norm(W)^2 afterwards.
+template <class R>
+struct ScaledNorm {
+    R scale = 1;
+    double norm_squared = 0;
+};
+
+/// Scales `rest`, a copy of W, where its norm is so large or small that squares or products would
+/// leave the range of T. Throws NumericalError, with the place, where W holds NaN or Inf: then the
+/// norm is not finite, so W is searched only where the norm is suspicious.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] ScaledNorm<Real<T>> bring_into_range(BufferOf<B, T>& rest, MatrixView<const T> W,
+                                                   const B& backend) {
+    ScaledNorm<Real<T>> result{1, squared_norm<T>(rest.data(), W.size(), backend)};
+    const double norm = std::sqrt(result.norm_squared);
+    if (norm > 0 && std::isfinite(norm) && safe_scale<Real<T>>(norm) == 1) return result;
+    result.scale = safe_scale<Real<T>>(largest_finite(W));
+    if (result.scale == 1) return result;
+    backend.scale(W.size(), T(result.scale), rest.data());
+    result.norm_squared = squared_norm<T>(rest.data(), W.size(), backend);
+    return result;
+}
+
 /// W as a view of legs (o1, i1, o2, i2, .., oN, iN).
 template <Scalar T>
 [[nodiscard]] TensorView<const T> interleaved(MatrixView<const T> W, const Layout& layout) {
@@ -151,13 +174,11 @@ template <Scalar T, BackendFor<T> B>
     validate(options.truncation, "decompose");
     const Layout& layout = options.layout;
     const auto sites = static_cast<Index>(layout.out.size());
-    const auto scale = detail::safe_scale<Real<T>>(detail::largest_finite(view));
 
     auto rest = backend.template allocate<T>(view.size());
     backend.template upload<T>(detail::interleaved(view, layout),
                                rest.data());  // (o1 i1, .., oN iN)
-    if (scale != 1) backend.scale(view.size(), T(scale), rest.data());
-    const double norm_squared = detail::squared_norm<T>(rest.data(), view.size(), backend);
+    const auto [scale, norm_squared] = detail::bring_into_range<T>(rest, view, backend);
     const double eps = options.truncation.max_relative_error;
     double budget = eps * eps * norm_squared;
 
