@@ -169,7 +169,7 @@ TEST_CASE("version 2, any table order, gaps and unknown types are read") {
                                 {"IQ4_NL", "20"});
 }
 
-TEST_CASE("a file cut short anywhere is refused when it is opened") {
+TEST_CASE("gguf: a file cut short anywhere is refused when it is opened") {
     const TemporaryFolder folder;
     const auto path = folder / "cut.gguf";
     const auto whole = read_file(fixture("tiny_llama.gguf"));

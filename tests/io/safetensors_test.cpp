@@ -118,7 +118,7 @@ TEST_CASE("trailing bytes are refused, or tolerated on request") {
     CHECK(file.read<float>("a").data()[0] == 0);
 }
 
-TEST_CASE("a file cut short anywhere is refused when it is opened") {
+TEST_CASE("safetensors: a file cut short anywhere is refused when it is opened") {
     const test::TemporaryFolder folder;
     const auto whole = test::read_file(test::fixture("every_dtype.safetensors"));
     const auto path = folder / "cut.safetensors";
