@@ -9,23 +9,12 @@
 #include "support/factorisation_conformance.hpp"
 #include "support/product_conformance.hpp"
 #include "support/scalars.hpp"
+#include "support/thread_count.hpp"
 
 using namespace mpo;
 using namespace mpo::test;
 
 namespace {
-
-/// Sets the number of threads for a while.
-class ThreadCount {
-  public:
-    explicit ThreadCount(int threads) : before_(num_threads()) { set_num_threads(threads); }
-    ~ThreadCount() { set_num_threads(before_); }
-    ThreadCount(const ThreadCount&) = delete;
-    ThreadCount& operator=(const ThreadCount&) = delete;
-
-  private:
-    int before_;
-};
 
 /// Views of the elements of a (rows, cols) matrix, at both ends of memory and with steps.
 template <class T>

@@ -9,6 +9,7 @@
 #include "support/catch.hpp"
 #include "support/factorisation_conformance.hpp"
 #include "support/scalars.hpp"
+#include "support/thread_count.hpp"
 
 using namespace mpo;
 using namespace mpo::test;
@@ -58,18 +59,6 @@ class MeteredBackend : public EigenBackend {
 
   private:
     std::unique_ptr<std::atomic<Index>> bytes_ = std::make_unique<std::atomic<Index>>(0);
-};
-
-/// Sets the number of threads for a while.
-class ThreadCount {
-  public:
-    explicit ThreadCount(int threads) : before_(num_threads()) { set_num_threads(threads); }
-    ~ThreadCount() { set_num_threads(before_); }
-    ThreadCount(const ThreadCount&) = delete;
-    ThreadCount& operator=(const ThreadCount&) = delete;
-
-  private:
-    int before_;
 };
 
 /// Bytes that the smallest workspace needs, as the refusal of 0 bytes states; 0 where none is.

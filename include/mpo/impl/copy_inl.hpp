@@ -3,8 +3,8 @@
 // axes are merged first and the longest contiguous run on either side is kept.
 #pragma once
 
-#include <array>
 #include <cstring>
+#include <vector>
 
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
