@@ -42,13 +42,21 @@ concept Communicator = requires(C& all, const C& group, std::span<std::byte> byt
 /// The group of one: every collective call is the identity.
 class SingleProcess {
   public:
+    /// Always 0.
     [[nodiscard]] int rank() const { return 0; }
+    /// Always 1.
     [[nodiscard]] int size() const { return 1; }
+    /// Returns at once.
     void barrier() {}
+    /// Leaves the bytes alone. Throws ArgumentError unless root is 0.
     void broadcast(std::span<std::byte>, int root) { require_root(root, "broadcast"); }
+    /// The sum over one process: the numbers stay as they are.
     void all_reduce_sum(std::span<float>) {}
+    /// The same for double.
     void all_reduce_sum(std::span<double>) {}
+    /// The same for 64-bit integers.
     void all_reduce_sum(std::span<std::int64_t>) {}
+    /// One entry: a copy of `own`. Throws ArgumentError unless root is 0.
     [[nodiscard]] std::vector<std::vector<std::byte>> gather(std::span<const std::byte> own,
                                                              int root) {
         require_root(root, "gather");

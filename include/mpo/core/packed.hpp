@@ -1,16 +1,15 @@
 // Block formats of GGML: a few dozen numbers share one or two half-precision scales.
 //
-//   format  values  bytes  value                 block, in file order (d, m: half; all
-//   little-endian) Q4_0        32     18  d (q - 8)             d, 16 bytes: low nibbles are 0..15,
-//   high are 16..31 Q4_1        32     20  d q + m               d, m, 16 bytes as above Q5_0 32 22
-//   d (q - 16)            d, 32 fifth bits, 16 bytes as above Q5_1        32     24  d q + m d, m,
-//   32 fifth bits, 16 bytes as above Q8_0        32     34  d q                   d, 32 signed
-//   bytes Q4_K       256    144  d s q - m t           d, m, 12 bytes: 8 scales s and 8 minima t of
-//   6 bits,
-//                                                128 bytes: each 32 hold 64 values, low nibbles
-//                                                first
-//   Q6_K       256    210  d s (q - 32)          128 bytes: low 4 bits, 64 bytes: high 2 bits,
-//                                                16 signed scales s, d
+//   format  values  bytes  value          block, in file order (d, m: half, little-endian)
+//   Q4_0        32     18  d (q - 8)      d, 16 bytes: low nibbles are q 0..15, high are 16..31
+//   Q4_1        32     20  d q + m        d, m, 16 bytes as above
+//   Q5_0        32     22  d (q - 16)     d, 32 fifth bits, 16 bytes as above
+//   Q5_1        32     24  d q + m        d, m, 32 fifth bits, 16 bytes as above
+//   Q8_0        32     34  d q            d, 32 signed bytes
+//   Q4_K       256    144  d s q - m t    d, m, 12 bytes: 8 scales s and 8 minima t of 6 bits,
+//                                         128 bytes: each 32 hold 64 values, low nibbles first
+//   Q6_K       256    210  d s (q - 32)   128 bytes: low 4 bits, 64 bytes: high 2 bits,
+//                                         16 signed scales s, d
 //
 // Source: the GGUF specification and ggml's reference dequantisation.
 #pragma once
@@ -42,11 +41,12 @@ enum class PackedType : std::uint32_t {
 
 /// Size of one block.
 struct PackedBlock {
-    std::string_view name;
-    Index values = 1;
-    Index bytes = 1;
+    std::string_view name;  // GGML's: "Q4_1"
+    Index values = 1;       // numbers in a block
+    Index bytes = 1;        // bytes of a block
 };
 
+/// Name and block size of a format. Throws ArgumentError where no format has the value of `type`.
 [[nodiscard]] constexpr PackedBlock packed_block(PackedType type) {
     switch (type) {
         case PackedType::q4_0:
@@ -75,14 +75,16 @@ struct PackedBlock {
 
 /// A type that a file names and we cannot decode; its tensors are listed only.
 struct OpaqueType {
-    std::uint32_t id = 0;
-    std::string name;
+    std::uint32_t id = 0;  // GGML's type id
+    std::string name;      // what the file calls it, or "type 30"
+    /// Equal in both members.
     friend bool operator==(const OpaqueType&, const OpaqueType&) = default;
 };
 
 /// How the elements of a stored tensor are coded.
 using StoredType = std::variant<DType, PackedType, OpaqueType>;
 
+/// The name of whichever type is stored: "BF16", "Q4_1".
 [[nodiscard]] inline std::string to_string(const StoredType& type) {
     if (const auto* plain = std::get_if<DType>(&type)) return to_string(*plain);
     if (const auto* packed = std::get_if<PackedType>(&type)) return to_string(*packed);

@@ -14,6 +14,7 @@ namespace mpo {
 /// A stream of numbers; the same seed gives the same stream everywhere.
 class Random {
   public:
+    /// Begins the stream that belongs to `seed`.
     explicit Random(std::uint64_t seed) : engine_(seed) {}
 
     /// 64 random bits.

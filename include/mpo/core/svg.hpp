@@ -22,24 +22,27 @@ namespace mpo {
 
 /// How a shape is drawn; an empty fill is none.
 struct SvgStyle {
-    std::string fill = "none";
-    std::string stroke = "currentColor";
-    double stroke_width = 1;  // px
-    double opacity = 1;       // 0 .. 1
+    std::string fill = "none";            // any CSS colour
+    std::string stroke = "currentColor";  // any CSS colour
+    double stroke_width = 1;              // px
+    double opacity = 1;                   // 0 .. 1
 };
 
+/// Which end of a text lies at its point.
 enum class TextAnchor { start, middle, end };
 
+/// How a text is drawn.
 struct SvgTextStyle {
-    double size = 12;  // px
-    TextAnchor anchor = TextAnchor::start;
-    double rotation = 0;  // degrees, clockwise, about the anchor
-    std::string fill = "currentColor";
+    double size = 12;                       // px
+    TextAnchor anchor = TextAnchor::start;  // the end that is fixed
+    double rotation = 0;                    // degrees, clockwise, about the anchor
+    std::string fill = "currentColor";      // any CSS colour
 };
 
+/// A place on the page, in px; y grows downwards.
 struct SvgPoint {
-    double x = 0;
-    double y = 0;
+    double x = 0;  // from the left
+    double y = 0;  // from the top
 };
 
 namespace detail {
@@ -98,19 +101,23 @@ class Svg {
                                                width, " x ", height));
     }
 
+    /// A straight line from `a` to `b`.
     Svg& line(SvgPoint a, SvgPoint b, const SvgStyle& style = {}) {
         return element("line", attribute("x1", a.x) + attribute("y1", a.y) + attribute("x2", b.x) +
                                    attribute("y2", b.y) + drawn(style));
     }
+    /// A rectangle; `corner` is its top left one.
     Svg& rectangle(SvgPoint corner, double width, double height, const SvgStyle& style = {}) {
         return element("rect", attribute("x", corner.x) + attribute("y", corner.y) +
                                    attribute("width", width) + attribute("height", height) +
                                    drawn(style));
     }
+    /// A circle of the given radius around `center`.
     Svg& circle(SvgPoint center, double radius, const SvgStyle& style = {}) {
         return element("circle", attribute("cx", center.x) + attribute("cy", center.y) +
                                      attribute("r", radius) + drawn(style));
     }
+    /// Straight lines from point to point, not closed.
     Svg& polyline(const std::vector<SvgPoint>& points, const SvgStyle& style = {}) {
         std::string text;
         for (const auto& point : points)
@@ -118,6 +125,7 @@ class Svg {
                     detail::svg_number(point.y);
         return element("polyline", " points=\"" + text + '"' + drawn(style));
     }
+    /// One line of text; markup in `content` is shown, not interpreted.
     Svg& text(SvgPoint at, std::string_view content, const SvgTextStyle& style = {}) {
         constexpr std::string_view anchors[] = {"start", "middle", "end"};
         body_ += "<text" + attribute("x", at.x) + attribute("y", at.y) +
@@ -131,7 +139,7 @@ class Svg {
         return *this;
     }
 
-    /// The whole <svg> element. It scales with the width of its container.
+    /// The whole picture, an svg element. It scales with the width of its container.
     [[nodiscard]] std::string to_string() const {
         const std::string w = detail::svg_number(width_), h = detail::svg_number(height_);
         return "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"" + w + "\" height=\"" + h +
@@ -161,14 +169,15 @@ class Svg {
     std::string title_, body_;
 };
 
+/// How values are spread over an axis.
 enum class AxisScale { linear, logarithmic };
 
 /// An interval of values and how it is spread over a length.
 struct Axis {
-    std::string label = {};
-    double min = 0;
-    double max = 1;
-    AxisScale scale = AxisScale::linear;
+    std::string label = {};               // what stands beside the axis
+    double min = 0;                       // value at its beginning
+    double max = 1;                       // value at its end; > min
+    AxisScale scale = AxisScale::linear;  // logarithmic: min > 0
 };
 
 /// Throws ArgumentError unless min < max, both finite, and positive where logarithmic.
@@ -222,18 +231,20 @@ inline void validate(const Axis& axis) {
     return {digits, end};
 }
 
+/// One line of a plot.
 struct Series {
-    std::string name = {};
+    std::string name = {};  // what the legend calls it
     std::vector<SvgPoint> points =
         {};  // in values; those outside the axes are clamped to the frame
 };
 
+/// Title, axes and size of a plot.
 struct PlotOptions {
-    std::string title = {};
-    Axis x = {};
-    Axis y = {};
-    double width = 480;   // px
-    double height = 300;  // px
+    std::string title = {};  // above the frame, and for screen readers
+    Axis x = {};             // to the right
+    Axis y = {};             // upwards
+    double width = 480;      // px
+    double height = 300;     // px
 };
 
 namespace detail {
@@ -304,10 +315,11 @@ inline void draw_axes(Svg& svg, const PlotOptions& options, SvgPoint top_left,
     return svg.to_string();
 }
 
+/// Title, labels and colours of a heat map.
 struct HeatMapOptions {
-    std::string title = {};
-    std::vector<std::string> row_labels = {};  // none, or one per row
-    std::vector<std::string> column_labels = {};
+    std::string title = {};                       // above the cells, and for screen readers
+    std::vector<std::string> row_labels = {};     // none, or one per row
+    std::vector<std::string> column_labels = {};  // none, or one per column
     Axis scale = {};   // values -> colour; its label stands beside the title
     double cell = 22;  // px
 };

@@ -18,21 +18,26 @@
 
 namespace mpo {
 
+/// Signed size and position: sums and differences need no care.
 using Index = std::ptrdiff_t;
+/// Extents, strides or legs, slowest axis first.
 using Shape = std::vector<Index>;
 
+/// The real type that belongs to T; see Real.
 template <class T>
 struct RealOf {
-    using type = T;
+    using type = T;  // T itself
 };
+/// The same for complex numbers.
 template <class T>
 struct RealOf<std::complex<T>> {
-    using type = T;
+    using type = T;  // type of both parts
 };
 /// float for float and complex<float>, double for double and complex<double>.
 template <class T>
 using Real = typename RealOf<std::remove_cv_t<T>>::type;
 
+/// True for complex<float> and complex<double>.
 template <class T>
 inline constexpr bool is_complex = !std::is_same_v<Real<T>, std::remove_cv_t<T>>;
 
@@ -77,13 +82,16 @@ concept Scalar = std::is_same_v<T, float> || std::is_same_v<T, double> ||
 /// Looks at elements it does not own. T may be const.
 template <class T>
 struct TensorView {
-    T* data = nullptr;
-    Shape shape;
-    Shape strides;  // in elements; may be negative or zero
+    T* data = nullptr;  // element (0, .., 0)
+    Shape shape;        // extents
+    Shape strides;      // in elements; may be negative or zero
 
+    /// Looks at nothing: rank 0 and a null pointer.
     TensorView() = default;
+    /// Row-major without gaps. Throws ShapeError as row_major_strides.
     TensorView(T* data_in, Shape shape_in)
         : data(data_in), shape(std::move(shape_in)), strides(row_major_strides(shape)) {}
+    /// Any strides, in elements. Throws ShapeError unless there is one per axis.
     TensorView(T* data_in, Shape shape_in, Shape strides_in)
         : data(data_in), shape(std::move(shape_in)), strides(std::move(strides_in)) {
         if (shape.size() != strides.size())
@@ -91,8 +99,11 @@ struct TensorView {
                                             " needs as many strides, got ", strides.size()));
     }
 
+    /// Number of axes.
     [[nodiscard]] Index rank() const { return static_cast<Index>(shape.size()); }
+    /// Extent of axis k. Throws std::out_of_range beyond the rank.
     [[nodiscard]] Index extent(Index k) const { return shape.at(static_cast<std::size_t>(k)); }
+    /// Number of elements.
     [[nodiscard]] Index size() const { return num_elements(shape); }
 
     /// Element (indices...), unchecked.
@@ -114,6 +125,7 @@ struct TensorView {
         return true;
     }
 
+    /// A view that may be written serves where one is read.
     operator TensorView<const T>() const  // NOLINT: a view of T is a view of const T
         requires(!std::is_const_v<T>) {
         return {data, shape, strides};
@@ -166,9 +178,12 @@ template <class T>
 template <class T>
 class Tensor {
   public:
+    /// One axis of extent 0.
     Tensor() = default;
+    /// All elements 0. Throws ShapeError as num_elements.
     explicit Tensor(Shape shape)
         : shape_(std::move(shape)), data_(static_cast<std::size_t>(num_elements(shape_))) {}
+    /// Takes row-major elements over. Throws ShapeError unless there are as many as the shape says.
     Tensor(Shape shape, std::vector<T> elements)
         : shape_(std::move(shape)), data_(std::move(elements)) {
         if (num_elements(shape_) != size())
@@ -176,25 +191,37 @@ class Tensor {
                                             num_elements(shape_), " elements, got ", size()));
     }
 
+    /// Extents, slowest axis first.
     [[nodiscard]] const Shape& shape() const { return shape_; }
+    /// Number of axes.
     [[nodiscard]] Index rank() const { return static_cast<Index>(shape_.size()); }
+    /// Extent of axis k. Throws std::out_of_range beyond the rank.
     [[nodiscard]] Index extent(Index k) const { return shape_.at(static_cast<std::size_t>(k)); }
+    /// Number of elements.
     [[nodiscard]] Index size() const { return static_cast<Index>(data_.size()); }
+    /// The elements in row-major order.
     [[nodiscard]] T* data() { return data_.data(); }
+    /// The elements in row-major order.
     [[nodiscard]] const T* data() const { return data_.data(); }
 
+    /// Element (indices...), unchecked.
     template <class... I>
     [[nodiscard]] T& operator()(I... indices) {
         return data_[static_cast<std::size_t>(offset(indices...))];
     }
+    /// Element (indices...), unchecked.
     template <class... I>
     [[nodiscard]] const T& operator()(I... indices) const {
         return data_[static_cast<std::size_t>(offset(indices...))];
     }
 
+    /// All elements; valid as long as the tensor is neither moved nor gone.
     [[nodiscard]] TensorView<T> view() { return {data(), shape_}; }
+    /// The same, read only.
     [[nodiscard]] TensorView<const T> view() const { return {data(), shape_}; }
-    operator TensorView<T>() { return view(); }              // NOLINT: a tensor is viewed freely
+    /// As view().
+    operator TensorView<T>() { return view(); }  // NOLINT: a tensor is viewed freely
+    /// As view().
     operator TensorView<const T>() const { return view(); }  // NOLINT
 
     /// The same elements under another shape. Free: moves the storage of an rvalue.
@@ -215,20 +242,23 @@ class Tensor {
     std::vector<T> data_;
 };
 
+/// Whether values are read as they lie or conjugated.
 enum class Conjugation { none, conjugate };
 
 /// A matrix as Backend operations take it: element (i, j) at data + i row_stride + j col_stride.
 /// The pointer may be a device pointer: a view is never dereferenced outside a backend.
 template <class T>
 struct MatrixView {
-    T* data = nullptr;
-    Index rows = 0;
-    Index cols = 0;
-    Index row_stride = 0;
-    Index col_stride = 1;
+    T* data = nullptr;                            // element (0, 0)
+    Index rows = 0;                               // first extent
+    Index cols = 0;                               // second extent
+    Index row_stride = 0;                         // elements from row to row
+    Index col_stride = 1;                         // elements from column to column
     Conjugation conjugation = Conjugation::none;  // the values read are conj(data[..])
 
+    /// Number of elements.
     [[nodiscard]] Index size() const { return rows * cols; }
+    /// A view that may be written serves where one is read.
     operator MatrixView<const T>() const  // NOLINT: a view of T is a view of const T
         requires(!std::is_const_v<T>) {
         return {data, rows, cols, row_stride, col_stride, conjugation};
@@ -241,6 +271,7 @@ template <class T>
     return {data, rows, cols, cols, 1, Conjugation::none};
 }
 
+/// A^T: the strides change places, nothing is moved.
 template <class T>
 [[nodiscard]] MatrixView<T> transpose(MatrixView<T> A) {
     return {A.data, A.cols, A.rows, A.col_stride, A.row_stride, A.conjugation};
@@ -279,13 +310,15 @@ template <class T>
 /// `count` matrices of one shape, `stride` elements apart; stride 0 repeats the same one.
 template <class T>
 struct BatchView {
-    MatrixView<T> first;
-    Index stride = 0;
+    MatrixView<T> first;  // matrix 0
+    Index stride = 0;     // elements from one matrix to the next
 
+    /// A view that may be written serves where one is read.
     operator BatchView<const T>() const  // NOLINT: a view of T is a view of const T
         requires(!std::is_const_v<T>) {
         return {first, stride};
     }
+    /// Matrix k, unchecked.
     [[nodiscard]] MatrixView<T> operator[](Index k) const {
         auto A = first;
         A.data += k * stride;

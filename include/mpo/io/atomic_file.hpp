@@ -44,11 +44,13 @@ class AtomicFile {
             if (error != EEXIST) throw detail::file_error("create", temporary_, error);
         }
     }
+    /// Takes the file over; the other one has none afterwards.
     AtomicFile(AtomicFile&& other) noexcept
         : path_(std::move(other.path_)),
           temporary_(std::exchange(other.temporary_, {})),
           descriptor_(std::move(other.descriptor_)),
           size_(other.size_) {}
+    /// Exchanges the two files.
     AtomicFile& operator=(AtomicFile&& other) noexcept {
         std::swap(path_, other.path_);
         std::swap(temporary_, other.temporary_);
@@ -62,11 +64,16 @@ class AtomicFile {
 
     /// The final name.
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    /// Bytes written so far, gaps included.
     [[nodiscard]] Index size() const { return size_; }
 
+    /// Writes behind the last byte. Throws FileError where the system refuses.
     void append(std::span<const std::byte> bytes) { write_at(size_, bytes); }
+    /// The same for text.
     void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
 
+    /// Writes at `offset`; a gap before it reads as zeros. Throws FileError where the system
+    /// refuses.
     void write_at(Index offset, std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
             const auto put = ::pwrite(descriptor_.number(), bytes.data(), bytes.size(), offset);

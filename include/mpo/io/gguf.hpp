@@ -1,8 +1,7 @@
 // Reading GGUF files. The format, little-endian throughout:
 //
 //   1. "GGUF", u32 version (2 or 3), u64 number of tensors, u64 number of metadata pairs.
-//   2. Pairs: string key, u32 type, value. A string is a u64 length and its bytes; an array is a
-//   u32
+//   2. Pairs: string key, u32 type, value. A string is a u64 length and its bytes; an array is a u32
 //      element type, a u64 count and its elements, which may be arrays. Keys occur once.
 //   3. Tensors: string name, u32 number of dimensions (at most 4), u64 dimensions, u32 type, u64
 //      offset. Names occur once. The first dimension is the contiguous one: our last.
@@ -40,9 +39,9 @@ namespace mpo {
 
 /// One tensor of a GGUF file.
 struct GgufTensor {
-    std::string name;
-    Shape shape;  // row-major: the file's dimensions in reverse
-    StoredType type;
+    std::string name;  // as the file has it
+    Shape shape;       // row-major: the file's dimensions in reverse
+    StoredType type;   // a type that is not known is listed, and cannot be read
     Index offset = 0;  // of its first byte, counted from the beginning of the file
     Index bytes = 0;   // of a type we do not know the size of: up to the next tensor
 };
@@ -122,9 +121,13 @@ class GgufFile {
         place_tensors(cursor);
     }
 
+    /// The path it was opened with.
     [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
+    /// 2 or 3.
     [[nodiscard]] std::uint32_t version() const { return version_; }
+    /// All pairs, sorted by key.
     [[nodiscard]] const GgufMetadata& metadata() const { return metadata_; }
+    /// general.alignment, or 32.
     [[nodiscard]] Index alignment() const { return alignment_; }
 
     /// The value of a key, or null.
@@ -135,6 +138,7 @@ class GgufFile {
 
     /// In the order of the file's table.
     [[nodiscard]] const std::vector<GgufTensor>& tensors() const { return tensors_; }
+    /// Whether a tensor has that name.
     [[nodiscard]] bool contains(const std::string& name) const {
         return positions_.count(name) != 0;
     }
@@ -148,6 +152,7 @@ class GgufFile {
         return tensors_[found->second];
     }
 
+    /// The stored bytes; unaligned. Throws as info.
     [[nodiscard]] FileBytes bytes(const std::string& name) const {
         const auto& tensor = info(name);
         return file_.bytes(tensor.offset, tensor.bytes);

@@ -22,14 +22,16 @@ namespace mpo {
 /// Elements of one type; the order of the alternatives is that of GGUF's type ids, 64-bit ones
 /// last.
 struct GgufArray {
+    /// One alternative per element type.
     using Elements =
         std::variant<std::vector<std::uint8_t>, std::vector<std::int8_t>,
                      std::vector<std::uint16_t>, std::vector<std::int16_t>,
                      std::vector<std::uint32_t>, std::vector<std::int32_t>, std::vector<float>,
                      std::vector<bool>, std::vector<std::string>, std::vector<GgufArray>,
                      std::vector<std::uint64_t>, std::vector<std::int64_t>, std::vector<double>>;
-    Elements elements;
+    Elements elements;  // in the order of the file
 
+    /// Number of elements; those of nested arrays are not counted.
     [[nodiscard]] Index size() const {
         return std::visit([](const auto& x) { return static_cast<Index>(x.size()); }, elements);
     }
@@ -41,6 +43,7 @@ using GgufValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::in
                                std::uint32_t, std::int32_t, float, bool, std::string, GgufArray,
                                std::uint64_t, std::int64_t, double>;
 
+/// Key to value: "llama.block_count", "tokenizer.ggml.tokens".
 using GgufMetadata = std::map<std::string, GgufValue>;
 
 /// The value as an integer, or nothing where it is no integer or too large for Index.

@@ -25,6 +25,7 @@
 
 namespace mpo {
 
+/// mapped: the pages of the file; buffered: copies, safe where the file may shrink meanwhile.
 enum class ReadMode { mapped, buffered };
 
 namespace detail {
@@ -78,12 +79,17 @@ inline void read_fully(int descriptor, const std::filesystem::path& path, Index 
 /// not outlive its MappedFile.
 class FileBytes {
   public:
+    /// No bytes.
     FileBytes() = default;
+    /// A window on memory of somebody else.
     explicit FileBytes(std::span<const std::byte> window) : bytes_(window) {}
+    /// Owns `size` bytes.
     FileBytes(std::unique_ptr<std::byte[]> copy, Index size)
         : copy_(std::move(copy)), bytes_(copy_.get(), static_cast<std::size_t>(size)) {}
+    /// Takes the bytes over; the other one has none afterwards.
     FileBytes(FileBytes&& other) noexcept
         : copy_(std::move(other.copy_)), bytes_(std::exchange(other.bytes_, {})) {}
+    /// Exchanges the two.
     FileBytes& operator=(FileBytes&& other) noexcept {
         std::swap(copy_, other.copy_);
         std::swap(bytes_, other.bytes_);
@@ -91,8 +97,11 @@ class FileBytes {
     }
     ~FileBytes() { forget(); }
 
+    /// The first byte; not aligned to anything.
     [[nodiscard]] const std::byte* data() const { return bytes_.data(); }
+    /// Number of bytes.
     [[nodiscard]] Index size() const { return static_cast<Index>(bytes_.size()); }
+    /// All of them.
     [[nodiscard]] std::span<const std::byte> span() const { return bytes_; }
 
   private:
@@ -131,11 +140,13 @@ class MappedFile {
         if (address == MAP_FAILED) throw detail::file_error("mmap", path_, errno);
         mapping_ = static_cast<const std::byte*>(address);
     }
+    /// Takes the file over; the other one is closed afterwards.
     MappedFile(MappedFile&& other) noexcept
         : path_(std::move(other.path_)),
           descriptor_(std::move(other.descriptor_)),
           size_(std::exchange(other.size_, 0)),
           mapping_(std::exchange(other.mapping_, nullptr)) {}
+    /// Exchanges the two files.
     MappedFile& operator=(MappedFile&& other) noexcept {
         std::swap(path_, other.path_);
         std::swap(descriptor_, other.descriptor_);
@@ -147,7 +158,9 @@ class MappedFile {
         if (mapping_) ::munmap(const_cast<std::byte*>(mapping_), static_cast<std::size_t>(size_));
     }
 
+    /// The path it was opened with.
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    /// Bytes of the file when it was opened.
     [[nodiscard]] Index size() const { return size_; }
 
     /// Copies the bytes from `offset` on into `target`. Throws ArgumentError outside the file and

@@ -29,10 +29,12 @@
 
 namespace mpo {
 
+/// What to do about bytes behind the last tensor.
 enum class TrailingBytes { refuse, tolerate };
 
+/// How a file is opened.
 struct SafetensorsOptions {
-    ReadMode mode = ReadMode::mapped;
+    ReadMode mode = ReadMode::mapped;                // see mapped_file.hpp
     TrailingBytes trailing = TrailingBytes::refuse;  // rule 5: bytes behind the last tensor
 };
 
@@ -63,11 +65,14 @@ class SafetensorsFile {
         for (std::size_t k = 0; k < entries_.size(); ++k) positions_[entries_[k].name] = k;
     }
 
+    /// The path it was opened with.
     [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
 
     /// In the order of the file.
     [[nodiscard]] const std::vector<SafetensorsEntry>& tensors() const { return entries_; }
+    /// The pairs of "__metadata__".
     [[nodiscard]] const std::map<std::string, std::string>& metadata() const { return metadata_; }
+    /// Whether a tensor has that name.
     [[nodiscard]] bool contains(const std::string& name) const {
         return positions_.count(name) != 0;
     }

@@ -23,11 +23,11 @@ namespace mpo {
 
 /// One tensor of a safetensors file.
 struct SafetensorsEntry {
-    std::string name;
-    DType dtype = DType::f32;
-    Shape shape;
-    Index offset = 0;  // of its first byte, counted from the beginning of the file
-    Index bytes = 0;
+    std::string name;          // as the file has it
+    DType dtype = DType::f32;  // of the stored numbers
+    Shape shape;               // row-major
+    Index offset = 0;          // of its first byte, counted from the beginning of the file
+    Index bytes = 0;           // of the stored numbers
 };
 
 namespace detail {

@@ -100,6 +100,7 @@ class ShardedSafetensors {
     /// Sorted by file name.
     [[nodiscard]] const std::vector<SafetensorsFile>& shards() const { return shards_; }
 
+    /// Whether a shard holds a tensor of that name.
     [[nodiscard]] bool contains(const std::string& name) const { return owners_.count(name) != 0; }
 
     /// The shard that holds the tensor. Throws ArgumentError where none does.

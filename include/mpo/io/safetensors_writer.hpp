@@ -26,10 +26,11 @@
 
 namespace mpo {
 
+/// What stands in the header, and the room kept for it.
 struct SafetensorsWriterOptions {
     std::map<std::string, std::string> metadata =
-        {};  // "format": "pt" is added: readers insist on it
-    Index reserved_header_bytes = 1 << 16;
+        {};                                 // "format": "pt" is added: readers insist on it
+    Index reserved_header_bytes = 1 << 16;  // a longer header moves the data once
 };
 
 /// One file in the making. Not to be shared between threads.
@@ -48,6 +49,7 @@ class SafetensorsWriter {
 
     /// Bytes of the tensors appended so far.
     [[nodiscard]] Index data_bytes() const { return end_ - data_begin_; }
+    /// What was appended, in order; offsets count from the first tensor.
     [[nodiscard]] const std::vector<SafetensorsEntry>& tensors() const { return entries_; }
 
     /// Appends a tensor that is stored already. Throws ArgumentError where the name was used before
@@ -87,6 +89,7 @@ class SafetensorsWriter {
         }
         accept(entry);
     }
+    /// The same for a tensor.
     template <Scalar T>
     void append(const std::string& name, const Tensor<T>& tensor, DType dtype = dtype_of<T>) {
         append(name, tensor.view(), dtype);
@@ -182,10 +185,11 @@ class SafetensorsWriter {
     bool sealed_ = false;
 };
 
+/// How large a shard may be, and what stands in its header.
 struct ShardedSafetensorsWriterOptions {
     std::map<std::string, std::string> metadata = {};  // of every shard
     Index max_shard_bytes = 5'000'000'000;  // of tensors; a larger one gets its own shard
-    Index reserved_header_bytes = 1 << 16;
+    Index reserved_header_bytes = 1 << 16;  // per shard; a longer header moves the data once
 };
 
 /// Writes a folder's model.safetensors, or, where that would exceed max_shard_bytes, shards
@@ -208,6 +212,7 @@ class ShardedSafetensorsWriter {
         shard_for(name, static_cast<Index>(bytes.size())).append(name, dtype, shape, bytes);
         names_.insert(name);
     }
+    /// As SafetensorsWriter's.
     template <Scalar T>
     void append(const std::string& name, const TensorView<const T>& tensor,
                 DType dtype = dtype_of<T>) {
@@ -215,6 +220,7 @@ class ShardedSafetensorsWriter {
         shard_for(name, bytes).append(name, tensor, dtype);
         names_.insert(name);
     }
+    /// The same for a tensor.
     template <Scalar T>
     void append(const std::string& name, const Tensor<T>& tensor, DType dtype = dtype_of<T>) {
         append(name, tensor.view(), dtype);

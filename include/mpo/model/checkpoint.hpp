@@ -36,22 +36,24 @@
 
 namespace mpo {
 
+/// The two formats that are read.
 enum class CheckpointFormat { safetensors, gguf };
 
 /// One tensor as it lies in its file.
 struct CheckpointTensor {
-    std::string name;  // Hugging Face's
-    Shape shape;       // row-major; (out, in) for a linear
-    StoredType type;   // a DType, a PackedType, or an OpaqueType that is listed only
-    Index bytes = 0;
-    std::string stored_name;  // the name in its file
-    std::filesystem::path file;
-    Index permuted_heads = 0;  // > 0: rows lie in GGUF's rotary order; raw and read undo it
+    std::string name;            // Hugging Face's
+    Shape shape;                 // row-major; (out, in) for a linear
+    StoredType type;             // a DType, a PackedType, or an OpaqueType that is listed only
+    Index bytes = 0;             // as stored
+    std::string stored_name;     // the name in its file
+    std::filesystem::path file;  // the file that holds it
+    Index permuted_heads = 0;    // > 0: rows lie in GGUF's rotary order; raw and read undo it
 };
 
 /// The name under which a GGUF's metadata travels in a folder.
 inline constexpr const char* gguf_metadata_file = "tokenizer.gguf";
 
+/// A model as it lies on the disk: one file, or a folder. Const calls are safe from many threads.
 class Checkpoint {
   public:
     /// Throws FileError where a file is missing or unreadable, FormatError where it lies.
@@ -73,7 +75,9 @@ class Checkpoint {
                 contains("lm_head.weight") ? TiedEmbeddings::no : TiedEmbeddings::yes;
     }
 
+    /// The path it was opened with.
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+    /// The format of its tensors.
     [[nodiscard]] CheckpointFormat format() const {
         return std::holds_alternative<GgufFile>(source_) ? CheckpointFormat::gguf
                                                          : CheckpointFormat::safetensors;
@@ -81,6 +85,7 @@ class Checkpoint {
 
     /// All tensors, in the order of their files.
     [[nodiscard]] const std::vector<CheckpointTensor>& tensors() const { return tensors_; }
+    /// Whether a tensor has that name.
     [[nodiscard]] bool contains(const std::string& name) const {
         return positions_.count(name) != 0;
     }

@@ -94,14 +94,14 @@ struct CompressOptions {
     std::optional<Index> max_bond_dim = {};  // cap at every bond, >= 1
     std::optional<double> tolerance = {};    // relative error of each linear, Frobenius, >= 0
 
-    CompressForm form = CompressForm::automatic;
-    Index sites = 2;                            // of balanced MPOs, 2 to 12
-    std::map<LinearKind, Layout> layouts = {};  // this layout for this kind, whatever `form` says
+    CompressForm form = CompressForm::automatic;  // which forms compete
+    Index sites = 2;                              // of balanced MPOs, 2 to 12
+    std::map<LinearKind, Layout> layouts = {};    // this layout for this kind, whatever `form` says
     std::string only = {};  // ECMAScript regex: of the decoder linears only modules that contain it
     std::string skip = {};  // none that contain it
-    DType dtype = DType::bf16;  // of what is written: bf16, f16 or f32
-    std::uint64_t seed = 1;     // of randomized factorisations
-    ProgressCallback progress = {};
+    DType dtype = DType::bf16;       // of what is written: bf16, f16 or f32
+    std::uint64_t seed = 1;          // of randomized factorisations
+    ProgressCallback progress = {};  // hears of every linear, and may cancel
 };
 
 namespace detail {

@@ -19,6 +19,7 @@ namespace mpo {
 /// dense: no form of the size asked for is smaller than the weight itself, so it was left alone.
 enum class LinearForm { dense, low_rank, mpo };
 
+/// "low_rank" for LinearForm::low_rank.
 [[nodiscard]] inline std::string to_string(LinearForm form) {
     constexpr std::string_view names[] = {"dense", "low_rank", "mpo"};
     return std::string(names[static_cast<int>(form)]);
@@ -26,10 +27,11 @@ enum class LinearForm { dense, low_rank, mpo };
 
 /// Parameters, bytes and work before and after; sums over linears are of the same type.
 struct SizeChange {
-    Index parameters_before = 0, parameters = 0;
+    Index parameters_before = 0, parameters = 0;        // numbers of the weight; numbers stored
     Index bytes_before = 0, bytes = 0;                  // as stored in the source; as written
     Index multiply_adds_before = 0, multiply_adds = 0;  // per token
 
+    /// Adds member by member.
     SizeChange& operator+=(const SizeChange& other) {
         parameters_before += other.parameters_before;
         parameters += other.parameters;
@@ -41,33 +43,35 @@ struct SizeChange {
     }
 };
 
+/// What became of one linear.
 struct LinearReport {
-    std::string name;  // of the module
-    LinearKind kind = LinearKind::q;
-    Shape shape;  // (out, in)
-    LinearForm form = LinearForm::dense;
-    Layout layout;  // empty where dense
-    Shape bonds;    // D[0] .. D[N]; empty where dense
-    SizeChange size;
+    std::string name;                     // of the module
+    LinearKind kind = LinearKind::q;      // its place in the layer
+    Shape shape;                          // (out, in)
+    LinearForm form = LinearForm::dense;  // what is stored
+    Layout layout;                        // empty where dense
+    Shape bonds;                          // D[0] .. D[N]; empty where dense
+    SizeChange size;                      // before and after
     double truncation_error = 0;  // relative, before the cores were rounded to their stored type
     double relative_error = 0;    // norm(W - W') / norm(W) with the cores as stored
-    ErrorKind error_kind = ErrorKind::exact;
-    double low_rank_error = 0;  // the same for plain low rank of no more parameters
-    std::string source_type;    // "Q4_1"
+    ErrorKind error_kind = ErrorKind::exact;  // of relative_error
+    double low_rank_error = 0;                // the same for plain low rank of no more parameters
+    std::string source_type;                  // "Q4_1"
 };
 
 /// All linears of one kind.
 struct KindReport {
-    LinearKind kind = LinearKind::q;
-    Index count = 0;
-    Index dense_count = 0;    // left dense
-    LinearReport typical;     // one with the most frequent form, layout and shape
-    Index typical_count = 0;  // how many are like it
-    SizeChange size;          // summed
-    double mean_relative_error = 0, max_relative_error = 0;
-    double mean_low_rank_error = 0;
+    LinearKind kind = LinearKind::q;  // the kind
+    Index count = 0;                  // linears of this kind
+    Index dense_count = 0;            // left dense
+    LinearReport typical;             // one with the most frequent form, layout and shape
+    Index typical_count = 0;          // how many are like it
+    SizeChange size;                  // summed
+    double mean_relative_error = 0, max_relative_error = 0;  // over the linears
+    double mean_low_rank_error = 0;                          // over the linears
 };
 
+/// What became of a whole checkpoint.
 struct CompressReport {
     std::vector<LinearReport> linears;  // in the order of the source
     DType dtype = DType::bf16;          // as written

@@ -32,19 +32,21 @@
 
 namespace mpo {
 
+/// The file that makes a folder a compressed checkpoint.
 inline constexpr const char* compressed_config_file = "mpo_config.json";
+/// The version that is written, and the only one that is read.
 inline constexpr Index compressed_format_version = 1;
 
 /// What mpo_config.json says of one linear.
 struct CompressedLinear {
-    std::string name;  // of the module, without ".weight"
-    Layout layout;
-    Shape bonds;                 // D[0] .. D[N]
-    DType dtype = DType::bf16;   // of the cores
-    std::string original_dtype;  // of the dense weight in its file
-    Shape original_shape;        // (out, in)
-    double relative_error = 0;   // of the cores as stored, against the dense weight
-    ErrorKind error_kind = ErrorKind::exact;
+    std::string name;                         // of the module, without ".weight"
+    Layout layout;                            // of its cores
+    Shape bonds;                              // D[0] .. D[N]
+    DType dtype = DType::bf16;                // of the cores
+    std::string original_dtype;               // of the dense weight in its file
+    Shape original_shape;                     // (out, in)
+    double relative_error = 0;                // of the cores as stored, against the dense weight
+    ErrorKind error_kind = ErrorKind::exact;  // of relative_error
 };
 
 /// "model.layers.0.mlp.up_proj.cores.1"
@@ -225,13 +227,15 @@ class CompressedCheckpoint {
 
     /// The tensors as they lie on the disk, cores among them.
     [[nodiscard]] const Checkpoint& checkpoint() const { return checkpoint_; }
+    /// The linears that were compressed, in the order of mpo_config.json.
     [[nodiscard]] const std::vector<CompressedLinear>& linears() const { return linears_; }
 
     /// The linear to which a tensor belongs as a core, and which; null for any other tensor.
     struct CoreOf {
-        const CompressedLinear* linear = nullptr;
-        Index site = 0;
+        const CompressedLinear* linear = nullptr;  // null: the tensor is no core
+        Index site = 0;                            // position in the chain
     };
+    /// Which core of which linear a stored tensor is.
     [[nodiscard]] CoreOf core_of(const std::string& tensor) const {
         const auto found = cores_.find(tensor);
         if (found == cores_.end()) return {};

@@ -10,6 +10,7 @@
 
 namespace mpo {
 
+/// "gguf" for CheckpointFormat::gguf.
 [[nodiscard]] inline std::string to_string(CheckpointFormat format) {
     return format == CheckpointFormat::gguf ? "gguf" : "safetensors";
 }

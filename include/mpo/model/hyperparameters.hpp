@@ -18,24 +18,25 @@
 
 namespace mpo {
 
+/// Whether the output layer is the embedding matrix.
 enum class TiedEmbeddings { unknown, no, yes };  // yes: lm_head is the embedding matrix
 
 /// 0, or empty, where the source does not say.
 struct Hyperparameters {
-    std::string model_type = {};  // "llama", "qwen2", ...
-    Index hidden_size = 0;
-    Index intermediate_size = 0;
-    Index num_hidden_layers = 0;
-    Index num_attention_heads = 0;
-    Index num_key_value_heads = 0;
-    Index head_dim = 0;
-    Index vocab_size = 0;
-    Index max_position_embeddings = 0;
-    double rms_norm_eps = 0;
-    double rope_theta = 0;
-    TiedEmbeddings tied_embeddings = TiedEmbeddings::unknown;
-    std::vector<Index> bos_token_ids = {};  // none, one, or several
-    std::vector<Index> eos_token_ids = {};
+    std::string model_type = {};                               // "llama", "qwen2", ...
+    Index hidden_size = 0;                                     // width of the residual stream
+    Index intermediate_size = 0;                               // rows of gate and up
+    Index num_hidden_layers = 0;                               // decoder layers
+    Index num_attention_heads = 0;                             // of queries
+    Index num_key_value_heads = 0;                             // of keys and values
+    Index head_dim = 0;                                        // numbers per head
+    Index vocab_size = 0;                                      // tokens, padding included
+    Index max_position_embeddings = 0;                         // longest context, in tokens
+    double rms_norm_eps = 0;                                   // added to the mean square
+    double rope_theta = 0;                                     // base of the rotary angles
+    TiedEmbeddings tied_embeddings = TiedEmbeddings::unknown;  // see there
+    std::vector<Index> bos_token_ids = {};                     // none, one, or several
+    std::vector<Index> eos_token_ids = {};                     // none, one, or several
 };
 
 namespace detail {
@@ -244,6 +245,7 @@ class GgufFields {
     return result;
 }
 
+/// Whether q, k, v and o add a bias.
 enum class AttentionBias { no, yes };
 
 /// Text of a config.json that says the same; `stored` becomes torch_dtype.

@@ -20,6 +20,7 @@ struct Progress {
     double seconds_left = 0;  // at the rate so far, by multiply-adds
 };
 
+/// What a ProgressCallback wants: go on, or stop and leave nothing.
 enum class ProgressReply { go_on, cancel };
 
 /// Called for one linear at a time, in the order of the file, not always from the same thread.

@@ -19,11 +19,13 @@
 
 namespace mpo {
 
+/// How the dense checkpoint is written.
 struct ReconstructOptions {
     std::optional<DType> dtype = {};  // of what is written: bf16, f16 or f32; none: as stored
-    ProgressCallback progress = {};
+    ProgressCallback progress = {};   // hears of every linear, and may cancel
 };
 
+/// What was written.
 struct ReconstructReport {
     Index num_tensors = 0;  // written
     Index num_linears = 0;  // of these, made from cores

@@ -259,10 +259,11 @@ struct TruncateReport {
     double relative_error = 0;        // norm(W - W') / norm(W), exact to rounding in T
 };
 
+/// An MPO with smaller bonds, and what they dropped.
 template <Scalar T>
 struct [[nodiscard]] Truncated {
-    Mpo<T> mpo;
-    TruncateReport report;
+    Mpo<T> mpo;             // right-canonical, or left-canonical; see truncate
+    TruncateReport report;  // per bond, and in all
 };
 
 namespace detail {

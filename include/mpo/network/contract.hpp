@@ -24,13 +24,16 @@
 
 namespace mpo {
 
+/// Which end of the chain meets the activations first.
 enum class SweepDirection { automatic, right_to_left, left_to_right };
 
+/// "right_to_left" for SweepDirection::right_to_left.
 [[nodiscard]] inline std::string_view to_string(SweepDirection direction) {
     constexpr std::string_view names[] = {"automatic", "right_to_left", "left_to_right"};
     return names[static_cast<int>(direction)];
 }
 
+/// What a plan is made for.
 struct PlanOptions {
     Index batch = 1;                             // tokens expected in one call; any number works
     Index max_workspace_bytes = Index{1} << 26;  // intermediates of one apply, all threads together
@@ -43,7 +46,9 @@ struct SweepStep {
     Index rows = 1;     // of the core as a matrix: what comes out
     Index inner = 1;    // contracted
     Index cols = 1;     // O_>k or I_>k: carried along
+    /// Of one token.
     [[nodiscard]] Index multiply_adds() const { return repeats * rows * inner * cols; }
+    /// Numbers that come out, for one token.
     [[nodiscard]] Index output_elements() const { return repeats * rows * cols; }
 };
 
@@ -72,6 +77,7 @@ struct SweepStep {
 template <Scalar T, BackendFor<T> B>
 class Plan {
   public:
+    /// See make_plan.
     Plan(const Mpo<T>& mpo, const PlanOptions& options, const B& backend)
         : backend_(&backend), rows_(mpo.rows()), cols_(mpo.cols()), direction_(options.direction) {
         if (options.batch < 1)
@@ -89,10 +95,15 @@ class Plan {
         prepare(mpo);
     }
 
+    /// Length of an output: rows of W.
     [[nodiscard]] Index rows() const { return rows_; }
+    /// Length of an input: columns of W.
     [[nodiscard]] Index cols() const { return cols_; }
+    /// The direction that was chosen; never automatic.
     [[nodiscard]] SweepDirection direction() const { return direction_; }
+    /// One step per core, in the order in which they run.
     [[nodiscard]] const std::vector<SweepStep>& steps() const { return steps_; }
+    /// Sum over the steps.
     [[nodiscard]] Index multiply_adds_per_token() const {
         Index sum = 0;
         for (const auto& step : steps_) sum += step.multiply_adds();
@@ -133,6 +144,7 @@ class Plan {
             backend_->download(y.data(), Y);
         }
     }
+    /// The same for tensors.
     void apply(const Tensor<T>& X, Tensor<T>& Y) const { apply(X.view(), Y.view()); }
 
     /// The same where X (batch, in) and Y (batch, out) already lie in backend memory, row-major.

@@ -22,14 +22,17 @@ namespace mpo {
 
 /// Legs of every site: equally many on both sides, 1 to 12, each at least 1.
 struct Layout {
-    Shape out;
-    Shape in;
+    Shape out;  // out[k], k = 0 .. N-1; their product is the number of rows
+    Shape in;   // in[k]; their product is the number of columns
 
+    /// Equal legs on both sides.
     friend bool operator==(const Layout&, const Layout&) = default;
 };
 
+/// Longest chain.
 inline constexpr Index max_num_sites = 12;
 
+/// N, the number of out legs.
 [[nodiscard]] inline Index num_sites(const Layout& layout) {
     return static_cast<Index>(layout.out.size());
 }

@@ -31,6 +31,7 @@ enum class CanonicalForm {
     mixed,  // left-orthonormal before the centre, right-orthonormal behind it
 };
 
+/// "left" for CanonicalForm::left.
 [[nodiscard]] inline std::string_view to_string(CanonicalForm form) {
     constexpr std::string_view names[] = {"none", "left", "right", "mixed"};
     return names[static_cast<int>(form)];
@@ -76,12 +77,14 @@ class Mpo {
         return std::exchange(cores_, {});
     }
 
+    /// N; 0 for an Mpo without cores.
     [[nodiscard]] Index num_sites() const { return static_cast<Index>(cores_.size()); }
 
     /// (D[k], out[k], in[k], D[k+1]), k = 0 .. N-1.
     [[nodiscard]] const Tensor<T>& core(Index k) const {
         return cores_.at(static_cast<std::size_t>(k));
     }
+    /// All of them, left to right.
     [[nodiscard]] const std::vector<Tensor<T>>& cores() const { return cores_; }
 
     /// D[k], k = 0 .. N; 1 at both ends.
@@ -95,6 +98,7 @@ class Mpo {
         return bonds;
     }
 
+    /// The legs of all cores.
     [[nodiscard]] Layout layout() const {
         Layout layout;
         for (const auto& core : cores_) {
@@ -127,6 +131,7 @@ class Mpo {
         return sum;
     }
 
+    /// What is known of the gauge.
     [[nodiscard]] CanonicalForm canonical_form() const { return form_; }
     /// The core that carries the norm; -1 where the form is none.
     [[nodiscard]] Index orthogonality_center() const { return center_; }
