@@ -220,7 +220,7 @@ template <class T, class Stored>
 
 }  // namespace detail
 
-/// n stored numbers as T. Real formats give complex T a zero imaginary part.
+/// Decodes n stored numbers, `source`, into `target` of T. Real formats give complex T a zero imaginary part.
 /// Throws ArgumentError where the format is not convertible, or complex while T is real.
 template <Scalar T>
 void decode(DType type, const std::byte* source, T* target, Index n) {
@@ -254,7 +254,7 @@ void decode(DType type, const std::byte* source, T* target, Index n) {
     }
 }
 
-/// Stores n numbers. Returns how many finite values (parts, where complex) became Inf because the
+/// Stores the n numbers of `source` as `type` in `target`. Returns how many finite values (parts, where complex) became Inf because the
 /// format is too narrow: the caller decides whether that is a NumericalError.
 /// Throws ArgumentError where the format is not convertible, or one is complex and the other real.
 template <Scalar T>

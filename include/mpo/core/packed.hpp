@@ -213,7 +213,7 @@ void decode_block(PackedType type, const std::uint8_t* block, T* target) {
 
 }  // namespace detail
 
-/// n packed numbers as T: whole blocks, one after another.
+/// Decodes n packed numbers, whole blocks from `source` on, into `target`.
 /// Throws ArgumentError where n is not a multiple of the block.
 template <Scalar T>
 void decode(PackedType type, const std::byte* source, T* target, Index n) {
@@ -226,7 +226,8 @@ void decode(PackedType type, const std::byte* source, T* target, Index n) {
         detail::decode_block(type, block, target + k);
 }
 
-/// n stored numbers as T, whatever their coding. Throws ArgumentError where it is not convertible.
+/// Decodes n stored numbers, whatever their coding, from `source` into `target`. Throws
+/// ArgumentError where it is not convertible.
 template <Scalar T>
 void decode(const StoredType& type, const std::byte* source, T* target, Index n) {
     if (const auto* plain = std::get_if<DType>(&type)) return decode(*plain, source, target, n);

@@ -50,7 +50,7 @@ class Random {
         return u * factor;
     }
 
-    /// Fills with standard normals; complex entries have independent parts of variance 1/2.
+    /// Fills data[0] .. data[n-1] with standard normals; complex entries have independent parts of variance 1/2.
     template <Scalar T>
     void fill_normal(T* data, Index n) {
         for (Index k = 0; k < n; ++k) {

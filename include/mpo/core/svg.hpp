@@ -93,7 +93,8 @@ namespace detail {
 /// that are not finite.
 class Svg {
   public:
-    /// `title` is read out by screen readers. Throws ArgumentError unless both sizes are positive.
+    /// An empty picture of `width` by `height` px. `title` is read out by screen readers. Throws
+    /// ArgumentError unless both sizes are positive.
     Svg(double width, double height, std::string title = {})
         : width_(width), height_(height), title_(std::move(title)) {
         if (!(width > 0) || !(height > 0))
@@ -106,7 +107,7 @@ class Svg {
         return element("line", attribute("x1", a.x) + attribute("y1", a.y) + attribute("x2", b.x) +
                                    attribute("y2", b.y) + drawn(style));
     }
-    /// A rectangle; `corner` is its top left one.
+    /// A rectangle of `width` by `height` px; `corner` is its top left one.
     Svg& rectangle(SvgPoint corner, double width, double height, const SvgStyle& style = {}) {
         return element("rect", attribute("x", corner.x) + attribute("y", corner.y) +
                                    attribute("width", width) + attribute("height", height) +
@@ -125,7 +126,7 @@ class Svg {
                     detail::svg_number(point.y);
         return element("polyline", " points=\"" + text + '"' + drawn(style));
     }
-    /// One line of text; markup in `content` is shown, not interpreted.
+    /// One line of text at the point `at`; markup in `content` is shown, not interpreted.
     Svg& text(SvgPoint at, std::string_view content, const SvgTextStyle& style = {}) {
         constexpr std::string_view anchors[] = {"start", "middle", "end"};
         body_ += "<text" + attribute("x", at.x) + attribute("y", at.y) +
@@ -222,7 +223,7 @@ inline void validate(const Axis& axis) {
     return ticks;
 }
 
-/// A number for a reader: so many significant digits, plain where short.
+/// `value` for a reader: `digits_shown` significant digits, plain where short.
 [[nodiscard]] inline std::string short_number(double value, int digits_shown = 4) {
     char digits[64];
     const auto end = std::to_chars(digits, digits + sizeof digits, value,

@@ -88,10 +88,12 @@ struct TensorView {
 
     /// Looks at nothing: rank 0 and a null pointer.
     TensorView() = default;
-    /// Row-major without gaps. Throws ShapeError as row_major_strides.
+    /// Elements from `data_in` on, row-major without gaps, of shape `shape_in`. Throws ShapeError as
+    /// row_major_strides.
     TensorView(T* data_in, Shape shape_in)
         : data(data_in), shape(std::move(shape_in)), strides(row_major_strides(shape)) {}
-    /// Any strides, in elements. Throws ShapeError unless there is one per axis.
+    /// The same with `strides_in`, in elements, of `data_in` under `shape_in`. Throws ShapeError
+    /// unless there is one stride per axis.
     TensorView(T* data_in, Shape shape_in, Shape strides_in)
         : data(data_in), shape(std::move(shape_in)), strides(std::move(strides_in)) {
         if (shape.size() != strides.size())
@@ -265,7 +267,7 @@ struct MatrixView {
     }
 };
 
-/// Row-major matrix without gaps.
+/// A row-major (rows, cols) matrix without gaps that begins at `data`.
 template <class T>
 [[nodiscard]] MatrixView<T> matrix(T* data, Index rows, Index cols) {
     return {data, rows, cols, cols, 1, Conjugation::none};
@@ -287,7 +289,7 @@ template <class T>
     return At;
 }
 
-/// The rows x cols block that begins at (row, col).
+/// The rows x cols block of A that begins at (row, col).
 template <class T>
 [[nodiscard]] MatrixView<T> block(MatrixView<T> A, Index row, Index col, Index rows, Index cols) {
     return {A.data + row * A.row_stride + col * A.col_stride,

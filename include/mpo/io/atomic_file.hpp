@@ -72,7 +72,7 @@ class AtomicFile {
     /// The same for text.
     void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
 
-    /// Writes at `offset`; a gap before it reads as zeros. Throws FileError where the system
+    /// Writes `bytes` at `offset`; a gap before it reads as zeros. Throws FileError where the system
     /// refuses.
     void write_at(Index offset, std::span<const std::byte> bytes) {
         while (!bytes.empty()) {

@@ -83,7 +83,7 @@ class FileBytes {
     FileBytes() = default;
     /// A window on memory of somebody else.
     explicit FileBytes(std::span<const std::byte> window) : bytes_(window) {}
-    /// Owns `size` bytes.
+    /// Owns the `size` bytes of `copy`.
     FileBytes(std::unique_ptr<std::byte[]> copy, Index size)
         : copy_(std::move(copy)), bytes_(copy_.get(), static_cast<std::size_t>(size)) {}
     /// Takes the bytes over; the other one has none afterwards.

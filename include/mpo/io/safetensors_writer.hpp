@@ -65,7 +65,7 @@ class SafetensorsWriter {
         accept(entry);
     }
 
-    /// Appends numbers, stored as `dtype`. Throws ShapeError where the view has gaps,
+    /// Appends the numbers of `tensor` as `name`, stored as `dtype`. Throws ShapeError where the view has gaps,
     /// NumericalError where a finite value would become Inf, ArgumentError as above.
     template <Scalar T>
     void append(const std::string& name, const TensorView<const T>& tensor,

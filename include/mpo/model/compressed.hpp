@@ -49,7 +49,7 @@ struct CompressedLinear {
     ErrorKind error_kind = ErrorKind::exact;  // of relative_error
 };
 
-/// "model.layers.0.mlp.up_proj.cores.1"
+/// Name of core k of a module: "model.layers.0.mlp.up_proj.cores.1".
 [[nodiscard]] inline std::string core_name(const std::string& module, Index k) {
     return detail::concat(module, ".cores.", k);
 }

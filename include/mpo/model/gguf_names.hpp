@@ -71,7 +71,8 @@ struct GgufName {
 
 }  // namespace detail
 
-/// The name Hugging Face's transformers give the tensor; `name` itself where there is none.
+/// The name Hugging Face's transformers give the tensor of a GGUF of that architecture; `name`
+/// itself where there is none.
 [[nodiscard]] inline std::string hugging_face_name(std::string_view architecture,
                                                    const std::string& name) {
     const bool known =
@@ -99,7 +100,8 @@ struct GgufName {
     return std::nullopt;
 }
 
-/// Brings rows from GGUF's rotary order into Hugging Face's; a row is any number of bytes.
+/// Copies rows of `row_bytes` bytes from `gguf`, in GGUF's rotary order, to `hugging_face`, in
+/// Hugging Face's.
 /// `rows` must be a multiple of 2 `heads`.
 inline void restore_rotary_rows(const std::byte* gguf, std::byte* hugging_face, Index rows,
                                 Index row_bytes, Index heads) {

@@ -190,7 +190,7 @@ class GgufFields {
 
 }  // namespace detail
 
-/// Reads a config.json. Throws FormatError, naming `source`, where it is no JSON object or a field
+/// Reads the text of a config.json. Throws FormatError, naming `source`, where it is no JSON object or a field
 /// has the wrong type.
 [[nodiscard]] inline Hyperparameters parse_config(std::string_view text,
                                                   const std::string& source) {

@@ -54,7 +54,8 @@ class Mpo {
         set_cores(std::move(cores), form, center);
     }
 
-    /// Replaces everything; checks as the constructor, and leaves *this alone where it throws.
+    /// Replaces cores, form and center; checks as the constructor, and leaves *this alone where it
+    /// throws.
     void set_cores(std::vector<Tensor<T>> cores, CanonicalForm form = CanonicalForm::none,
                    Index center = -1) {
         validate(cores);
