@@ -336,6 +336,7 @@ inline void append_factorisations(Index n, Index count, Shape& head, std::vector
 
 }  // namespace detail
 
+/// Most layouts that enumerate_layouts lists.
 inline constexpr Index max_enumerated_layouts = 1'000'000;
 
 /// All factorisations of m and n over the sites, size-1 legs included, in lexicographic order.
