@@ -7,13 +7,10 @@ set(mpo_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/mpo")
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/mpo" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 
-set(mpo_components headers model)
-if(MPO_INSTALL_COMPILED)
-  list(APPEND mpo_components compiled)
-endif()
-foreach(component IN LISTS mpo_components)
+# Installs the targets ARGN and the export file of `component`, which mpoConfig.cmake includes on demand.
+function(mpo_install_component component)
   install(
-    TARGETS mpo_${component}
+    TARGETS ${ARGN}
     EXPORT mpo_${component}
     ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}"
     INCLUDES
@@ -23,7 +20,14 @@ foreach(component IN LISTS mpo_components)
     FILE mpo_${component}.cmake
     NAMESPACE mpo::
     DESTINATION "${mpo_package_dir}")
-endforeach()
+endfunction()
+
+mpo_install_component(headers mpo_headers)
+mpo_install_component(model mpo_model)
+if(MPO_INSTALL_COMPILED)
+  list(TRANSFORM mpo_compiled_units PREPEND mpo_compiled_ OUTPUT_VARIABLE mpo_compiled_targets)
+  mpo_install_component(compiled mpo_compiled ${mpo_compiled_targets})
+endif()
 if(TARGET mpo_command)
   install(TARGETS mpo_command RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
 endif()
