@@ -202,7 +202,7 @@ template <class T, class Stored>
     constexpr Index chunk = 64;
     Index count = 0;
     for (Index begin = 0; begin < n; begin += chunk) {
-        const Index length = std::min(chunk, n - begin);
+        const Index length = (std::min)(chunk, n - begin);
         std::array<Stored, chunk> bits{};  // what lies behind a short chunk is 0: no infinity
         std::memcpy(bits.data(), stored + begin * static_cast<Index>(sizeof(Stored)),
                     static_cast<std::size_t>(length) * sizeof(Stored));

@@ -103,7 +103,7 @@ class ThreadPool {
 struct PoolState {
     std::mutex busy;
     std::unique_ptr<ThreadPool> pool;
-    std::atomic<int> threads{std::max(1, static_cast<int>(std::thread::hardware_concurrency()))};
+    std::atomic<int> threads{(std::max)(1, static_cast<int>(std::thread::hardware_concurrency()))};
 };
 
 inline PoolState& pool_state() {
@@ -182,7 +182,7 @@ void parallel_for(Index begin, Index end, Index grain, F&& body) {
     const Index pieces = std::min<Index>(num_threads(), grains);
     auto piece = [&](int k) {
         const Index first = begin + grains * k / pieces * grain;
-        const Index last = std::min(end, begin + grains * (k + 1) / pieces * grain);
+        const Index last = (std::min)(end, begin + grains * (k + 1) / pieces * grain);
         body(first, last);
     };
     detail::run_pieces(static_cast<int>(pieces), piece);

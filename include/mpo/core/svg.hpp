@@ -207,7 +207,7 @@ inline void validate(const Axis& axis) {
         const double first = std::ceil(std::log10(axis.min) - 1e-9),
                      last = std::floor(std::log10(axis.max) + 1e-9);
         const double step =
-            std::max(1.0, std::ceil((last - first + 1) / static_cast<double>(most)));
+            (std::max)(1.0, std::ceil((last - first + 1) / static_cast<double>(most)));
         for (double e = first; e <= last; e += step) ticks.push_back(std::pow(10.0, e));
         return ticks;
     }

@@ -61,7 +61,7 @@ concept Scalar = std::is_same_v<T, float> || std::is_same_v<T, double> ||
     bool empty = false;
     for (const Index extent : shape) {
         if (extent < 0) throw ShapeError("shape " + to_string(shape) + " has a negative extent");
-        if (extent != 0 && product > std::numeric_limits<Index>::max() / extent)
+        if (extent != 0 && product > (std::numeric_limits<Index>::max)() / extent)
             throw ShapeError("shape " + to_string(shape) +
                              " has more elements than an index holds");
         empty = empty || extent == 0;

@@ -65,9 +65,9 @@ void copy_transposed(const T* from, Index from_stride, T* to, Index to_stride, I
                      Index cols) {
     constexpr Index tile = 32;
     for (Index i0 = 0; i0 < rows; i0 += tile) {
-        const Index i1 = std::min(rows, i0 + tile);
+        const Index i1 = (std::min)(rows, i0 + tile);
         for (Index j0 = 0; j0 < cols; j0 += tile) {
-            const Index j1 = std::min(cols, j0 + tile);
+            const Index j1 = (std::min)(cols, j0 + tile);
             for (Index i = i0; i < i1; ++i)
                 for (Index j = j0; j < j1; ++j) to[i * to_stride + j] = from[j * from_stride + i];
         }

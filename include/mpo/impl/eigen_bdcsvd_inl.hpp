@@ -37,7 +37,7 @@ template <class Matrix>
         return X;
     };
     const double eps = std::numeric_limits<typename Matrix::RealScalar>::epsilon();
-    const double unit = 64 * eps * std::sqrt(static_cast<double>(std::max(A.rows(), A.cols())));
+    const double unit = 64 * eps * std::sqrt(static_cast<double>((std::max)(A.rows(), A.cols())));
     const Matrix X = draw(A.cols()), Y = draw(svd.sigma.size());
     const Matrix projected = svd.V.adjoint() * X;
     const Matrix residual =
@@ -85,7 +85,7 @@ template <class Matrix>
         if (solver.info() == Eigen::Success && holds(A, svd)) return svd;
     }
     constexpr Index most = 1024;  // minutes there, eight times more for twice the size
-    if (std::min(A.rows(), A.cols()) <= most) {
+    if ((std::min)(A.rows(), A.cols()) <= most) {
         auto svd = svd_by_rotations(A);
         if (holds(A, svd)) return svd;
     }

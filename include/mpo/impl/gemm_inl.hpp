@@ -71,12 +71,12 @@ struct Product {
              int overwrite) const {
         const Index group = std::max<Index>(1, block_columns / kernels->columns());
         for (Index c0 = col0; c0 < col1; c0 += group) {
-            const Index c1 = std::min(col1, c0 + group);
+            const Index c1 = (std::min)(col1, c0 + group);
             for (Index p = k0; p < k1; p += depth) {
-                const Index steps = std::min(depth, k1 - p);
+                const Index steps = (std::min)(depth, k1 - p);
                 const R* packed_b = column_block(c0, c1, p, steps, row1 - row0);
                 for (Index r0 = row0; r0 < row1; r0 += block_panels) {
-                    const Index r1 = std::min(row1, r0 + block_panels);
+                    const Index r1 = (std::min)(row1, r0 + block_panels);
                     multiply_block(r0, r1, c0, c1, p, steps, packed_b,
                                    overwrite != 0 && p == k0 ? 0 : 1);
                 }
@@ -89,14 +89,14 @@ struct Product {
     [[nodiscard]] Index prepared_b_size() const { return column_panels() * column_slot(k()); }
     void prepare_a(R* out) const {
         for (Index p = 0; p < k(); p += depth)
-            for (Index r = 0; r < row_panels(); ++r, out += row_slot(std::min(depth, k() - p)))
-                pack_rows(r, p, std::min(depth, k() - p), out);
+            for (Index r = 0; r < row_panels(); ++r, out += row_slot((std::min)(depth, k() - p)))
+                pack_rows(r, p, (std::min)(depth, k() - p), out);
     }
     void prepare_b(R* out) const {
         for (Index p = 0; p < k(); p += depth)
             for (Index c = 0; c < column_panels();
-                 ++c, out += column_slot(std::min(depth, k() - p)))
-                pack_columns(c, p, std::min(depth, k() - p), out);
+                 ++c, out += column_slot((std::min)(depth, k() - p)))
+                pack_columns(c, p, (std::min)(depth, k() - p), out);
     }
 
   private:
@@ -250,7 +250,7 @@ struct Product {
                     column = panel_column(panel);
         if (columns < width) std::fill(out, out + steps * parts * width, R{0});
         for (Index j = 0, run = 0; j < columns; j += run) {  // columns of one item lie evenly apart
-            run = std::min(columns - j, n() - (column + j) % n());
+            run = (std::min)(columns - j, n() - (column + j) % n());
             MatrixView<const TA> b = B.first;
             b.data += column_offset(B, column + j) + p * b.row_stride;
             if constexpr (parts == 2) {

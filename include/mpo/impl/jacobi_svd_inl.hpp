@@ -63,7 +63,7 @@ void orthogonalize_columns(Columns<W>& B, Columns<W>& V, double negligible) {
                 const double a = B.squared_norm(p), b = B.squared_norm(q);
                 const W overlap = B.inner(p, q);
                 const double size = std::abs(overlap);
-                if (std::min(a, b) <= negligible || size <= 8 * eps * std::sqrt(a * b)) continue;
+                if ((std::min)(a, b) <= negligible || size <= 8 * eps * std::sqrt(a * b)) continue;
                 const double zeta = (b - a) / (2 * size);
                 const double t = (zeta < 0 ? -1 : 1) / (std::abs(zeta) + std::hypot(1.0, zeta));
                 const double c = 1 / std::hypot(1.0, t);

@@ -81,7 +81,7 @@ class AtomicFile {
             if (put < 0) throw detail::file_error("write", path_, errno, offset);
             offset += put;
             bytes = bytes.subspan(static_cast<std::size_t>(put));
-            size_ = std::max(size_, offset);
+            size_ = (std::max)(size_, offset);
         }
     }
 
@@ -91,7 +91,7 @@ class AtomicFile {
         const auto buffer = std::make_unique_for_overwrite<std::byte[]>(piece);
         const Index length = size_ - from;
         for (Index done = 0; done < length;) {
-            const Index count = std::min(piece, length - done);
+            const Index count = (std::min)(piece, length - done);
             const Index at = to < from ? done : length - done - count;  // never over unread bytes
             const std::span bytes(buffer.get(), static_cast<std::size_t>(count));
             detail::read_fully(descriptor_.number(), path_, from + at, bytes);

@@ -120,7 +120,7 @@ class GgufCursor {
         const auto size = static_cast<Index>(count);
         if (at_ + size > window_begin_ + window_.size()) {
             constexpr Index piece = 1 << 18;
-            window_ = file_.bytes(at_, std::min(std::max(size, piece), file_.size() - at_));
+            window_ = file_.bytes(at_, (std::min)((std::max)(size, piece), file_.size() - at_));
             window_begin_ = at_;
         }
         const auto* from = window_.data() + (at_ - window_begin_);

@@ -120,7 +120,7 @@ class SafetensorsHeader final : public JsonEvents {
 
     void add_number(const JsonScalar& value) {
         constexpr std::size_t max_rank = 64;
-        constexpr auto limit = static_cast<std::uint64_t>(std::numeric_limits<Index>::max());
+        constexpr auto limit = static_cast<std::uint64_t>((std::numeric_limits<Index>::max)());
         const auto* number = std::get_if<std::uint64_t>(&value);
         if (!number)
             fail(concat("'", field_, "' needs non-negative integers, got ", kind_of(value)));

@@ -109,7 +109,7 @@ class EigenBackend {
 
     template <Scalar T>
     [[nodiscard]] Buffer<T> allocate(Index n) const {
-        constexpr Index most = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T));
+        constexpr Index most = (std::numeric_limits<Index>::max)() / static_cast<Index>(sizeof(T));
         detail::check_shape(n >= 0 && n <= most, "allocate", "need 0 to 2^63 / sizeof(T) elements",
                             {n});
         return Buffer<T>(n);
@@ -214,7 +214,7 @@ class EigenBackend {
     template <Scalar T>
     void svd(std::type_identity_t<MatrixView<const T>> A, MatrixView<T> U, Real<T>* sigma,
              MatrixView<T> Vt) const {
-        const Index r = std::min(A.rows, A.cols);
+        const Index r = (std::min)(A.rows, A.cols);
         detail::check_shape(U.rows == A.rows && U.cols == r && Vt.rows == r && Vt.cols == A.cols,
                             "svd", "need A (m,n), U (m,r), Vt (r,n), r = min(m,n)",
                             {A.rows, A.cols, U.rows, U.cols, Vt.rows, Vt.cols});

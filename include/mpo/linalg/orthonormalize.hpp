@@ -56,8 +56,8 @@ template <Scalar W>
     const Index l = H.extent(0);
     double smallest = std::numeric_limits<double>::infinity(), largest = 0;
     for (Index i = 0; i < l; ++i) {
-        smallest = std::min(smallest, static_cast<double>(std::real(H(i, i))));
-        largest = std::max(largest, static_cast<double>(std::real(H(i, i))));
+        smallest = (std::min)(smallest, static_cast<double>(std::real(H(i, i))));
+        largest = (std::max)(largest, static_cast<double>(std::real(H(i, i))));
     }
     if (!(smallest > 0) || largest > 4 * smallest) return false;
     for (Index i = 0; i < l; ++i) {
@@ -83,8 +83,8 @@ template <Scalar T, BackendFor<T> B>
         const auto L = fetch<W>(H.data(), l, l, backend);
         double smallest = std::numeric_limits<double>::infinity(), largest = 0;
         for (Index k = 0; k < l; ++k) {
-            smallest = std::min(smallest, static_cast<double>(std::abs(L(k, k))));
-            largest = std::max(largest, static_cast<double>(std::abs(L(k, k))));
+            smallest = (std::min)(smallest, static_cast<double>(std::abs(L(k, k))));
+            largest = (std::max)(largest, static_cast<double>(std::abs(L(k, k))));
         }
         if (smallest < 16 * std::numeric_limits<Real<T>>::epsilon() * largest)
             return CholeskyQr::refused;

@@ -18,8 +18,8 @@ namespace mpo {
 
 /// What may be lost. Both members at their defaults: nothing is truncated.
 struct Truncation {
-    Index max_bond_dim = std::numeric_limits<Index>::max();  // cap at every bond; >= 1
-    double max_relative_error = 0;                           // whole MPO, Frobenius; >= 0
+    Index max_bond_dim = (std::numeric_limits<Index>::max)();  // cap at every bond; >= 1
+    double max_relative_error = 0;                             // whole MPO, Frobenius; >= 0
 };
 
 /// Which of the two limits decided a bond's dimension.

@@ -144,8 +144,9 @@ template <Backend B>
     report.form = low_rank ? LinearForm::low_rank : LinearForm::mpo;
     report.size.parameters = parameters;
     report.size.bytes = parameters * bits_per_element(options.dtype) / 8;
-    report.size.multiply_adds = std::min(multiply_adds_right_to_left(report.layout, report.bonds),
-                                         multiply_adds_left_to_right(report.layout, report.bonds));
+    report.size.multiply_adds =
+        (std::min)(multiply_adds_right_to_left(report.layout, report.bonds),
+                   multiply_adds_left_to_right(report.layout, report.bonds));
     report.truncation_error = found.report.relative_error;
     report.relative_error = measured_error(W, stored.rounded, backend);
     report.low_rank_error =
@@ -158,7 +159,7 @@ template <Backend B>
 /// Multiply-adds of a factorisation, up to a constant.
 [[nodiscard]] inline double factorisation_work(const Shape& shape) {
     const auto m = static_cast<double>(shape[0]), n = static_cast<double>(shape[1]);
-    return m * n * std::min(m, n);
+    return m * n * (std::min)(m, n);
 }
 
 [[nodiscard]] inline double factorisation_work(const std::vector<PlannedLinear>& linears) {

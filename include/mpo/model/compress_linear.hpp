@@ -54,10 +54,10 @@ struct Candidate {
     std::vector<Candidate> result;
     if (share && *share >= 1) return result;
     const Index limit = share ? static_cast<Index>(*share * static_cast<double>(dense)) : dense - 1;
-    Index smallest = std::numeric_limits<Index>::max();
+    Index smallest = (std::numeric_limits<Index>::max)();
     for (const Layout& layout : competing_layouts(kind, m, n, options)) {
         validate(layout, m, n, "compress");
-        smallest = std::min(smallest, num_parameters(layout, uniform_bonds(layout, 1)));
+        smallest = (std::min)(smallest, num_parameters(layout, uniform_bonds(layout, 1)));
         Candidate candidate{layout, {}};
         if (options.tolerance)
             candidate.truncation.max_relative_error = *options.tolerance;
@@ -115,7 +115,7 @@ template <Backend B>
                  matrix(C.data(), bond, A.cols));
     const double total = squared_norm<float>(legs.data(), W.size(), backend);
     const double kept = squared_norm<float>(C.data(), bond * A.cols, backend);
-    return total > 0 ? std::sqrt(std::max(0.0, 1 - kept / total)) : 0;
+    return total > 0 ? std::sqrt((std::max)(0.0, 1 - kept / total)) : 0;
 }
 
 /// Those of `all` whose estimate is at most `factor` times the smallest; float noise counts as none.

@@ -97,7 +97,7 @@ struct CompressReport {
             kind.dense_count += linear.form == LinearForm::dense ? 1 : 0;
             kind.size += linear.size;
             kind.mean_relative_error += linear.relative_error;
-            kind.max_relative_error = std::max(kind.max_relative_error, linear.relative_error);
+            kind.max_relative_error = (std::max)(kind.max_relative_error, linear.relative_error);
             kind.mean_low_rank_error += linear.low_rank_error;
             const Index alike = count_like(linear);
             if (alike > kind.typical_count) {

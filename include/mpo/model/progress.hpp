@@ -51,7 +51,7 @@ class ProgressMeter {
         work_done_ += work;
         const double now = seconds();
         const double left = work_done_ > 0 ? now * (work_ - work_done_) / work_done_ : 0;
-        const Progress progress{linear, done_, count_, now, std::max(0.0, left)};
+        const Progress progress{linear, done_, count_, now, (std::max)(0.0, left)};
         if (callback_ && callback_(progress) == ProgressReply::cancel)
             throw Cancelled(concat(who_, ": cancelled after ", done_, " of ", count_,
                                    " linears; nothing was kept"));

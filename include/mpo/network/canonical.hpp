@@ -203,8 +203,8 @@ template <Scalar T>
 template <Scalar T, class B>
 [[nodiscard]] Mpo<T> with_center(Mpo<T> mpo, Index center, CanonicalForm form, const B& backend) {
     const Index known = mpo.orthogonality_center();
-    const Index first = known < 0 ? 0 : std::min(known, center);
-    const Index last = known < 0 ? mpo.num_sites() - 1 : std::max(known, center);
+    const Index first = known < 0 ? 0 : (std::min)(known, center);
+    const Index last = known < 0 ? mpo.num_sites() - 1 : (std::max)(known, center);
     auto cores = std::move(mpo).take_cores();
     const int exponent = take_out_scales(cores, first, last);
     sweep_qr(cores, first, center, backend);
@@ -275,7 +275,7 @@ struct LossBudget {
     Index bonds_left = 0;
 
     [[nodiscard]] double share() const {
-        return std::max(0.0, allowed - spent) / static_cast<double>(bonds_left);
+        return (std::max)(0.0, allowed - spent) / static_cast<double>(bonds_left);
     }
 };
 
@@ -285,7 +285,7 @@ template <class T, class B>
                                      double norm, LossBudget& budget, BondSpectrum& bond,
                                      const B& backend) {
     const auto A = outgoing(core, sweep);  // (m, n)
-    const Index m = A.rows, n = A.cols, r = std::min(m, n);
+    const Index m = A.rows, n = A.cols, r = (std::min)(m, n);
     const auto U = backend.template allocate<T>(m * r);
     const auto Vt = backend.template allocate<T>(r * n);
     const auto sigma = backend.template allocate<Real<T>>(r);

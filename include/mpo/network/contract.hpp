@@ -154,7 +154,7 @@ class Plan {
         const auto work = [&](Index first, Index last) {
             const Loan loan(*this);
             for (Index c = first; c < last; ++c) {
-                const Index begin = c * chunk_, tokens = std::min(chunk_, batch - begin);
+                const Index begin = c * chunk_, tokens = (std::min)(chunk_, batch - begin);
                 sweep(X + begin * cols_, Y + begin * rows_, tokens, loan.buffer.data());
             }
         };
@@ -209,7 +209,7 @@ class Plan {
         const auto size = static_cast<Index>(sizeof(T));
         Index largest = 0;
         for (std::size_t n = 0; n + 1 < steps_.size(); ++n)
-            largest = std::max(largest, steps_[n].output_elements());
+            largest = (std::max)(largest, steps_[n].output_elements());
         const Index buffers = steps_.size() > 2 ? 2 : 1;
         const auto bytes = [&](Index elements) { return buffers * elements * size; };
         slices_ = 1;
@@ -225,13 +225,13 @@ class Plan {
                                " is too small, one slice of one token needs ", bytes(one)));
         const Index workers = std::max<Index>(1, backend_->concurrency());
         most_workers_ =
-            one == 0 ? workers : std::min(workers, options.max_workspace_bytes / bytes(one));
+            one == 0 ? workers : (std::min)(workers, options.max_workspace_bytes / bytes(one));
         chunk_ = (options.batch + workers - 1) / workers;
         if (slices_ > 1) chunk_ = 1;
         if (one > 0)
             chunk_ = std::clamp<Index>(
-                std::min(cache_bytes, options.max_workspace_bytes / most_workers_) / bytes(one), 1,
-                std::max<Index>(1, std::min<Index>(chunk_, 1024)));
+                (std::min)(cache_bytes, options.max_workspace_bytes / most_workers_) / bytes(one),
+                1, std::max<Index>(1, std::min<Index>(chunk_, 1024)));
         workspace_elements_ = buffers * one * chunk_;
         second_ = (buffers - 1) * one * chunk_;
         leg_ = leg;
@@ -254,7 +254,7 @@ class Plan {
             for (Index begin = 0; begin < (leading ? leg_ : 1); begin += leading ? slice_ : 1) {
                 auto part = matrix_of_core;
                 if (leading) {
-                    const Index width = std::min(slice_, leg_ - begin);
+                    const Index width = (std::min)(slice_, leg_ - begin);
                     const Index unit = (leftwards ? step.inner : step.rows) / leg_;
                     part = leftwards ? block(part, 0, begin * unit, step.rows, width * unit)
                                      : block(part, begin * unit, 0, width * unit, step.inner);
@@ -285,7 +285,7 @@ class Plan {
         SweepStep step = steps_[n];
         const bool leftwards = direction_ == SweepDirection::right_to_left;
         const bool leading = n == (leftwards ? steps_.size() - 1 : 0);
-        const Index begin = s * slice_, width = std::min(slice_, leg_ - begin);
+        const Index begin = s * slice_, width = (std::min)(slice_, leg_ - begin);
         T beta{0};
         if (leading && leftwards) {  // contracts this slice of i_1
             step.inner = step.inner / leg_ * width;

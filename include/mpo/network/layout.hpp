@@ -59,14 +59,14 @@ namespace detail {
 
 /// a b for a, b >= 0. Throws ShapeError where an index cannot hold it.
 [[nodiscard]] inline Index checked_multiply(Index a, Index b) {
-    if (b != 0 && a > std::numeric_limits<Index>::max() / b)
+    if (b != 0 && a > (std::numeric_limits<Index>::max)() / b)
         throw ShapeError(concat("layout: ", a, " * ", b, " is more than an index holds"));
     return a * b;
 }
 
 /// a + b for a, b >= 0. Throws ShapeError where an index cannot hold it.
 [[nodiscard]] inline Index checked_add(Index a, Index b) {
-    if (a > std::numeric_limits<Index>::max() - b)
+    if (a > (std::numeric_limits<Index>::max)() - b)
         throw ShapeError(concat("layout: ", a, " + ", b, " is more than an index holds"));
     return a + b;
 }
@@ -150,7 +150,7 @@ inline void validate(const Layout& layout, Index num_rows, Index num_cols, std::
             bonds[k], detail::checked_multiply(layout.out[k], layout.in[k]));
     Index right = 1;
     for (std::size_t k = sites + 1; k-- > 0;) {
-        bonds[k] = std::min(bonds[k], right);
+        bonds[k] = (std::min)(bonds[k], right);
         if (k > 0) right *= layout.out[k - 1] * layout.in[k - 1];
     }
     return bonds;
@@ -161,7 +161,7 @@ inline void validate(const Layout& layout, Index num_rows, Index num_cols, std::
     if (cap < 1)
         throw ArgumentError(detail::concat("uniform_bonds: cap must be at least 1, got ", cap));
     Shape bonds = useful_bond_dims(layout);
-    for (Index& bond : bonds) bond = std::min(bond, cap);
+    for (Index& bond : bonds) bond = (std::min)(bond, cap);
     return bonds;
 }
 
@@ -257,7 +257,7 @@ class BalancedSearch {
         if (const auto known = known_.find(key); known != known_.end()) return known->second;
         Best found{checked_multiply(m, n), m + n, m, n};
         if (sites > 1) {
-            found.products = std::numeric_limits<Index>::max();
+            found.products = (std::numeric_limits<Index>::max)();
             for (const Index out : descending(m))
                 for (const Index in : descending(n)) {
                     if (out * in >= found.products) continue;
