@@ -292,7 +292,9 @@ TEMPLATE_LIST_TEST_CASE("low_rank refuses what it cannot do", "", BackendCases) 
                                 {.allowed_squared = nan},
                                 {.excess = 0},
                                 {.excess = -1},
-                                {.excess = nan}})
+                                {.excess = nan},
+                                {.norm_squared = -1.0},
+                                {.norm_squared = nan}})
         CHECK_THROWS_AS(low_rank<T>(a, options, backend), ArgumentError);
     check_refusal<ArgumentError>(
         [&] { (void)low_rank<T>(a, {.max_rank = -3, .allowed_squared = 77}, backend); }, -3, 77);

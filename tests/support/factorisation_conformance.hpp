@@ -139,15 +139,32 @@ template <Scalar T>
     return naive::narrow<T>(H);
 }
 
+/// Descending eigenvalues: equal, distinct, of both signs, graded over all magnitudes, zero but for
+/// a few, and distinct ones whose squares leave the range of W.
+template <Scalar W>
+[[nodiscard]] std::vector<std::vector<double>> sample_eigenvalues(Index n) {
+    const double huge = std::sqrt(static_cast<double>(std::numeric_limits<Real<W>>::max()));
+    std::vector<std::vector<double>> all(7);
+    for (Index k = 0; k < n; ++k) {
+        const auto at = static_cast<double>(k);
+        all[0].push_back(2);
+        all[1].push_back(2 - 0.25 * at);
+        all[2].push_back(2 - at);
+        all[3].push_back(std::exp2(-4 * at));
+        all[4].push_back(k < 3 ? 3 - at : 0);
+        all[5].push_back(100 * huge * (2 - 0.25 * at));
+        all[6].push_back(0.01 / huge * (2 - 0.25 * at));
+    }
+    return all;
+}
+
 /// Law: G = V diag(values) V^H with orthonormal V and the values descending.
 template <Scalar W, class B>
 void conforms_eigh(const B& backend) {
-    for (const Index n : {0, 1, 2, 5, 31, 64})
-        for (const double step : {0.0, 0.25, 1.0})  // equal, distinct; of both signs
+    for (const Index n : {0, 1, 2, 3, 5, 31, 33, 34, 97})
+        for (const auto& given : sample_eigenvalues<W>(n))
             for (const auto& placement : plain_placements()) {
-                CAPTURE(n, step);
-                std::vector<double> given;
-                for (Index k = 0; k < n; ++k) given.push_back(2 - step * static_cast<double>(k));
+                CAPTURE(n, given);
                 const auto g = hermitian<W>(given, 25);
                 const Placed<W, B> G(as_batch(g), placement, backend);
                 const auto values = backend.template allocate<Real<W>>(n);

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <Eigen/Cholesky>
-#include <Eigen/Eigenvalues>
 #include <Eigen/LU>
 #include <Eigen/QR>
 
 #include "mpo/impl/copy_inl.hpp"
 #include "mpo/impl/eigen_bdcsvd_inl.hpp"
 #include "mpo/impl/gemm_inl.hpp"
+#include "mpo/impl/hermitian_eigen_inl.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 
 namespace mpo::detail {
@@ -193,13 +193,24 @@ void EigenOperations<T>::svd(MatrixView<const T> A, MatrixView<T> U, Real<T>* si
 
 template <Scalar T>
 void EigenOperations<T>::eigh(MatrixView<T> G, Real<T>* values) {
-    if (G.rows == 0) return;
-    const Eigen::SelfAdjointEigenSolver<EigenMatrix<T>> solver(finite_copy(G, "eigh"));
-    if (solver.info() != Eigen::Success)
-        throw NumericalError(
-            concat("eigh: no convergence for a ", G.rows, " x ", G.cols, " matrix"));
-    eigen_map(G) = solver.eigenvectors().rowwise().reverse();
-    for (Index k = 0; k < G.rows; ++k) values[k] = solver.eigenvalues()[G.rows - 1 - k];
+    const Index n = G.rows;
+    if (n == 0) return;
+    Tensor<Wide> A({n, n});
+    bool finite = true;
+    for (Index i = 0; i < n; ++i) {
+        for (Index j = 0; j <= i; ++j) {
+            A(i, j) = value_at<Wide>(MatrixView<const T>(G), i, j);
+            finite =
+                finite && std::isfinite(std::real(A(i, j))) && std::isfinite(std::imag(A(i, j)));
+        }
+    }
+    if (!finite) throw NumericalError(concat("eigh: a ", n, " x ", n, " matrix holds NaN or Inf"));
+    const auto lambda = hermitian_eigen(A);
+    for (Index k = 0; k < n; ++k)
+        values[k] = static_cast<Real<T>>(lambda[static_cast<std::size_t>(k)]);
+    for (Index i = 0; i < n; ++i)
+        for (Index k = 0; k < n; ++k)
+            G.data[i * G.row_stride + k * G.col_stride] = static_cast<T>(A(i, k));
 }
 
 template <Scalar T>

@@ -1,6 +1,7 @@
 // EigenBackend: the Backend of the processor at hand. Products run on the library's own register
 // tiles (impl/gemm_inl.hpp: Eigen's reached 0.57 of the FMA rate, its threads need the user's
-// -fopenmp); factorisations of small or thin matrices are Eigen's. This header includes no Eigen.
+// -fopenmp), eigenvectors come from impl/hermitian_eigen_inl.hpp, the other factorisations of small
+// or thin matrices are Eigen's. This header includes no Eigen.
 #pragma once
 
 #include <limits>

@@ -39,7 +39,8 @@ struct LowRankOptions {
     double allowed_squared = 0;  // absolute: norm(A - U C)^2 may be this large; >= 0
     LowRankMethod method = LowRankMethod::automatic;
     double excess = 2e-3;  // randomized: stop when the error is within (1 + excess) of the optimum
-    std::uint64_t seed = 1;  // randomized: of the test matrix
+    std::uint64_t seed = 1;                   // randomized: of the test matrix
+    std::optional<double> norm_squared = {};  // norm(A)^2, where the caller knows it already
 };
 
 /// U and C lie in backend memory, row-major.
@@ -50,6 +51,7 @@ struct LowRank {
     Index rank = 0;
     std::vector<double> singular_values;  // as computed, descending: all, or the leading ones
     double norm_squared = 0;              // norm(A)^2
+    double kept_squared = 0;              // norm(C)^2
     double discarded_squared = 0;         // norm(A - U C)^2, up to rounding
     BindingLimit limit = BindingLimit::none;
     LowRankMethod method = LowRankMethod::exact;  // the one whose result this is
@@ -106,12 +108,14 @@ template <Scalar T, BackendFor<T> B>
     const Index side = std::min(A.rows, A.cols), most = std::min(range.columns, request.max_rank);
     result.rank = std::min(choice.bond_dim, most);
     for (Index more = 1;; more *= 2) {
+        const auto C = matrix<const T>(result.right.data(), result.rank, A.cols);
+        const bool whole = result.rank == side;
+        result.kept_squared =
+            whole ? request.norm_squared : squared_norm<T>(C.data, C.size(), backend);
         result.discarded_squared =
-            result.rank == side
-                ? 0
-                : measured_loss<T>(A, block(basis, 0, 0, A.rows, result.rank),
-                                   matrix<const T>(result.right.data(), result.rank, A.cols),
-                                   request.norm_squared, backend);
+            whole ? 0
+                  : measured_loss<T>(A, block(basis, 0, 0, A.rows, result.rank), C,
+                                     request.norm_squared, result.kept_squared, backend);
         if (keeps_tolerance(result, request) || result.rank >= most) break;
         result.rank = std::min(most, result.rank + more);
     }
@@ -149,6 +153,9 @@ void validate(MatrixView<const T> A, const LowRankOptions& options) {
                                    " x ", A.cols, " with strides ", A.row_stride, ", ",
                                    A.col_stride,
                                    A.conjugation == Conjugation::none ? "" : ", conjugated"));
+    if (options.norm_squared && !(*options.norm_squared >= 0))
+        throw ArgumentError(
+            concat("low_rank: norm_squared must be at least 0, got ", *options.norm_squared));
     if (options.max_rank < 1 || !(options.allowed_squared >= 0) || !(options.excess > 0))
         throw ArgumentError(
             concat("low_rank: need max_rank >= 1, allowed_squared >= 0, excess > 0; got ",
@@ -171,7 +178,9 @@ template <Scalar T, BackendFor<T> B>
 [[nodiscard]] LowRank<T, B> low_rank(std::type_identity_t<MatrixView<const T>> A,
                                      const LowRankOptions& options, const B& backend) {
     detail::validate(A, options);
-    const double norm_squared = detail::squared_norm<T>(A.data, A.size(), backend);
+    const double norm_squared = options.norm_squared
+                                    ? *options.norm_squared
+                                    : detail::squared_norm<T>(A.data, A.size(), backend);
     if (!std::isfinite(norm_squared))
         throw NumericalError(
             detail::concat("low_rank: a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));

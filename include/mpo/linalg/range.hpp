@@ -131,12 +131,13 @@ template <Scalar T, class B>
     return copy;
 }
 
-/// norm(A - U C)^2: the difference of the norms where that is accurate, else the residual itself,
-/// a block of rows at a time.
+/// norm(A - U C)^2 for C = U^H A, whose norm(C)^2 is `kept_squared`: the difference of the norms
+/// where that is accurate, else the residual itself, a block of rows at a time.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] double measured_loss(MatrixView<const T> A, MatrixView<const T> U,
-                                   MatrixView<const T> C, double norm_squared, const B& backend) {
-    const double difference = norm_squared - squared_norm<T>(C.data, C.size(), backend);
+                                   MatrixView<const T> C, double norm_squared, double kept_squared,
+                                   const B& backend) {
+    const double difference = norm_squared - kept_squared;
     if (difference > 1e4 * std::numeric_limits<Real<T>>::epsilon() * norm_squared)
         return difference;
     const Index step = std::max<Index>(1, (Index{1} << 20) / A.cols);
@@ -267,11 +268,12 @@ class RangeFinder {
         if (Z_.size() != n * l) Z_ = backend_.template allocate<T>(n * l);
         backend_.gemm(T{1}, adjoint(A_), matrix<const T>(Q_.data(), m, l), T{0},
                       matrix(Z_.data(), n, l));
-        loss_ = l == std::min(m, n)  // the whole range
-                    ? 0
-                    : measured_loss<T>(A_, matrix<const T>(Q_.data(), m, l),
-                                       adjoint(matrix<const T>(Z_.data(), n, l)),
-                                       request_.norm_squared, backend_);
+        loss_ =
+            l == std::min(m, n)  // the whole range
+                ? 0
+                : measured_loss<T>(A_, matrix<const T>(Q_.data(), m, l),
+                                   adjoint(matrix<const T>(Z_.data(), n, l)), request_.norm_squared,
+                                   squared_norm<T>(Z_.data(), n * l, backend_), backend_);
     }
 
     [[nodiscard]] Index columns_missing() const {

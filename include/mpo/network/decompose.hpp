@@ -130,15 +130,17 @@ template <Scalar T>
     return permuted(legs, order);
 }
 
-/// One bond: `rest` (rows, columns) -> core (rows, r) on the host and rest (r, columns).
+/// One bond: `rest` (rows, columns) -> core (rows, r) on the host and rest (r, columns), whose
+/// norm^2 replaces options.norm_squared.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Tensor<T> split_off(BufferOf<B, T>& rest, Index rows, Index columns,
-                                  const LowRankOptions& options, DecomposeReport& report,
+                                  LowRankOptions& options, DecomposeReport& report,
                                   double norm_squared, const B& backend) {
     auto factors = low_rank<T>(matrix<const T>(rest.data(), rows, columns), options, backend);
     Tensor<T> core({rows, factors.rank});
     backend.download(factors.left.data(), core.view());
     rest = std::move(factors.right);
+    options.norm_squared = factors.kept_squared;
     BondSpectrum bond;
     bond.bond_dim = factors.rank;
     bond.singular_values = std::move(factors.singular_values);
@@ -185,6 +187,12 @@ template <Scalar T, BackendFor<T> B>
     DecomposeReport report;
     std::vector<Tensor<T>> cores;
     const Shape useful = useful_bond_dims(layout);
+    LowRankOptions at_bond{options.truncation.max_bond_dim,
+                           0,
+                           options.method,
+                           options.excess,
+                           options.seed,
+                           norm_squared};
     Index bond = 1, columns = view.size();
     for (Index k = 0; k < sites; ++k) {
         const auto at = static_cast<std::size_t>(k);
@@ -196,9 +204,8 @@ template <Scalar T, BackendFor<T> B>
             backend.download(rest.data(), core.view());
             for (Index j = 0; j < core.size() && scale != 1; ++j) core.data()[j] /= scale;
         } else {
-            const LowRankOptions at_bond{
-                options.truncation.max_bond_dim, budget / static_cast<double>(sites - 1 - k),
-                options.method, options.excess, options.seed + static_cast<std::uint64_t>(k)};
+            at_bond.allowed_squared = budget / static_cast<double>(sites - 1 - k);
+            at_bond.seed = options.seed + static_cast<std::uint64_t>(k);
             core =
                 detail::split_off<T>(rest, rows, columns, at_bond, report, norm_squared, backend);
             report.bonds.back().useful_bond_dim = useful[at + 1];
