@@ -35,12 +35,19 @@ TEMPLATE_LIST_TEST_CASE("orthonormalize keeps the span", "", BackendCases) {
         for (const auto& y : sample_columns<T>(m, l)) {
             CAPTURE(m, l, naive::norm(y));
             auto Y = detail::send<T>(y, backend);
-            detail::orthonormalize<T>(Y, m, l, backend);
+            using Summed = GramScalar<typename TestType::Backend, T>;
+            detail::Companion<T, typename TestType::Backend> companion{
+                detail::send<Summed>(naive::identity<Summed>(l), backend), l};
+            detail::orthonormalize<T>(Y, m, l, backend, &companion);
             const auto q = detail::fetch<T>(Y.data(), m, l, backend);
             CHECK(orthonormality_defect(q) <= tolerance<T>(m * l, 1));
             const auto Q = naive::widen(q), W = naive::widen(y);
             const auto kept = naive::product(Q, naive::product(naive::adjoint(Q), W));
             CHECK(naive::distance(kept, W) <= tolerance<T>(m * l, naive::norm(W)));
+            if (!companion.followed) continue;
+            const auto X = detail::fetch<Summed>(companion.X.data(), l, l, backend);
+            CHECK(naive::distance(naive::product(W, X), Q) <=
+                  tolerance<T>(m * l, naive::norm(W) * naive::norm(X)));
         }
     auto nothing = backend.template allocate<T>(0);
     detail::orthonormalize<T>(nothing, 7, 0, backend);

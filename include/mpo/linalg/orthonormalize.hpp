@@ -69,9 +69,19 @@ template <Scalar W>
     return true;
 }
 
+/// X (rows, l) in backend memory, multiplied from the right by whatever Y is multiplied by: where
+/// Y = A X, X keeps that so. `followed` becomes false where Y went through a Householder QR.
+template <Scalar T, class B>
+struct Companion {
+    BufferOf<B, GramScalar<B, T>> X;
+    Index rows = 0;
+    bool followed = true;
+};
+
 /// One pass of Cholesky QR: Y (m, l), row-major -> Y L^-H.
 template <Scalar T, BackendFor<T> B>
-[[nodiscard]] CholeskyQr cholesky_qr(BufferOf<B, T>& Y, Index m, Index l, const B& backend) {
+[[nodiscard]] CholeskyQr cholesky_qr(BufferOf<B, T>& Y, Index m, Index l, const B& backend,
+                                     Companion<T, B>* companion = nullptr) {
     using W = GramScalar<B, T>;
     auto H = backend.template allocate<W>(l * l);
     const auto y = matrix<const T>(Y.data(), m, l);
@@ -98,17 +108,26 @@ template <Scalar T, BackendFor<T> B>
     backend.gemm(T{1}, y, adjoint(matrix<const T>(factor.data(), l, l)), T{0},
                  matrix(Q.data(), m, l));
     Y = std::move(Q);
+    if (companion != nullptr) {
+        auto product = backend.template allocate<W>(companion->rows * l);
+        backend.gemm(W{1}, matrix<const W>(companion->X.data(), companion->rows, l),
+                     adjoint(matrix<const W>(X.data(), l, l)), W{0},
+                     matrix(product.data(), companion->rows, l));
+        companion->X = std::move(product);
+    }
     return bounded ? CholeskyQr::orthonormal : CholeskyQr::improved;
 }
 
 /// Y (m, l), m >= l, row-major -> orthonormal columns that span its range (and more where its rank
 /// is below l). 4 m l^2 flops; throws NumericalError where Y is not finite.
 template <Scalar T, BackendFor<T> B>
-void orthonormalize(BufferOf<B, T>& Y, Index m, Index l, const B& backend) {
+void orthonormalize(BufferOf<B, T>& Y, Index m, Index l, const B& backend,
+                    Companion<T, B>* companion = nullptr) {
     if (l == 0) return;
-    auto done = cholesky_qr<T>(Y, m, l, backend);
-    if (done == CholeskyQr::improved) done = cholesky_qr<T>(Y, m, l, backend);
+    auto done = cholesky_qr<T>(Y, m, l, backend, companion);
+    if (done == CholeskyQr::improved) done = cholesky_qr<T>(Y, m, l, backend, companion);
     if (done != CholeskyQr::refused) return;
+    if (companion != nullptr) companion->followed = false;
     auto R = backend.template allocate<T>(l * l);
     backend.qr(matrix(Y.data(), m, l), matrix(R.data(), l, l));
 }

@@ -55,24 +55,38 @@ template <Scalar T, class B>
     return 10 * static_cast<double>(s) * eps * norm_squared;
 }
 
-/// Eigenvectors of a Gram matrix on the host and the square roots of its eigenvalues.
-template <Scalar W>
+/// A contiguous copy of a matrix view without conjugation.
+template <Scalar T, class B>
+[[nodiscard]] BufferOf<B, T> copy_of(MatrixView<const T> A, const B& backend) {
+    auto copy = backend.template allocate<T>(A.size());
+    backend.template permute<T>(
+        TensorView<const T>(A.data, {A.rows, A.cols}, {A.row_stride, A.col_stride}), copy.data());
+    return copy;
+}
+
+enum class KeepGram { no, yes };
+
+/// A Gram matrix, its eigenvectors on the host and the square roots of its eigenvalues.
+template <Scalar W, class B>
 struct GramSpectrum {
+    BufferOf<B, W> gram;                  // (s, s), where it was asked for
     Tensor<W> vectors;                    // (s, s), in columns, strongest first
     std::vector<double> singular_values;  // descending
 };
 
 /// Spectrum of A A^H (s, s) for A (s, n). s^2 n multiply-adds and an eigenproblem, about 10 s^3.
 template <Scalar T, BackendFor<T> B>
-[[nodiscard]] GramSpectrum<GramScalar<B, T>> gram_spectrum(MatrixView<const T> A,
-                                                           const B& backend) {
+[[nodiscard]] GramSpectrum<GramScalar<B, T>, B> gram_spectrum(MatrixView<const T> A, KeepGram keep,
+                                                              const B& backend) {
     using W = GramScalar<B, T>;
     const Index s = A.rows;
     auto G = backend.template allocate<W>(s * s);
     auto values = backend.template allocate<Real<W>>(s);
     backend.syrk(A, matrix(G.data(), s, s));
+    GramSpectrum<W, B> spectrum;
+    if (keep == KeepGram::yes) spectrum.gram = copy_of<W>(matrix<const W>(G.data(), s, s), backend);
     backend.eigh(matrix(G.data(), s, s), values.data());
-    GramSpectrum<W> spectrum{fetch<W>(G.data(), s, s, backend), {}};
+    spectrum.vectors = fetch<W>(G.data(), s, s, backend);
     const auto lambda = fetch<Real<W>>(values.data(), s, 1, backend);
     for (Index k = 0; k < s; ++k)
         spectrum.singular_values.push_back(
@@ -94,6 +108,34 @@ template <Scalar T, Scalar W, class B>
     return send<T>(part, backend);
 }
 
+/// Whether U^H A = X^H (A^H A) may replace the product with A itself: rounding in U = A X, some
+/// eps sigma_1 / sigma_k in column k, then adds less than a hundredth of the error that is there.
+template <Scalar T, class B>
+[[nodiscard]] bool projection_by_gram_is_exact(const Range<T, B>& range) {
+    const auto kept = static_cast<std::size_t>(range.columns);
+    double tail = 0;
+    for (std::size_t k = kept; k < range.singular_values.size(); ++k)
+        tail += range.singular_values[k] * range.singular_values[k];
+    const double first = range.singular_values.front(), last = range.singular_values[kept - 1];
+    const double eps = std::numeric_limits<Real<T>>::epsilon();
+    const double rounding = 4 * eps * first * first / last;
+    return tail > range.resolution_squared &&
+           static_cast<double>(kept) * rounding * rounding < 1e-4 * tail;
+}
+
+/// X^H G for G = A^H A (n, n) and X (n, columns), rounded to T at the end.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] BufferOf<B, T> gram_projection(const Companion<T, B>& companion,
+                                             const BufferOf<B, GramScalar<B, T>>& gram,
+                                             Index columns, const B& backend) {
+    using W = GramScalar<B, T>;
+    const Index n = companion.rows;
+    auto product = backend.template allocate<W>(columns * n);
+    backend.gemm(W{1}, adjoint(matrix<const W>(companion.X.data(), n, columns)),
+                 matrix<const W>(gram.data(), n, n), W{0}, matrix(product.data(), columns, n));
+    return send<T>(fetch<W>(product.data(), columns, n, backend), backend);
+}
+
 /// From the smaller Gram matrix. Wide: eigenvectors of A A^H. Thin: U = A V diag(1/sigma), made
 /// orthonormal again because division by a small sigma magnifies rounding.
 template <Scalar T, BackendFor<T> B>
@@ -101,7 +143,8 @@ template <Scalar T, BackendFor<T> B>
                                      const B& backend) {
     const bool wide = A.rows <= A.cols;
     const Index s = std::min(A.rows, A.cols);
-    auto spectrum = gram_spectrum<T>(wide ? A : adjoint(A), backend);
+    auto spectrum =
+        gram_spectrum<T>(wide ? A : adjoint(A), wide ? KeepGram::no : KeepGram::yes, backend);
     Range<T, B> range;
     range.singular_values = std::move(spectrum.singular_values);
     range.columns = columns_wanted(range.singular_values, 0, request);
@@ -113,22 +156,17 @@ template <Scalar T, BackendFor<T> B>
     std::vector<double> scale;
     for (const double sigma : range.singular_values)
         scale.push_back(1 / std::max(sigma, 1e-16 * range.singular_values.front()));
-    const auto V =
+    const auto X =
         send_columns<T>(spectrum.vectors, range.columns, scale, backend);  // (n, columns)
+    Companion<T, B> companion{
+        send_columns<GramScalar<B, T>>(spectrum.vectors, range.columns, scale, backend), A.cols};
     range.basis = backend.template allocate<T>(A.rows * range.columns);
-    backend.gemm(T{1}, A, matrix<const T>(V.data(), A.cols, range.columns), T{0},
+    backend.gemm(T{1}, A, matrix<const T>(X.data(), A.cols, range.columns), T{0},
                  matrix(range.basis.data(), A.rows, range.columns));
-    orthonormalize<T>(range.basis, A.rows, range.columns, backend);
+    orthonormalize<T>(range.basis, A.rows, range.columns, backend, &companion);
+    if (companion.followed && projection_by_gram_is_exact<T>(range))
+        range.projection = gram_projection<T>(companion, spectrum.gram, range.columns, backend);
     return range;
-}
-
-/// A contiguous copy of a matrix view without conjugation.
-template <Scalar T, class B>
-[[nodiscard]] BufferOf<B, T> copy_of(MatrixView<const T> A, const B& backend) {
-    auto copy = backend.template allocate<T>(A.size());
-    backend.template permute<T>(
-        TensorView<const T>(A.data, {A.rows, A.cols}, {A.row_stride, A.col_stride}), copy.data());
-    return copy;
 }
 
 /// norm(A - U C)^2 for C = U^H A, whose norm(C)^2 is `kept_squared`: the difference of the norms
@@ -277,8 +315,8 @@ class RangeFinder {
     }
 
     [[nodiscard]] Index columns_missing() const {
-        const auto spectrum =
-            gram_spectrum<T>(adjoint(matrix<const T>(Z_.data(), A_.cols, columns_)), backend_);
+        const auto spectrum = gram_spectrum<T>(
+            adjoint(matrix<const T>(Z_.data(), A_.cols, columns_)), KeepGram::no, backend_);
         const double last = spectrum.singular_values.back();
         const double count = (loss_ - request_.allowed_squared) / std::max(last * last, 1e-300);
         return static_cast<Index>(std::min(1 + count, 1e15));
@@ -302,7 +340,7 @@ class RangeFinder {
     [[nodiscard]] Range<T, B> finish() const {
         const Index m = A_.rows, n = A_.cols, l = columns_;
         const auto z = matrix<const T>(Z_.data(), n, l);
-        auto spectrum = gram_spectrum<T>(adjoint(z), backend_);
+        auto spectrum = gram_spectrum<T>(adjoint(z), KeepGram::no, backend_);
         Range<T, B> range;
         range.singular_values = std::move(spectrum.singular_values);
         range.tail_squared = loss_;
