@@ -3,8 +3,6 @@
 
 namespace mpo::detail {
 using T = std::complex<double>;
-template void EigenOperations<T>::gemm_batched(T, BatchView<const T>, BatchView<const T>, T,
-                                               BatchView<T>, Index);
 template Index EigenOperations<T>::prepared_size(Side, MatrixView<const T>);
 template void EigenOperations<T>::prepare(Side, MatrixView<const T>, double*);
 template void EigenOperations<T>::gemm_left(Index, Index, const double*, BatchView<const T>, T,
