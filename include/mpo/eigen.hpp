@@ -48,10 +48,10 @@ inline void check_eigen_shape(const Shape& shape) {
 /// The elements of an Eigen matrix, array, vector, map, block or transpose as a view of shape
 /// (rows, cols), with the strides that they have. A vector is the one row or column that it is.
 ///
-/// M        anything of Eigen with elements in memory, of one of the four scalars; the view must not
-///          outlive it. The elements of a const M are const.
+/// matrix   anything of Eigen with elements in memory, of one of the four scalars; the view must not
+///          outlive it. The elements of a const matrix are const.
 /// cost     O(1); no element is read
-/// errors   at compile time: an expression that is not evaluated (A + B), a temporary Matrix
+/// error    at compile time: an expression that is not evaluated (A + B), a temporary Matrix
 template <class M>
 [[nodiscard]] auto as_view(M&& matrix) {
     using Plain = std::remove_cvref_t<M>;
@@ -84,6 +84,7 @@ template <class T>
     detail::check_eigen_shape(tensor.shape());
     return Eigen::Map<detail::EigenRowMajor<T>>(tensor.data(), tensor.extent(0), tensor.extent(1));
 }
+/// The same, read only.
 template <class T>
 [[nodiscard]] auto as_eigen(const Tensor<T>& tensor) {
     detail::check_eigen_shape(tensor.shape());

@@ -20,6 +20,7 @@
 
 namespace mpo {
 
+/// Which half of a triangular matrix holds its numbers.
 enum class Triangle { lower, upper };
 
 /// On which side of a product a prepared operand stands.

@@ -70,11 +70,14 @@ class EigenBackend {
     class Buffer {
       public:
         Buffer() = default;
+        /// n elements. Throws std::bad_alloc.
         explicit Buffer(Index n)
             : data_(static_cast<T*>(
                   ::operator new (static_cast<std::size_t>(n) * sizeof(T), std::align_val_t{64}))),
               size_(n) {}
+        /// The first element; null where there is none.
         [[nodiscard]] T* data() const { return data_.get(); }
+        /// Number of elements.
         [[nodiscard]] Index size() const { return size_; }
 
       private:
@@ -90,8 +93,11 @@ class EigenBackend {
     class Operand {
       public:
         Operand() = default;
+        /// Rows of the matrix.
         [[nodiscard]] Index rows() const { return rows_; }
+        /// Columns of the matrix.
         [[nodiscard]] Index cols() const { return cols_; }
+        /// Bytes of the packed copy, padding included.
         [[nodiscard]] Index num_bytes() const {
             return panels_.size() * static_cast<Index>(sizeof(Real<T>));
         }
@@ -103,11 +109,15 @@ class EigenBackend {
         Side side_ = Side::left;
     };
 
+    /// Backend memory is host memory: plans copy nothing.
     static constexpr bool memory_is_host = true;
 
+    /// double, or complex<double>.
     template <class T>
     using GramScalar = typename detail::WideOf<T>::type;
 
+    /// n elements, uninitialised. Throws ShapeError for a size that no memory holds,
+    /// std::bad_alloc.
     template <Scalar T>
     [[nodiscard]] Buffer<T> allocate(Index n) const {
         constexpr Index most = (std::numeric_limits<Index>::max)() / static_cast<Index>(sizeof(T));
@@ -115,15 +125,19 @@ class EigenBackend {
                             {n});
         return Buffer<T>(n);
     }
+    /// Copies `from`, any strides, to `to`, row-major.
     template <Scalar T>
     void upload(std::type_identity_t<TensorView<const T>> from, T* to) const {
         detail::EigenOperations<T>::copy(from, to, row_major_strides(from.shape));
     }
+    /// Copies `from`, row-major, to `to`, any strides.
     template <Scalar T>
     void download(const T* from, const TensorView<T>& to) const {
         detail::EigenOperations<T>::copy({from, to.shape}, to.data, to.strides);
     }
+    /// Nothing to wait for.
     void synchronize() const {}
+    /// num_threads().
     [[nodiscard]] int concurrency() const { return num_threads(); }
 
     /// C = alpha A B + beta C. 2 m n k flops (8 where complex).
@@ -133,6 +147,7 @@ class EigenBackend {
         gemm_batched(alpha, BatchView<const T>{A, 0}, BatchView<const T>{B, 0}, beta,
                      BatchView<T>{C, 0}, 1);
     }
+    /// C_i = alpha A_i B_i + beta C_i, i < count; a stride of 0 repeats A or B.
     template <Scalar T>
     void gemm_batched(T alpha, std::type_identity_t<BatchView<const T>> A,
                       std::type_identity_t<BatchView<const T>> B, T beta, BatchView<T> C,
@@ -157,6 +172,7 @@ class EigenBackend {
         operand.side_ = side;
         return operand;
     }
+    /// C_i = A B_i + beta C_i, i < count, with A prepared for the left and B_i of any strides. Throws ShapeError.
     template <Scalar T>
     void gemm_left(const Operand<T>& A, std::type_identity_t<BatchView<const T>> B, T beta,
                    BatchView<T> C, Index count) const {
@@ -169,6 +185,7 @@ class EigenBackend {
         detail::EigenOperations<T>::gemm_left(A.rows_, A.cols_, A.panels_.data(), B, beta, C,
                                               count);
     }
+    /// C = A B + beta C, with B prepared for the right. Throws ShapeError.
     template <Scalar T>
     void gemm_right(std::type_identity_t<MatrixView<const T>> A, const Operand<T>& B, T beta,
                     MatrixView<T> C) const {
@@ -185,25 +202,29 @@ class EigenBackend {
                             {A.rows, A.cols, G.rows, G.cols});
         detail::EigenOperations<T>::syrk(A, G);
     }
+    /// Copies `from`, any strides, to `to`, row-major.
     template <Scalar T>
     void permute(std::type_identity_t<TensorView<const T>> from, T* to) const {
         detail::EigenOperations<T>::copy(from, to, row_major_strides(from.shape));
     }
+    /// y = alpha x + y, n elements.
     template <Scalar T>
     void axpy(Index n, T alpha, const T* x, T* y) const {
         detail::EigenOperations<T>::axpy(n, alpha, x, y);
     }
+    /// x = alpha x, n elements.
     template <Scalar T>
     void scale(Index n, T alpha, T* x) const {
         detail::EigenOperations<T>::scale(n, alpha, x);
     }
-    /// Summed in double, in pieces of a fixed length: the same bits for every thread count.
+    /// *result = sum of conj(x_i) y_i over n elements, in double, in pieces of a fixed length: the
+    /// same bits for every thread count.
     template <Scalar T>
     void dot(Index n, const T* x, const T* y, GramScalar<T>* result) const {
         *result = detail::EigenOperations<T>::dot(n, x, y);
     }
 
-    /// Householder QR. Throws NumericalError on NaN or Inf, like all factorisations here.
+    /// Householder QR: A (m, n) becomes Q, R (n, n) is upper triangular. Throws NumericalError on NaN or Inf, like all factorisations here.
     template <Scalar T>
     void qr(MatrixView<T> A, MatrixView<T> R) const {
         detail::check_shape(A.rows >= A.cols && R.rows == A.cols && R.cols == A.cols, "qr",
@@ -211,7 +232,7 @@ class EigenBackend {
                             {A.rows, A.cols, R.rows, R.cols});
         detail::EigenOperations<T>::qr(A, R);
     }
-    /// Divide and conquer (bidiagonal), the exact one.
+    /// A = U diag(sigma) Vt, thin, sigma descending. Divide and conquer (bidiagonal), the exact one.
     template <Scalar T>
     void svd(std::type_identity_t<MatrixView<const T>> A, MatrixView<T> U, Real<T>* sigma,
              MatrixView<T> Vt) const {
@@ -221,16 +242,21 @@ class EigenBackend {
                             {A.rows, A.cols, U.rows, U.cols, Vt.rows, Vt.cols});
         detail::EigenOperations<T>::svd(A, U, sigma, Vt);
     }
+    /// Hermitian G becomes its eigenvectors, in columns; `values` descending. Throws
+    /// NumericalError.
     template <Scalar T>
     void eigh(MatrixView<T> G, Real<T>* values) const {
         detail::check_shape(G.rows == G.cols, "eigh", "need a square matrix", {G.rows, G.cols});
         detail::EigenOperations<T>::eigh(G, values);
     }
+    /// A = L L^H: L replaces the lower triangle, zeros the upper. Returns n, or the index of the
+    /// first pivot that is not positive.
     template <Scalar T>
     [[nodiscard]] Index cholesky(MatrixView<T> A) const {
         detail::check_shape(A.rows == A.cols, "cholesky", "need a square matrix", {A.rows, A.cols});
         return detail::EigenOperations<T>::cholesky(A);
     }
+    /// B = A^-1 B, with A lower or upper as `triangle` says.
     template <Scalar T>
     void solve_triangular(Triangle triangle, std::type_identity_t<MatrixView<const T>> A,
                           MatrixView<T> B) const {
@@ -238,6 +264,7 @@ class EigenBackend {
                             "need A (n,n), B (n,m)", {A.rows, A.cols, B.rows, B.cols});
         detail::EigenOperations<T>::solve_triangular(triangle, A, B);
     }
+    /// P A = L U in place; row k was exchanged with row pivots[k] >= k, k < min(m, n).
     template <Scalar T>
     void lu(MatrixView<T> A, Index* pivots) const {
         detail::EigenOperations<T>::lu(A, pivots);

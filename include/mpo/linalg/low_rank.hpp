@@ -27,17 +27,20 @@
 
 namespace mpo {
 
+/// How the orthonormal basis U is found; automatic: the cheapest that suffices.
 enum class LowRankMethod { automatic, exact, gram, randomized };
 
+/// "gram" for LowRankMethod::gram.
 [[nodiscard]] inline std::string_view to_string(LowRankMethod method) {
     constexpr std::string_view names[] = {"automatic", "exact", "gram", "randomized"};
     return names[static_cast<int>(method)];
 }
 
+/// What may be lost, and how to go about it.
 struct LowRankOptions {
     Index max_rank = std::numeric_limits<Index>::max();  // >= 1
     double allowed_squared = 0;  // absolute: norm(A - U C)^2 may be this large; >= 0
-    LowRankMethod method = LowRankMethod::automatic;
+    LowRankMethod method = LowRankMethod::automatic;  // one by name is used whatever it costs
     double excess = 2e-3;  // randomized: stop when the error is within (1 + excess) of the optimum
     std::uint64_t seed = 1;                   // randomized: of the test matrix
     std::optional<double> norm_squared = {};  // norm(A)^2, where the caller knows it already
@@ -46,16 +49,16 @@ struct LowRankOptions {
 /// U and C lie in backend memory, row-major.
 template <Scalar T, class B>
 struct LowRank {
-    BufferOf<B, T> left;   // U (m, rank), orthonormal columns
-    BufferOf<B, T> right;  // C (rank, n); the buffer may be longer
-    Index rank = 0;
-    std::vector<double> singular_values;  // as computed, descending: all, or the leading ones
-    double norm_squared = 0;              // norm(A)^2
-    double kept_squared = 0;              // norm(C)^2
-    double discarded_squared = 0;         // norm(A - U C)^2, up to rounding
-    BindingLimit limit = BindingLimit::none;
+    BufferOf<B, T> left;                      // U (m, rank), orthonormal columns
+    BufferOf<B, T> right;                     // C (rank, n); the buffer may be longer
+    Index rank = 0;                           // columns of U, rows of C
+    std::vector<double> singular_values;      // as computed, descending: all, or the leading ones
+    double norm_squared = 0;                  // norm(A)^2
+    double kept_squared = 0;                  // norm(C)^2
+    double discarded_squared = 0;             // norm(A - U C)^2, up to rounding
+    BindingLimit limit = BindingLimit::none;  // which limit was felt
     LowRankMethod method = LowRankMethod::exact;  // the one whose result this is
-    int power_iterations = 0;
+    int power_iterations = 0;                     // randomized: rounds after the first sample
 };
 
 namespace detail {

@@ -29,6 +29,7 @@ enum class BindingLimit {
     bond_cap,   // the tolerance would have kept more
 };
 
+/// "bond_cap" for BindingLimit::bond_cap.
 [[nodiscard]] inline std::string_view to_string(BindingLimit limit) {
     constexpr std::string_view names[] = {"none", "tolerance", "bond_cap"};
     return names[static_cast<int>(limit)];
@@ -41,7 +42,7 @@ struct BondSpectrum {
     std::vector<double>
         singular_values;          // as computed, descending: all of them, or the leading ones
     double discarded_weight = 0;  // dropped sigma^2 / norm(W)^2; bonds add up to relative_error^2
-    BindingLimit limit = BindingLimit::none;
+    BindingLimit limit = BindingLimit::none;  // which limit was felt
 };
 
 /// Throws ArgumentError, naming `who`, unless max_bond_dim >= 1 and max_relative_error is in [0,
@@ -58,9 +59,9 @@ inline void validate(const Truncation& truncation, std::string_view who) {
 
 /// How many values were kept, what was dropped and why.
 struct BondChoice {
-    Index bond_dim = 0;
-    double discarded_squared = 0;  // absolute
-    BindingLimit limit = BindingLimit::none;
+    Index bond_dim = 0;                       // kept
+    double discarded_squared = 0;             // absolute
+    BindingLimit limit = BindingLimit::none;  // which limit was felt
 };
 
 /// Smallest count whose dropped sum of squares stays within `allowed_squared`, then the cap; at
@@ -69,6 +70,7 @@ struct BondChoice {
 /// singular_values    descending, >= 0, non-empty
 /// tail_squared       sum of squares of values that were not computed (0 where all are given)
 /// allowed_squared    absolute loss this bond may cause
+/// max_bond_dim       the cap, >= 1
 /// The tail is added up from its small end, so nothing is lost to rounding.
 [[nodiscard]] inline BondChoice choose_bond_dim(const std::vector<double>& singular_values,
                                                 double tail_squared, double allowed_squared,

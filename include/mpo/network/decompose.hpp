@@ -22,30 +22,34 @@ namespace mpo {
 /// Whether a reported error is the error, or something the error stays below.
 enum class ErrorKind { exact, bound };
 
+/// "exact" for ErrorKind::exact.
 [[nodiscard]] inline std::string_view to_string(ErrorKind kind) {
     return kind == ErrorKind::exact ? "exact" : "bound";
 }
 
+/// The legs, what may be lost, and how.
 struct DecomposeOptions {
-    Layout layout = {};  // out legs multiply up to rows of W, in legs to its columns
-    Truncation truncation = {};
+    Layout layout = {};          // out legs multiply up to rows of W, in legs to its columns
+    Truncation truncation = {};  // tolerance and bond cap; by default nothing is lost
     LowRankMethod method = LowRankMethod::automatic;  // at every bond
     double excess = 2e-3;  // randomized bonds: tolerated distance from the optimal error, relative
     std::uint64_t seed = 1;  // randomized bonds
 };
 
+/// What decompose lost and how it went about it.
 struct DecomposeReport {
-    std::vector<BondSpectrum> bonds;     // N - 1 of them, left to right
-    std::vector<LowRankMethod> methods;  // the one used at each
-    double norm = 0;                     // norm(W), Frobenius
-    double relative_error = 0;           // norm(W - W') / norm(W)
-    ErrorKind error_kind = ErrorKind::exact;
+    std::vector<BondSpectrum> bonds;          // N - 1 of them, left to right
+    std::vector<LowRankMethod> methods;       // the one used at each
+    double norm = 0;                          // norm(W), Frobenius
+    double relative_error = 0;                // norm(W - W') / norm(W)
+    ErrorKind error_kind = ErrorKind::exact;  // of relative_error; exact up to rounding
 };
 
+/// What decompose returns.
 template <Scalar T>
 struct Decomposition {
-    Mpo<T> mpo;  // left-canonical
-    DecomposeReport report;
+    Mpo<T> mpo;              // left-canonical
+    DecomposeReport report;  // per bond, and in all
 };
 
 namespace detail {
@@ -224,11 +228,13 @@ template <Scalar T, BackendFor<T> B>
     return {Mpo<T>(std::move(cores), CanonicalForm::left), std::move(report)};
 }
 
+/// The same for a tensor.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Decomposition<T> decompose(const Tensor<T>& W, const DecomposeOptions& options,
                                          const B& backend) {
     return decompose<T>(W.view(), options, backend);
 }
+/// The same for a view that may be written; it is not.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Decomposition<T> decompose(const TensorView<T>& W, const DecomposeOptions& options,
                                          const B& backend) {
