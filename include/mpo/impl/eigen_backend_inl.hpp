@@ -164,7 +164,7 @@ auto EigenOperations<T>::dot(Index n, const T* x, const T* y) -> Wide {
         for (Index p = first; p < last; ++p) {
             const Index begin = p * vector_grain;
             sums[static_cast<std::size_t>(p)] =
-                dot_piece(std::min(vector_grain, n - begin), x + begin, y + begin);
+                dot_piece((std::min)(vector_grain, n - begin), x + begin, y + begin);
         }
     });
     Wide total{};
@@ -183,7 +183,7 @@ void EigenOperations<T>::qr(MatrixView<T> A, MatrixView<T> R) {
 template <Scalar T>
 void EigenOperations<T>::svd(MatrixView<const T> A, MatrixView<T> U, Real<T>* sigma,
                              MatrixView<T> Vt) {
-    const Index r = std::min(A.rows, A.cols);
+    const Index r = (std::min)(A.rows, A.cols);
     if (r == 0) return;
     const auto svd = thin_svd(finite_copy(A, "svd"));
     eigen_map(U) = svd.U;
@@ -241,7 +241,7 @@ void EigenOperations<T>::solve_triangular(Triangle triangle, MatrixView<const T>
 template <Scalar T>
 void EigenOperations<T>::lu(MatrixView<T> A, Index* pivots) {
     EigenMatrix<T> M = finite_copy(A, "lu");
-    for (Index k = 0; k < std::min(M.rows(), M.cols()); ++k) {
+    for (Index k = 0; k < (std::min)(M.rows(), M.cols()); ++k) {
         Index offset = 0;
         M.col(k).tail(M.rows() - k).cwiseAbs().maxCoeff(&offset);
         pivots[k] = k + offset;

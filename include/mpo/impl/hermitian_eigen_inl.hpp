@@ -37,7 +37,7 @@ class Tridiagonalization {
           images_({panel, n_}),
           tau_(static_cast<std::size_t>(std::max<Index>(n_ - 1, 0))) {
         for (Index first = 0; first + 1 < n_; first += panel) {
-            const Index last = std::min(first + panel, n_ - 1);
+            const Index last = (std::min)(first + panel, n_ - 1);
             for (Index j = first; j < last; ++j) reduce(first, j);
             update_trailing(first, last);
         }
@@ -50,7 +50,7 @@ class Tridiagonalization {
     void apply_q(Tensor<W>& X) const {
         const Index most = std::max<Index>(n_ - 1, 0);
         for (Index first = (most - 1) / panel * panel; first >= 0 && most > 0; first -= panel)
-            apply_panel(first, std::min(first + panel, most), X);
+            apply_panel(first, (std::min)(first + panel, most), X);
     }
 
   private:
@@ -223,7 +223,7 @@ template <class W>
     for (Index i = 0; i < n; ++i)
         for (Index j = 0; j <= i; ++j)
             largest =
-                std::max({largest, std::abs(std::real(A(i, j))), std::abs(std::imag(A(i, j)))});
+                (std::max)({largest, std::abs(std::real(A(i, j))), std::abs(std::imag(A(i, j)))});
     const int exponent = largest > 0 ? std::ilogb(largest) : 0;
     const auto scaled = [&](double x) { return std::ldexp(x, -exponent); };
     for (Index i = 0; i < n; ++i) {

@@ -30,7 +30,7 @@ class TridiagonalEigen {
         e_.push_back(0);
         double largest = 0;
         for (std::size_t k = 0; k < d_.size(); ++k)
-            largest = std::max({largest, std::abs(d_[k]), std::abs(e_[k])});
+            largest = (std::max)({largest, std::abs(d_[k]), std::abs(e_[k])});
         negligible_ = std::numeric_limits<double>::epsilon() / 4 * largest;
         strips_.assign(static_cast<std::size_t>(num_strips() * n_ * strip_rows), 0.0);
         for (Index i = 0; i < n_; ++i) strips_[place(i, i)] = 1;

@@ -25,9 +25,9 @@ inline constexpr Index strip_rows = 16;
     using V = Simd<double, 64>;
     constexpr Index W = V::width, together = 4;
     for (Index i = 0; i < rows; i += together) {
-        const Index h = std::min(together, rows - i);
+        const Index h = (std::min)(together, rows - i);
         const double* row[together];
-        for (Index q = 0; q < together; ++q) row[q] = A + (i + std::min(q, h - 1)) * lda;
+        for (Index q = 0; q < together; ++q) row[q] = A + (i + (std::min)(q, h - 1)) * lda;
         typename V::type sum[together] = {};
         Index j = 0;
         for (; j + W <= n; j += W) {

@@ -38,7 +38,7 @@ enum class LowRankMethod { automatic, exact, gram, randomized };
 
 /// What may be lost, and how to go about it.
 struct LowRankOptions {
-    Index max_rank = std::numeric_limits<Index>::max();  // >= 1
+    Index max_rank = (std::numeric_limits<Index>::max)();  // >= 1
     double allowed_squared = 0;  // absolute: norm(A - U C)^2 may be this large; >= 0
     LowRankMethod method = LowRankMethod::automatic;  // one by name is used whatever it costs
     double excess = 2e-3;  // randomized: stop when the error is within (1 + excess) of the optimum
@@ -66,18 +66,18 @@ namespace detail {
 /// Seconds, roughly, on one core with AVX-512: only their order matters.
 [[nodiscard]] inline LowRankMethod cheapest_method(Index m, Index n, double resolution_squared,
                                                    const RangeRequest& request) {
-    const auto s = static_cast<double>(std::min(m, n)), l = static_cast<double>(std::max(m, n));
+    const auto s = static_cast<double>((std::min)(m, n)), l = static_cast<double>((std::max)(m, n));
     const bool tolerance_only = static_cast<double>(request.max_rank) > s / 2;
     if (request.allowed_squared > 0 && request.allowed_squared < resolution_squared)
         return LowRankMethod::exact;
     const double rank = tolerance_only ? s / 8 : static_cast<double>(request.max_rank) * 1.125 + 16;
     const double exact =
-        s <= 8 ? 0 : 1.3e-9 * s * s * s * std::min(1.0, 0.25 + 300 / s) + 2e-10 * s * s * (l - s);
+        s <= 8 ? 0 : 1.3e-9 * s * s * s * (std::min)(1.0, 0.25 + 300 / s) + 2e-10 * s * s * (l - s);
     const double gram = 2e-11 * s * s * l + 1.1e-9 * s * s * s;
     const double randomized =
         1e-11 * (12 * s * l * rank + 24 * (s + l) * rank * rank) + 1.1e-9 * rank * rank * rank;
     const bool lossless = request.allowed_squared <= 0 && tolerance_only;
-    if (!lossless && rank < s / 2 && randomized < std::min(exact, gram))
+    if (!lossless && rank < s / 2 && randomized < (std::min)(exact, gram))
         return LowRankMethod::randomized;
     return gram < exact ? LowRankMethod::gram : LowRankMethod::exact;
 }
@@ -108,8 +108,9 @@ template <Scalar T, BackendFor<T> B>
                      matrix(range.projection->data(), range.columns, A.cols));
     }
     result.right = std::move(*range.projection);
-    const Index side = std::min(A.rows, A.cols), most = std::min(range.columns, request.max_rank);
-    result.rank = std::min(choice.bond_dim, most);
+    const Index side = (std::min)(A.rows, A.cols),
+                most = (std::min)(range.columns, request.max_rank);
+    result.rank = (std::min)(choice.bond_dim, most);
     for (Index more = 1;; more *= 2) {
         const auto C = matrix<const T>(result.right.data(), result.rank, A.cols);
         const bool whole = result.rank == side;
@@ -120,7 +121,7 @@ template <Scalar T, BackendFor<T> B>
                   : measured_loss<T>(A, block(basis, 0, 0, A.rows, result.rank), C,
                                      request.norm_squared, result.kept_squared, backend);
         if (keeps_tolerance(result, request) || result.rank >= most) break;
-        result.rank = std::min(most, result.rank + more);
+        result.rank = (std::min)(most, result.rank + more);
     }
     if (result.rank == side)
         result.limit = BindingLimit::none;
@@ -141,7 +142,7 @@ template <Scalar T, BackendFor<T> B>
     result.right = send<T>(Tensor<T>({1, A.cols}), backend);
     result.rank = 1;
     result.singular_values = {0.0};
-    result.limit = std::min(A.rows, A.cols) > 1 ? BindingLimit::tolerance : BindingLimit::none;
+    result.limit = (std::min)(A.rows, A.cols) > 1 ? BindingLimit::tolerance : BindingLimit::none;
     return result;
 }
 
@@ -191,7 +192,7 @@ template <Scalar T, BackendFor<T> B>
 
     const detail::RangeRequest request{options.max_rank, options.allowed_squared, norm_squared,
                                        options.excess, options.seed};
-    const Index s = std::min(A.rows, A.cols);
+    const Index s = (std::min)(A.rows, A.cols);
     const double resolution = detail::gram_resolution<T, B>(s, norm_squared);
     const bool by_name = options.method != LowRankMethod::automatic;
     // a loss that T cannot resolve either is as good as any other method's

@@ -66,7 +66,7 @@ template <Scalar T>
                          Real<T> largest = 0, poison = 0;  // 0 * x is NaN where x is NaN or Inf
                          for (Index j = 0; j < W.cols; ++j) {
                              const Real<T> re = std::real(at(i, j)), im = std::imag(at(i, j));
-                             largest = std::max(largest, std::max(std::abs(re), std::abs(im)));
+                             largest = (std::max)(largest, (std::max)(std::abs(re), std::abs(im)));
                              poison += Real<T>{0} * re + Real<T>{0} * im;
                          }
                          rows[static_cast<std::size_t>(i)] =
@@ -77,7 +77,7 @@ template <Scalar T>
     for (Index i = 0; i < W.rows; ++i) {
         const double value = rows[static_cast<std::size_t>(i)];
         if (!std::isnan(value)) {
-            largest = std::max(largest, value);
+            largest = (std::max)(largest, value);
             continue;
         }
         Index j = 0;
@@ -94,7 +94,7 @@ template <class R>
 [[nodiscard]] R safe_scale(double largest) {
     constexpr int most = std::numeric_limits<R>::max_exponent;
     if (largest == 0 || std::abs(std::ilogb(largest)) < most / 4) return 1;
-    return std::ldexp(R{1}, std::min(-std::ilogb(largest), most - 1));
+    return std::ldexp(R{1}, (std::min)(-std::ilogb(largest), most - 1));
 }
 
 /// What the elements were multiplied by, and their norm(W)^2 afterwards.
@@ -213,7 +213,7 @@ template <Scalar T, BackendFor<T> B>
             core =
                 detail::split_off<T>(rest, rows, columns, at_bond, report, norm_squared, backend);
             report.bonds.back().useful_bond_dim = useful[at + 1];
-            budget = std::max(0.0, budget - report.bonds.back().discarded_weight * norm_squared);
+            budget = (std::max)(0.0, budget - report.bonds.back().discarded_weight * norm_squared);
         }
         const Index next = core.extent(1);
         cores.push_back(std::move(core).reshape({bond, layout.out[at], layout.in[at], next}));
