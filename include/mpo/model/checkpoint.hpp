@@ -1,8 +1,8 @@
 // A checkpoint, wherever it comes from: one view over
 //
 //   a .safetensors file      tensors only
-//   a folder                 config.json, and model.safetensors or model.safetensors.index.json +
-//   shards a .gguf file             tensors, hyperparameters and tokenizer in one
+//   a folder                 config.json, and model.safetensors or shards and their index
+//   a .gguf file             tensors, hyperparameters and tokenizer in one
 //
 // Tensors carry Hugging Face names and Hugging Face's row order, also where a GGUF file stores them
 // otherwise (model/gguf_names.hpp). Nothing is read before it is asked for; memory is that of the
