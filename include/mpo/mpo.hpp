@@ -19,6 +19,8 @@
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
 #include "mpo/network/matrix_product.hpp"
+#include "mpo/network/optimize_path.hpp"
+#include "mpo/network/path.hpp"
 #include "mpo/version.hpp"
 
 #ifdef MPO_COMPILED
