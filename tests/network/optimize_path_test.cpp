@@ -69,7 +69,7 @@ TEST_CASE("optimize_path: no order of all is cheaper") {
 
 TEST_CASE("optimize_path: under a limit, the cheapest order that fits, or slices") {
     int sliced = 0, dearer = 0;
-    for (Index n = 3; n <= 5; ++n)
+    for (Index n = 3; n <= 6; ++n)
         for (std::uint64_t seed = 0; seed < 12; ++seed) {
             const auto network = random_network(n, 100 * static_cast<std::uint64_t>(n) + seed);
             const auto free = contraction_cost(network, optimize_path(network));
@@ -87,6 +87,7 @@ TEST_CASE("optimize_path: under a limit, the cheapest order that fits, or slices
                 }
                 const auto cost = contraction_cost(network, path);
                 CHECK(cost.peak_elements <= limit);
+                CHECK(path.sliced.empty() == (best < std::numeric_limits<double>::infinity()));
                 if (path.sliced.empty()) CHECK(cost.multiply_adds == best);
                 sliced += path.sliced.empty() ? 0 : 1;
                 dearer += cost.multiply_adds > free.multiply_adds ? 1 : 0;
