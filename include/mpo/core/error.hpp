@@ -60,10 +60,12 @@ class BackendError : public Error {
 
 namespace detail {
 
-/// Streams all arguments into one string: the only formatter of messages.
+/// Streams all arguments into one string: the only formatter of messages. Where memory runs out it
+/// throws: a stream left to itself would swallow that and cut the text.
 template <class... Args>
 [[nodiscard]] std::string concat(const Args&... args) {
     std::ostringstream out;
+    out.exceptions(std::ios_base::badbit);
     (out << ... << args);
     return std::move(out).str();
 }

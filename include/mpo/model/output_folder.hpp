@@ -37,8 +37,12 @@ class OutputFolder {
     OutputFolder(const OutputFolder&) = delete;
     OutputFolder& operator=(const OutputFolder&) = delete;
     ~OutputFolder() {
-        std::error_code ignored;
-        if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+        if (path_.empty()) return;
+        try {
+            std::error_code ignored;
+            std::filesystem::remove_all(path_, ignored);
+        } catch (...) {  // no memory even for that: the temporary folder stays, as after a kill
+        }
     }
 
     /// Where to write.
