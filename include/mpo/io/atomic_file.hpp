@@ -41,7 +41,7 @@ class AtomicFile {
                 ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
             if (descriptor_.number() >= 0) return;
             error = errno;
-            if (error != EEXIST) throw detail::file_error("create", temporary_, error);
+            if (error != EEXIST) throw detail::file_error("create", path_, error);
         }
     }
     /// Takes the file over; the other one has none afterwards.

@@ -31,7 +31,7 @@ class OutputFolder {
             path_ = final_.parent_path() / (stem + std::to_string(random()) + ".tmp");
             std::error_code error;
             created = std::filesystem::create_directory(path_, error);
-            if (error) throw detail::file_error("create", path_, error.value());
+            if (error) throw detail::file_error("create", final_, error.value());
         }
     }
     OutputFolder(const OutputFolder&) = delete;
