@@ -46,11 +46,14 @@ class Running {
         REQUIRE(::poll(&ready, 1, 60'000) == 1);
         REQUIRE(::kill(child_, number) == 0);
     }
-    [[nodiscard]] bool has_ended() const {
-        ::siginfo_t info{};
-        REQUIRE(::waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT) ==
-                0);
-        return info.si_pid == child_;
+    /// Waits until a child of one thread sleeps: the pipe is full, and it cannot go on by itself.
+    void wait_until_blocked() const {
+        const auto status = "/proc/" + std::to_string(child_) + "/stat";
+        for (char state = 'R'; state != 'S';) {
+            const auto text = read_file(status);
+            state = text.at(text.rfind(')') + 2);
+            REQUIRE(state != 'Z');
+        }
     }
     /// Reads the progress to its end, and waits for the child's.
     [[nodiscard]] Ended finish() const {
@@ -98,9 +101,14 @@ TEST_CASE("interrupt: status 1, one line that says how far it came, and nothing 
 TEST_CASE("interrupt: the second one ends the process at once, and nothing has the final name") {
     const Sources sources(layers);
     const TemporaryFolder folder;
-    const Running running(arguments(sources, "compress"), folder.path(), [] {});
+    auto words = arguments(sources, "compress");
+    words.insert(words.end(), {"--threads", "1"});
+    const Running running(words, folder.path(), [] {});
+    running.signal(0);  // it has begun
+    running.wait_until_blocked();
     running.signal(SIGINT);
-    while (!running.has_ended()) running.signal(SIGINT);  // it cannot end by itself: nobody reads
+    running.wait_until_blocked();  // again: the first one was heard
+    running.signal(SIGINT);
     CHECK(running.finish().signal == SIGINT);
     CHECK(final_names(folder).empty());
 }
