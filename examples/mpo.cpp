@@ -2,6 +2,7 @@
 //
 // Exit status: 0 done; 1 bad input or a failure; 2 wrong usage. Either of the latter two puts one
 // line `mpo: error: ...` on stderr. Results go to stdout or the named file, progress to stderr.
+// An interrupt (Ctrl-C, SIGTERM) is a failure; a second one ends the process at once.
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -19,9 +20,17 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-/// Asks the running job to stop, so that it removes what it has half written.
-void interrupt(int) {
+/// Asks the running job to stop after the linear it is at, so that it removes what it has half
+/// written. Whoever cannot wait asks again.
+void interrupt(int signal) {
     interrupted = 1;
+    std::signal(signal, SIG_DFL);
+}
+
+/// From here on there is something to remove. What the parent has ignored (nohup) stays ignored.
+void catch_interrupts() {
+    for (const int signal : {SIGINT, SIGTERM})
+        if (std::signal(signal, interrupt) == SIG_IGN) std::signal(signal, SIG_IGN);
 }
 
 /// A progress callback that prints, and cancels after an interrupt.
@@ -123,6 +132,7 @@ void run_compress(CompressArguments arguments) {
     options.form = forms.at(arguments.form);
     for (const auto& layout : arguments.layouts) add_layout(layout, options);
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
+    catch_interrupts();
     JsonOutput json(arguments.json);
     const mpo::Checkpoint source(arguments.model);
     const auto report = [&] {
@@ -175,6 +185,7 @@ void run_reconstruct(const ReconstructArguments& arguments) {
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
     mpo::ReconstructOptions options;
     if (!arguments.dtype.empty()) options.dtype = dtypes.at(arguments.dtype);
+    catch_interrupts();
     const mpo::CompressedCheckpoint source(arguments.model);
     const auto report = [&] {
         command::ProgressLine line("reconstruct");
@@ -231,8 +242,6 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::signal(SIGINT, interrupt);
-    std::signal(SIGTERM, interrupt);
     std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a failed write, with its message
     try {
         return run(argc, argv);
