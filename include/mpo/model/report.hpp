@@ -54,8 +54,8 @@ namespace detail {
         text += concat("Their weights are off by ", error_text(sum / static_cast<double>(count)),
                        " on average, by ", error_text(smallest), " to ", error_text(largest),
                        " (relative error, Frobenius norm). ");
-    text += concat("The whole model takes ", readable_bytes(report.bytes), " after ",
-                   readable_bytes(report.bytes_before), ".</p></header>\n");
+    text += concat("The whole model went from ", readable_bytes(report.bytes_before), " to ",
+                   readable_bytes(report.bytes), ".</p></header>\n");
     const auto sentences = notes(report);
     text += "<aside class=\"notes\"><ul>\n";
     for (auto note = sentences.rbegin(); note != sentences.rend(); ++note)  // weightiest first

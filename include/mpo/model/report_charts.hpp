@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -61,7 +62,7 @@ struct ChartKind {
                 computed = (std::max)(computed, spectrum.num_computed);
                 useful = (std::max)(useful, spectrum.useful_bond_dim);
             }
-        return static_cast<double>(3 * computed >= useful ? useful : computed);
+        return static_cast<double>(8 * computed >= useful ? useful : computed);
     }
 };
 
@@ -123,7 +124,7 @@ struct ChartKind {
     options.y = y;
     options.width = 262;
     options.height = 200;
-    options.most_ticks = 5;
+    options.most_ticks = 6;
     return options;
 }
 
@@ -148,7 +149,7 @@ struct ChartKind {
             if (alone && at == best && best != worst) {
                 mark.label = label;
                 mark.anchor = TextAnchor::end;
-                mark.lift = -10;
+                mark.lift = -14;
             }
             marks.push_back(std::move(mark));
         }
@@ -193,7 +194,19 @@ struct ChartKind {
     return line_plot(lines, panel(chart, y, "Singular values"), marks);
 }
 
-/// "30 linears, 576 x 576: 18 low rank, 12 MPO", the forms in the colours of their lines.
+/// ", bond 144" or ", bonds 60 to 144": what was chosen.
+[[nodiscard]] inline std::string chosen_bonds(const ChartKind& chart) {
+    Index least = (std::numeric_limits<Index>::max)(), most = 0;
+    for (const auto* linear : chart.linears)
+        for (const auto& spectrum : linear->spectra) {
+            least = (std::min)(least, spectrum.bond_dim);
+            most = (std::max)(most, spectrum.bond_dim);
+        }
+    if (most == 0) return {};
+    return least == most ? concat(", bond ", most) : concat(", bonds ", least, " to ", most);
+}
+
+/// "576 x 576: 18 low rank, 12 MPO, bond 72", the forms in the colours of their lines.
 [[nodiscard]] inline std::string panel_caption(const ChartKind& chart) {
     std::array<Index, 3> forms{};
     forms[0] = chart.kind.dense_count;
@@ -208,7 +221,7 @@ struct ChartKind {
     add(forms[1], "low", "low rank");
     add(forms[2], "chain", "MPO");
     add(forms[0], "soft", "left dense");
-    return text + "</span>";
+    return text + chosen_bonds(chart) + "</span>";
 }
 
 /// One figure per kind; draw(chart, axis) makes its picture.

@@ -55,11 +55,11 @@ template <class Number>
                        : fixed_number(static_cast<double>(after) / static_cast<double>(before), 2);
 }
 
-/// <td data-l="label">content</td>: the label stands beside the cell on narrow screens.
+/// <td data-l="label"><span>content</span></td>: the label stands beside the cell on narrow screens.
 [[nodiscard]] inline std::string cell(std::string_view label, std::string_view content,
                                       std::string_view style = "") {
     return concat("<td data-l=\"", label, '"', style.empty() ? "" : " class=\"", style,
-                  style.empty() ? ">" : "\">", content, "</td>");
+                  style.empty() ? "><span>" : "\"><span>", content, "</span></td>");
 }
 
 /// No style sheet, font or picture is fetched: the page carries all of it.
@@ -92,38 +92,38 @@ code,.name{font-family:ui-monospace,"SF Mono",Consolas,"DejaVu Sans Mono",monosp
 .size{display:grid;grid-template-columns:230px 1fr;gap:4px 20px;align-items:center}
 .size h3{grid-column:1/-1;margin:16px 0 0}.size p{margin:0}
 .bars{padding:6px 0}.bar{display:flex;align-items:center;gap:8px;line-height:20px}
-.bar i{display:block;height:12px;background:var(--a);min-width:1px}.bar.before i{background:var(--gone)}
+.bar i{display:block;flex:none;height:12px;background:var(--a);min-width:1px;width:calc(var(--w)*var(--most))}.size{--most:.62}.rank{--most:1}.bar.before i{background:var(--gone)}
 .bar span{white-space:nowrap}.bar .rest{color:var(--soft)}
 table{border-collapse:collapse;width:100%}
-th,td{text-align:right;padding:5px 0 5px 16px;border-top:1px solid var(--rule);vertical-align:top}
+th,td{text-align:right;padding:5px 0 5px 14px;border-top:1px solid var(--rule);vertical-align:top}
 th{font-weight:400;font-size:13px;vertical-align:bottom;line-height:1.3}
 thead th{border-top:0}
 th:first-child,td:first-child,.left{text-align:left}th:first-child,td:first-child{padding-left:0}
 tbody th{color:var(--ink);font-size:15px;font-weight:600;vertical-align:top}
-tfoot td,tfoot th{border-top:2px solid var(--rule)}
+tfoot td,tfoot th{border-top:2px solid var(--rule)}tfoot th{color:var(--ink);font-size:15px;font-weight:600;vertical-align:top}
+.keep{white-space:nowrap}.strip svg{display:inline-block;vertical-align:-3px}
 .soft{color:var(--soft)}
-.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(255px,1fr));gap:28px 20px}
-figure{margin:0;min-width:0}figcaption{line-height:1.35;margin-bottom:6px}figcaption b{margin-right:6px}
+.panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(248px,1fr));gap:28px 20px}
+figure{margin:0;min-width:0}.panels svg{width:100%}figcaption{line-height:1.35;margin-bottom:6px}figcaption b{margin-right:6px}
 svg{display:block;max-width:100%;height:auto;font-family:inherit}
 svg text{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}
 .two{display:grid;grid-template-columns:minmax(0,5fr) minmax(0,6fr);gap:0 56px}
 .heat{font-size:13px}.heat td,.heat th{padding:0 2px;height:22px;text-align:center;vertical-align:middle;border:2px solid var(--bg)}
 .heat tbody th{font-weight:400;color:var(--soft);font-size:13px;text-align:right;padding-right:8px;overflow-wrap:anywhere;max-width:140px}
-.heat td[class^=h]{background:var(--f);color:var(--t)}.heat td{width:48px}
+.heat td[class^=h]{background:var(--f);color:var(--t)}.heat td{width:12.3%}.heat thead th:first-child{text-align:right;padding-right:8px}
 .scale{display:flex;margin:0 0 12px;font-size:12px;color:var(--soft)}
-.scale span{flex:1 1 0;text-align:center;min-width:0}.scale i{display:block;height:12px;background:var(--f)}
-.scale span.edge{flex:0 0 0;white-space:nowrap;overflow:visible}
+.scale span{flex:1 1 0;min-width:0}.scale i{display:block;height:12px;background:var(--f)}
 .rank td{vertical-align:middle}.rank .bar{width:110px;display:inline-flex;justify-content:flex-end;position:relative}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 20px;margin:12px 0}dd{margin:0;overflow-wrap:anywhere}
 footer{margin-top:48px;color:var(--soft);font-size:13px}
 @media(max-width:900px){.two{grid-template-columns:minmax(0,1fr)}}
 @media(max-width:640px){
 main{padding:24px 16px 48px}h1{font-size:24px}.lead{font-size:16px}h2{margin-top:40px}
-.size{grid-template-columns:minmax(0,1fr)}.bars{padding:0 0 10px}
+.size{grid-template-columns:minmax(0,1fr)}.bars{padding:0 0 10px}.size{--most:.42}.bar span{white-space:normal}
 .cards thead{display:none}.cards tr{display:block;padding:10px 0;border-top:1px solid var(--rule)}
 .cards td,.cards th,.cards tfoot td,.cards tfoot th{display:flex;justify-content:space-between;gap:16px;border:0;padding:1px 0;text-align:right}
-.cards td:empty{display:none}.cards td::before{content:attr(data-l);color:var(--soft);text-align:left}
-.panels{grid-template-columns:minmax(0,1fr)}.panels svg{width:100%}
+.cards td:empty{display:none}.cards th{font-size:17px}.cards td::before{content:attr(data-l);color:var(--soft);text-align:left}
+.panels{grid-template-columns:minmax(0,1fr)}
 .heat td,.heat th{padding:0}
 dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:8px}}
 @media print{body{font-size:11px}section{break-inside:avoid}}

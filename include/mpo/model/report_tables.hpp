@@ -29,8 +29,8 @@ struct SizeRow {
     const auto largest = static_cast<double>((std::max)({row.before, row.after, Index{1}}));
     const auto bar = [&](Index value, std::string_view pointer, const std::string& style,
                          const std::string& rest) {
-        const double width = 62 * static_cast<double>(value) / largest;
-        return concat("<div class=\"bar", style, "\"><i style=\"width:", fixed_number(width, 1),
+        const double share = 100 * static_cast<double>(value) / largest;
+        return concat("<div class=\"bar", style, "\"><i style=\"--w:", fixed_number(share, 1),
                       "%\"></i><span>",
                       row.in_bytes ? bytes_datum(value, pointer) : count_datum(value, pointer),
                       " <span class=\"rest\">", html_escape(rest), "</span></span></div>");
@@ -66,7 +66,7 @@ struct SizeRow {
 
 /// Every error of a kind as a tick on a line from 0 to 1.
 [[nodiscard]] inline std::string error_strip(const CompressReport& report, LinearKind kind) {
-    constexpr double width = 150, height = 18;
+    constexpr double width = 110, height = 18;
     Svg svg(width, height, "Errors of the linears of kind " + to_string(kind) + ", from 0 to 1");
     svg.line({0, height - 1}, {width, height - 1}, {.opacity = 0.25});
     for (const auto& linear : report.linears)
@@ -84,16 +84,17 @@ struct SizeRow {
     const bool low_rank = typical.form == LinearForm::low_rank;
     std::string text =
         concat("<span class=\"", low_rank ? "low\">low rank" : "chain\">MPO", "</span> ",
-               to_string(typical.layout), ", bonds ", product_text(typical.bonds, " "));
+               to_string(typical.layout), ", <span class=\"keep\">bonds ",
+               product_text(typical.bonds, " "), "</span>");
     if (kind.typical_count < kind.count)
-        text +=
-            concat(" <span class=\"soft\">(", kind.typical_count, " of ", kind.count, ")</span>");
+        text += concat(" <span class=\"soft keep\">(", kind.typical_count, " of ", kind.count,
+                       ")</span>");
     return text;
 }
 
 /// Before, an arrow, after.
 [[nodiscard]] inline std::string change(const std::string& before, const std::string& after) {
-    return before + " \u2192 " + after;
+    return "<span class=\"keep\">" + before + " \u2192 " + after + "</span>";
 }
 
 [[nodiscard]] inline std::string size_cells(const SizeChange& size, const std::string& at) {
@@ -110,8 +111,9 @@ struct SizeRow {
     const std::string at = concat("/kinds/", k, "/");
     return concat(
         "<tr><th scope=\"row\">", to_string(kind.kind), "</th>",
-        cell("linears", concat(datum(kind.count, std::to_string(kind.count), at + "count"), " of ",
-                               product_text(kind.typical.shape, " \u00d7 "))),
+        cell("linears", concat("<span class=\"keep\">",
+                               datum(kind.count, std::to_string(kind.count), at + "count"), " of ",
+                               product_text(kind.typical.shape, " \u00d7 "), "</span>")),
         cell("form, legs out : in", kind_form(kind), "left"), size_cells(kind.size, at),
         cell("each linear's error, 0 to 1", error_strip(report, kind.kind), "strip"),
         cell("mean error", error_datum(kind.mean_relative_error, at + "mean_relative_error")),
@@ -123,9 +125,8 @@ struct SizeRow {
 [[nodiscard]] inline std::string kind_section(const CompressReport& report) {
     std::string text =
         "<section><h2>By kind of linear</h2>\n<p class=\"how\">Error: norm(W \u2212 W\u2032) / "
-        "norm(W), Frobenius, measured with the cores as stored. Low rank's mean: the same for "
-        "plain "
-        "low rank of the same size.</p>\n<table class=\"cards\"><thead><tr><th>Kind</th>"
+        "norm(W), Frobenius, measured with the cores as stored. Low rank\u2019s mean: the same "
+        "for plain low rank of the same size.</p>\n<table class=\"cards\"><thead><tr><th>Kind</th>"
         "<th>Linears,<br>out \u00d7 in</th><th class=\"left\">Most frequent form,<br>legs out : "
         "in</th><th>Parameters</th><th>Bytes</th><th>Multiply-adds,<br>of dense</th><th>Each "
         "error,<br>0 to 1</th><th>Mean<br>error</th><th>Largest<br>error</th><th>Low "
@@ -149,7 +150,7 @@ struct HeatScale {
         const double raw = (std::max)((largest - smallest) / steps, 1e-6);
         double power = std::pow(10.0, std::floor(std::log10(raw)));
         for (;; power *= 10)
-            for (const double factor : {1.0, 2.0, 3.0, 4.0, 5.0}) {
+            for (const double factor : {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0}) {
                 step = factor * power;
                 begin = step * std::floor(smallest / step + 1e-9);
                 if (largest > begin + steps * step) continue;
@@ -219,8 +220,8 @@ using HeatRows = std::map<BlockPlace, std::map<LinearKind, std::size_t>>;
         !rows.empty() && rows.begin()->first.prefix == rows.rbegin()->first.prefix;
     std::string text =
         "<section><h2>Error by block and kind</h2>\n<p class=\"how\">Relative error of every "
-        "linear; "
-        "rows are the decoder\u2019s blocks, from the input down to the output.</p>\n" +
+        "linear; rows are the decoder\u2019s blocks, from the input down to the output. Below each "
+        "colour stands where it begins.</p>\n" +
         scale.legend() + "<table class=\"heat\"><thead><tr><th scope=\"col\">block</th>";
     for (const auto kind : columns) text += "<th scope=\"col\">" + to_string(kind) + "</th>";
     text += "</tr></thead><tbody>\n";
@@ -243,8 +244,8 @@ template <class Value>
 
 /// A bar that ends at the number.
 [[nodiscard]] inline std::string rank_bar(double share) {
-    return concat("<div class=\"bar\"><i style=\"width:",
-                  fixed_number(100 * std::clamp(share, 0.0, 1.0), 0), "%\"></i></div>");
+    return concat("<span class=\"bar\"><i style=\"--w:",
+                  fixed_number(100 * std::clamp(share, 0.0, 1.0), 0), "%\"></i></span>");
 }
 
 [[nodiscard]] inline std::string linear_name(const LinearReport& linear) {
