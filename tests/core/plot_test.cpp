@@ -82,7 +82,7 @@ TEST_CASE("a plot draws one line per series and names it") {
     CHECK(count_of(text, ">error</text>") == 1);
     CHECK(count_of(text, "<title>loss</title>") == 1);
     CHECK(count_of(text, ">loss</text>") == 0);
-    CHECK(count_of(text, "points=\"44,24 422.2,264\"") == 1);  // corner to corner
+    CHECK(count_of(text, "points=\"44,24 420.4,264\"") == 1);  // corner to corner
     CHECK(count_of(text, ",264\"") == 2);  // below the axis: clamped to the frame
     CHECK_THROWS_AS(mpo::line_plot({{"bad", {{0, -1}}}}, options), mpo::ArgumentError);
     CHECK_THROWS_AS(mpo::line_plot({}, {.x = {"x", 2, 1}}), mpo::ArgumentError);
@@ -118,6 +118,10 @@ TEST_CASE("a label stands beside its dot, and never outside the picture") {
     CHECK(at(1, mpo::TextAnchor::start) == Approx(200 - 2 - wide));
     CHECK(at(0, mpo::TextAnchor::end) == Approx(44 + 4 + wide));
     CHECK(at(0, mpo::TextAnchor::middle) == Approx(44 + 4 + wide / 2));
+    const auto low = mpo::line_plot({}, options, {{.at = {0.5, 0}, .label = "low", .lift = -17}});
+    CHECK(count_of(low,
+                   "y=\"121\" font-size=\"11\" text-anchor=\"start\" fill=\"currentColor\">low<") ==
+          1);  // above the line at the bottom, y = 124
 }
 
 TEST_CASE("a heat map has one cell per value, darker for more, grey for none") {

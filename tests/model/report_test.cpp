@@ -113,16 +113,15 @@ TEST_CASE("report: blocks of several stacks keep their names") {
 }
 
 TEST_CASE("report: errors too small for a linear axis get a logarithmic one") {
-    const auto kinds = [](double error) {
-        return detail::chart_kinds(
-            report_of({some_linear("l.0.mlp.up_proj", LinearKind::up, error)}));
+    const auto axis = [](double error) {
+        const auto report = report_of({some_linear("l.0.mlp.up_proj", LinearKind::up, error)});
+        return detail::error_axis(detail::chart_kinds(report));
     };
-    CHECK(detail::error_axis(kinds(0.3)).scale == AxisScale::linear);
-    const auto small = detail::error_axis(kinds(2e-4));
-    CHECK(small.scale == AxisScale::logarithmic);
-    CHECK(small.min == std::pow(10.0, -4));
-    CHECK(detail::error_axis(kinds(1e-30)).min == std::pow(10.0, -7));
-    CHECK(detail::error_axis(kinds(0)).scale == AxisScale::linear);
+    CHECK(axis(0.3).scale == AxisScale::linear);
+    CHECK(axis(2e-4).scale == AxisScale::logarithmic);
+    CHECK(axis(2e-4).min == std::pow(10.0, -4));
+    CHECK(axis(1e-30).min == std::pow(10.0, -7));
+    CHECK(axis(0).scale == AxisScale::linear);
 }
 
 TEST_CASE("report: the colour scale covers what occurs in nine round steps") {

@@ -94,7 +94,7 @@ namespace detail {
     return {digits, end};
 }
 
-/// `value` with so many digits behind the point, whatever the locale.
+/// `value` with `decimals` digits behind the point, whatever the locale.
 [[nodiscard]] inline std::string fixed_number(double value, int decimals) {
     char digits[400];  // the largest double has 309 digits before the point
     const auto end =
@@ -242,7 +242,8 @@ class PlotFrame {
         const double shift = mark.anchor == TextAnchor::end      ? width
                              : mark.anchor == TextAnchor::middle ? width / 2
                                                                  : 0;
-        svg_.text({left + shift, dot.y + 4 - mark.lift}, mark.label,
+        const double y = std::clamp(dot.y + 4 - mark.lift, 11.0, bottom_right_.y - 3);
+        svg_.text({left + shift, y}, mark.label,
                   {.size = 11, .anchor = mark.anchor, .fill = mark.colour});
     }
 

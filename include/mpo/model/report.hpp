@@ -112,8 +112,8 @@ namespace detail {
 }  // namespace detail
 
 /// The page. Its numbers are those of to_json(report), which it carries as a block of data; every
-/// shown number is a <data> element with the exact value and its place in that JSON.
-/// cost     some 2 kB per linear
+/// shown number is a `data` element with the exact value and its place in that JSON.
+/// cost     some 3 kB per linear
 [[nodiscard]] inline std::string to_html(const CompressReport& report) {
     using detail::concat;
     return concat(

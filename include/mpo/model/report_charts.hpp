@@ -149,7 +149,7 @@ struct ChartKind {
             if (alone && at == best && best != worst) {
                 mark.label = label;
                 mark.anchor = TextAnchor::end;
-                mark.lift = -14;
+                mark.lift = -17;
             }
             marks.push_back(std::move(mark));
         }
@@ -203,7 +203,8 @@ struct ChartKind {
             most = (std::max)(most, spectrum.bond_dim);
         }
     if (most == 0) return {};
-    return least == most ? concat(", bond ", most) : concat(", bonds ", least, " to ", most);
+    return least == most ? concat(", <span class=\"keep\">bond ", most, "</span>")
+                         : concat(", <span class=\"keep\">bonds ", least, " to ", most, "</span>");
 }
 
 /// "576 x 576: 18 low rank, 12 MPO, bond 72", the forms in the colours of their lines.

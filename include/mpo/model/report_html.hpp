@@ -1,6 +1,6 @@
 // Pieces of a page: text that cannot break it, numbers that a program can read back, the style.
 //
-// A number is a <data> element: `value` is the exact one, `data-of` the JSON pointer (RFC 6901) of the
+// A number is a `data` element: `value` is the exact one, `data-of` the JSON pointer (RFC 6901) of the
 // same number in the report's JSON.
 #pragma once
 
@@ -101,7 +101,7 @@ thead th{border-top:0}
 th:first-child,td:first-child,.left{text-align:left}th:first-child,td:first-child{padding-left:0}
 tbody th{color:var(--ink);font-size:15px;font-weight:600;vertical-align:top}
 tfoot td,tfoot th{border-top:2px solid var(--rule)}tfoot th{color:var(--ink);font-size:15px;font-weight:600;vertical-align:top}
-.keep{white-space:nowrap}.strip svg{display:inline-block;vertical-align:-3px}
+.keep{white-space:nowrap}.strip svg{display:inline-block;min-width:96px;vertical-align:-3px}
 .soft{color:var(--soft)}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(248px,1fr));gap:28px 20px}
 figure{margin:0;min-width:0}.panels svg{width:100%}figcaption{line-height:1.35;margin-bottom:6px}figcaption b{margin-right:6px}

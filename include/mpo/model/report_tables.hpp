@@ -114,7 +114,7 @@ struct SizeRow {
         cell("linears", concat("<span class=\"keep\">",
                                datum(kind.count, std::to_string(kind.count), at + "count"), " of ",
                                product_text(kind.typical.shape, " \u00d7 "), "</span>")),
-        cell("form, legs out : in", kind_form(kind), "left"), size_cells(kind.size, at),
+        cell("form", kind_form(kind), "left"), size_cells(kind.size, at),
         cell("each linear's error, 0 to 1", error_strip(report, kind.kind), "strip"),
         cell("mean error", error_datum(kind.mean_relative_error, at + "mean_relative_error")),
         cell("largest error", error_datum(kind.max_relative_error, at + "max_relative_error")),
@@ -150,11 +150,13 @@ struct HeatScale {
         const double raw = (std::max)((largest - smallest) / steps, 1e-6);
         double power = std::pow(10.0, std::floor(std::log10(raw)));
         for (;; power *= 10)
-            for (const double factor : {1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0}) {
+            for (const double factor : {1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0}) {
                 step = factor * power;
                 begin = step * std::floor(smallest / step + 1e-9);
                 if (largest > begin + steps * step) continue;
-                decimals = (std::max)(1, static_cast<int>(std::lround(-std::log10(power))));
+                while (decimals < 8 &&
+                       std::abs(std::remainder(step * std::pow(10.0, decimals), 1)) > 1e-6)
+                    ++decimals;
                 return;
             }
     }

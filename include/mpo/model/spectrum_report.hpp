@@ -47,7 +47,7 @@ inline constexpr Index max_spectrum_points = 32;
     return ranks;
 }
 
-/// Samples a spectrum of a matrix with the given norm(W). The errors are those of the orthonormal
+/// Samples the spectrum of a bond, given norm(W) of its matrix. The errors are of the orthonormal
 /// basis that was computed: the best possible ones where the factorisation was exact.
 [[nodiscard]] inline SpectrumReport spectrum_report(const BondSpectrum& bond, double norm) {
     const auto& sigma = bond.singular_values;
