@@ -113,7 +113,7 @@ svg text{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:ro
 .heat td[class^=h]{background:var(--f);color:var(--t)}.heat td{width:12.3%}.heat thead th:first-child{text-align:right;padding-right:8px}
 .scale{display:flex;margin:0 0 12px;font-size:12px;color:var(--soft)}
 .scale span{flex:1 1 0;min-width:0}.scale i{display:block;height:12px;background:var(--f)}
-.rank td{vertical-align:middle}.rank .bar{width:110px;display:inline-flex;justify-content:flex-end;position:relative}
+.rank td{vertical-align:middle;white-space:nowrap}.rank td:first-child{white-space:normal}.rank .bar{width:110px;display:inline-flex;justify-content:flex-end;position:relative}
 dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:4px 20px;margin:12px 0}dd{margin:0;overflow-wrap:anywhere}
 footer{margin-top:48px;color:var(--soft);font-size:13px}
 @media(max-width:900px){.two{grid-template-columns:minmax(0,1fr)}}
@@ -125,6 +125,7 @@ main{padding:24px 16px 48px}h1{font-size:24px}.lead{font-size:16px}h2{margin-top
 .cards td:empty{display:none}.cards th{font-size:17px}.cards td::before{content:attr(data-l);color:var(--soft);text-align:left}
 .panels{grid-template-columns:minmax(0,1fr)}
 .heat td,.heat th{padding:0}
+.rank td:nth-child(2){display:none}.rank .name{font-size:12px}.rank td{padding-left:10px}.rank td:first-child{padding-left:0}
 dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:8px}}
 @media print{body{font-size:11px}section{break-inside:avoid}}
 )css";

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "mpo/model/compress_notes.hpp"
 #include "mpo/model/compress_report.hpp"
 #include "mpo/model/report_charts.hpp"
 #include "mpo/model/report_html.hpp"
