@@ -41,18 +41,18 @@ void catch_interrupts() {
     };
 }
 
-/// Where --json goes: a file that is created before the work begins, or stdout.
-class JsonOutput {
+/// Where --json goes, or --report: a file that is created before the work begins, or stdout.
+class TextOutput {
   public:
-    explicit JsonOutput(const std::string& target) : to_stdout_(target == "-") {
+    explicit TextOutput(const std::string& target) : to_stdout_(target == "-") {
         if (!target.empty() && !to_stdout_) file_.emplace(target);
     }
     [[nodiscard]] bool takes_stdout() const { return to_stdout_; }
-    template <class Result>
-    void write(const Result& result) {
-        if (to_stdout_) std::cout << mpo::to_json(result);
+    /// Nothing where no target was named.
+    void write(const std::string& text) {
+        if (to_stdout_) std::cout << text;
         if (!file_) return;
-        file_->append(mpo::to_json(result));
+        file_->append(text);
         file_->commit();
     }
 
@@ -105,7 +105,7 @@ const std::map<std::string, mpo::CompressForm> forms{{"auto", mpo::CompressForm:
                                                      {"low-rank", mpo::CompressForm::low_rank}};
 
 struct CompressArguments {
-    std::string model, output, json, dtype = "bf16", form = "auto";
+    std::string model, output, json, report, dtype = "bf16", form = "auto", command;
     std::vector<std::string> layouts;
     std::optional<int> threads;
     mpo::CompressOptions options;
@@ -132,21 +132,26 @@ void run_compress(CompressArguments arguments) {
     options.form = forms.at(arguments.form);
     for (const auto& layout : arguments.layouts) add_layout(layout, options);
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
+    if (!arguments.report.empty() && arguments.report == arguments.json)
+        throw CLI::ValidationError("--report", "names the same output as --json");
     catch_interrupts();
-    JsonOutput json(arguments.json);
+    TextOutput json(arguments.json), page(arguments.report);
     const mpo::Checkpoint source(arguments.model);
-    const auto report = [&] {
+    auto report = [&] {
         command::ProgressLine line("compress");
         options.progress = progress_to(line);
         return mpo::compress(source, arguments.output, options, mpo::EigenBackend{});
     }();
-    json.write(report);
-    if (!json.takes_stdout()) command::print_report(report);
+    report.made_by.command = arguments.command;
+    json.write(mpo::to_json(report));
+    page.write(mpo::to_html(report));
+    if (!json.takes_stdout() && !page.takes_stdout()) command::print_report(report);
 }
 
-void add_compress(CLI::App& app) {
+void add_compress(CLI::App& app, const std::string& command_line) {
     auto* sub = app.add_subcommand("compress", "Turn the linears of a decoder into MPOs");
     const auto arguments = std::make_shared<CompressArguments>();
+    arguments->command = command_line;
     auto& options = arguments->options;
     sub->add_option("model", arguments->model, "A .safetensors or .gguf file, or a folder")
         ->required();
@@ -169,6 +174,8 @@ void add_compress(CLI::App& app) {
     sub->add_option("--dtype", arguments->dtype, "Stored type: bf16 (default), f16, f32")
         ->check(CLI::IsMember(dtypes));
     sub->add_option("--json", arguments->json, "Write the report to a file, or - for stdout");
+    sub->add_option("--report", arguments->report,
+                    "Write a page to look at (HTML) to a file, or - for stdout");
     sub->add_option("--seed", options.seed, "Of randomized factorisations (default 1)");
     sub->add_option("--threads", arguments->threads, "Default: all of the machine");
     sub->callback([arguments] { run_compress(*arguments); });
@@ -193,8 +200,9 @@ void run_reconstruct(const ReconstructArguments& arguments) {
         return mpo::reconstruct(source, arguments.output, options, mpo::EigenBackend{});
     }();
     std::cout << arguments.output << ": " << report.num_tensors << " tensors, "
-              << report.num_linears << " of them made from cores, " << command::bytes(report.bytes)
-              << ", " << command::effort(report.seconds) << '\n';
+              << report.num_linears << " of them made from cores, "
+              << command::readable_bytes(report.bytes) << ", " << command::effort(report.seconds)
+              << '\n';
 }
 
 void add_reconstruct(CLI::App& app) {
@@ -226,7 +234,7 @@ int run(int argc, char** argv) {
                                              MPO_VERSION_PATCH));
     app.require_subcommand(1);
     add_info(app);
-    add_compress(app);
+    add_compress(app, command::command_line(argc, argv));
     add_reconstruct(app);
     try {
         app.parse(argc, argv);

@@ -6,6 +6,7 @@
 #include "mpo/core/error.hpp"
 #include "mpo/core/packed.hpp"
 #include "mpo/core/parallel.hpp"
+#include "mpo/core/plot.hpp"
 #include "mpo/core/random.hpp"
 #include "mpo/core/svg.hpp"
 #include "mpo/core/tensor.hpp"

@@ -6,6 +6,7 @@
 
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compressed.hpp"
+#include "mpo/model/json_lines.hpp"
 #include "mpo/network/layout.hpp"
 
 namespace mpo {
@@ -56,7 +57,8 @@ namespace detail {
 }
 
 [[nodiscard]] inline nlohmann::ordered_json describe(const Checkpoint& checkpoint) {
-    nlohmann::ordered_json json{{"path", checkpoint.path().string()},
+    nlohmann::ordered_json json{{"schema_version", 1},
+                                {"path", checkpoint.path().string()},
                                 {"format", to_string(checkpoint.format())}};
     if (checkpoint.hyperparameters())
         json["hyperparameters"] = describe(*checkpoint.hyperparameters());
@@ -75,11 +77,10 @@ namespace detail {
 
 }  // namespace detail
 
-/// One JSON object: path, format, hyperparameters where known, parameters, bytes, tensors.
+/// One JSON object: path, format, hyperparameters where known, parameters, bytes, tensors; as in
+/// docs/schema/info.json.
 [[nodiscard]] inline std::string to_json(const Checkpoint& checkpoint) {
-    return detail::describe(checkpoint)
-               .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
-           "\n";
+    return detail::json_lines(detail::describe(checkpoint));
 }
 
 /// The same, and `compressed_linears`.
@@ -88,7 +89,7 @@ namespace detail {
     json["compressed_linears"] = nlohmann::ordered_json::array();
     for (const auto& linear : compressed.linears())
         json["compressed_linears"].push_back(detail::describe(linear));
-    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    return detail::json_lines(json);
 }
 
 }  // namespace mpo
