@@ -59,6 +59,29 @@ TEST_CASE("row products equal sums, on every instruction set") {
             }
 }
 
+TEST_CASE("column products equal sums, on every instruction set") {
+    for (const auto isa : every_isa())
+        for (const Index rows : {0, 1, 3, 7, 8, 9, 17})
+            for (const Index n : {0, 1, 7, 8, 9, 31, 64}) {
+                CAPTURE(static_cast<int>(isa), rows, n);
+                const Index lda = n + 3;
+                const auto A = normal_tensor<double>({rows, lda}, 1);
+                const auto x = normal_tensor<double>({rows}, 2);
+                std::vector<double> y(static_cast<std::size_t>(n) + 1, 77.0);
+                detail::column_products(rows, n, A.data(), lda, x.data(), y.data(), isa);
+                for (Index j = 0; j < n; ++j) {
+                    double sum = 0, size = 0;
+                    for (Index i = 0; i < rows; ++i) {
+                        sum += A(i, j) * x(i);
+                        size += std::abs(A(i, j) * x(i));
+                    }
+                    CHECK(std::abs(y[static_cast<std::size_t>(j)] - sum) <=
+                          tolerance<double>(rows, size));
+                }
+                CHECK(y.back() == 77.0);
+            }
+}
+
 TEST_CASE("a sweep of rotations equals one rotation after the other, on every instruction set") {
     for (const auto isa : every_isa())
         for (const auto& [first, count] :

@@ -3,12 +3,12 @@
 
 #include <Eigen/Cholesky>
 #include <Eigen/LU>
-#include <Eigen/QR>
 
 #include "mpo/impl/copy_inl.hpp"
-#include "mpo/impl/eigen_bdcsvd_inl.hpp"
 #include "mpo/impl/gemm_inl.hpp"
 #include "mpo/impl/hermitian_eigen_inl.hpp"
+#include "mpo/impl/qr_inl.hpp"
+#include "mpo/impl/svd_inl.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 
 namespace mpo::detail {
@@ -36,6 +36,38 @@ template <class T>
         throw NumericalError(
             concat(who, ": a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));
     return M;
+}
+
+/// The values of a view in double or complex<double>, row-major. Throws NumericalError where one is NaN or
+/// Inf.
+template <class T>
+[[nodiscard]] auto wide_copy(const MatrixView<const T>& A, const char* who) {
+    using W = typename WideOf<T>::type;
+    Tensor<W> M({A.rows, A.cols});
+    double poison = 0;  // 0 x is NaN where x is NaN or Inf
+    for (Index i = 0; i < A.rows; ++i) {
+        for (Index j = 0; j < A.cols; ++j) {
+            const W x = value_at<W>(A, i, j);
+            poison += 0 * std::real(x) + 0 * std::imag(x);
+            M.data()[i * A.cols + j] = x;
+        }
+    }
+    if (std::isnan(poison))
+        throw NumericalError(
+            concat(who, ": a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));
+    return M;
+}
+
+/// to = from, rounded; a view that conjugates takes the conjugates.
+template <class W, class T>
+void assign(const Tensor<W>& from, const MatrixView<T>& to) {
+    for (Index i = 0; i < to.rows; ++i) {
+        for (Index j = 0; j < to.cols; ++j) {
+            const W x = from.data()[i * to.cols + j];
+            to.data[i * to.row_stride + j * to.col_stride] =
+                static_cast<T>(to.conjugation == Conjugation::conjugate ? conjugate_of(x) : x);
+        }
+    }
 }
 
 template <Scalar T>
@@ -174,21 +206,24 @@ auto EigenOperations<T>::dot(Index n, const T* x, const T* y) -> Wide {
 
 template <Scalar T>
 void EigenOperations<T>::qr(MatrixView<T> A, MatrixView<T> R) {
-    const Index m = A.rows, n = A.cols;
-    Eigen::HouseholderQR<EigenMatrix<T>> factored(finite_copy(A, "qr"));
-    eigen_map(R) = factored.matrixQR().topRows(n).template triangularView<Eigen::Upper>();
-    eigen_map(A) = factored.householderQ() * EigenMatrix<T>::Identity(m, n);
+    if (A.cols == 0) return;
+    const HouseholderQr<Wide> factored(wide_copy(transpose(MatrixView<const T>(A)), "qr"));
+    assign(factored.R, R);
+    assign(factored.q(), A);
 }
 
 template <Scalar T>
 void EigenOperations<T>::svd(MatrixView<const T> A, MatrixView<T> U, Real<T>* sigma,
                              MatrixView<T> Vt) {
-    const Index r = (std::min)(A.rows, A.cols);
-    if (r == 0) return;
-    const auto svd = thin_svd(finite_copy(A, "svd"));
-    eigen_map(U) = svd.U;
-    eigen_map(Vt) = svd.V.adjoint();
-    std::copy(svd.sigma.data(), svd.sigma.data() + r, sigma);
+    if (A.rows < A.cols)  // A^H = V diag(sigma) U^H
+        return svd(adjoint(A), adjoint(Vt), sigma, adjoint(U));
+    const Index n = A.cols;
+    if (n == 0) return;
+    const auto factors = thin_svd(wide_copy(A, "svd"));
+    for (Index k = 0; k < n; ++k)
+        sigma[k] = static_cast<Real<T>>(factors.sigma[static_cast<std::size_t>(k)]);
+    assign(factors.U, U);
+    assign(factors.V, adjoint(Vt));
 }
 
 template <Scalar T>

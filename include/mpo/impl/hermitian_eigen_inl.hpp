@@ -3,7 +3,7 @@
 //   A = Q T Q^H              Householder reflections, `panel` at a time, so that half of the flops are
 //                            matrix products (Dongarra, Sorensen, Hammarling, J. Comput. Appl. Math. 27 (1989))
 //   T = Z diag(lambda) Z^T   impl/tridiagonal_eigen_inl.hpp
-//   vectors = Q Z            compact WY products (Schreiber, Van Loan, SIAM J. Sci. Stat. Comput. 10 (1989))
+//   vectors = Q Z            compact WY products, impl/reflectors_inl.hpp
 //
 // 4/3 n^3 + 3 n^3 + 2 n^3 flops where A is real. Our own because Eigen's, compiled without -march and on
 // one thread, took a quarter of a whole decomposition.
@@ -14,16 +14,10 @@
 #include <numeric>
 #include <vector>
 
-#include "mpo/impl/gemm_inl.hpp"
+#include "mpo/impl/reflectors_inl.hpp"
 #include "mpo/impl/tridiagonal_eigen_inl.hpp"
 
 namespace mpo::detail {
-
-/// The conjugate of a view.
-template <class T>
-[[nodiscard]] MatrixView<T> conjugated(const MatrixView<T>& A) {
-    return adjoint(transpose(A));
-}
 
 /// A = Q T Q^H. Q = H_0 H_1 .. H_(n-2), H_k = 1 - tau_k v_k v_k^H, v_k zero up to row k, 1 in row k + 1.
 template <class W>
@@ -50,7 +44,9 @@ class Tridiagonalization {
     void apply_q(Tensor<W>& X) const {
         const Index most = std::max<Index>(n_ - 1, 0);
         for (Index first = (most - 1) / panel * panel; first >= 0 && most > 0; first -= panel)
-            apply_panel(first, (std::min)(first + panel, most), X);
+            apply_block<W>(rows_of(reflectors_, first, (std::min)(first + panel, most), first + 1),
+                           tau_.data() + first, BlockSide::plain,
+                           {row(X, first + 1, 0), n_ - first - 1, X.extent(1), X.extent(1), 1});
     }
 
   private:
@@ -62,19 +58,8 @@ class Tridiagonalization {
     }
     [[nodiscard]] static W inner(const W* x, const W* y, Index n) {
         W sum{};
-        for (Index i = 0; i < n; ++i) {
-            if constexpr (is_complex<W>)
-                sum += std::conj(x[i]) * y[i];
-            else
-                sum += x[i] * y[i];
-        }
+        for (Index i = 0; i < n; ++i) sum += conjugate_of(x[i]) * y[i];
         return sum;
-    }
-    [[nodiscard]] static W conjugate(W x) {
-        if constexpr (is_complex<W>)
-            return std::conj(x);
-        else
-            return x;
     }
     static void subtract(W factor, const W* x, W* y, Index n) {
         for (Index i = 0; i < n; ++i) y[i] -= factor * x[i];
@@ -83,34 +68,18 @@ class Tridiagonalization {
     /// Column j: what the panel's earlier columns do to it, its reflection, the image of that.
     void reduce(Index first, Index j) {
         W* x = row(reflectors_, j, 0);
-        for (Index i = j; i < n_; ++i) x[i] = conjugate(A_(j, i));
+        for (Index i = j; i < n_; ++i) x[i] = conjugate_of(A_(j, i));
         for (Index p = first; p < j; ++p) {
             W *v = row(reflectors_, p, 0), *w = row(images_, p - first, 0);
-            subtract(conjugate(w[j]), v + j, x + j, n_ - j);
-            subtract(conjugate(v[j]), w + j, x + j, n_ - j);
+            subtract(conjugate_of(w[j]), v + j, x + j, n_ - j);
+            subtract(conjugate_of(v[j]), w + j, x + j, n_ - j);
         }
         diagonal.push_back(std::real(x[j]));
         x[j] = W{};
-        const W tau = reflect(x + j + 1, n_ - j - 1);
-        tau_[static_cast<std::size_t>(j)] = tau;
-        make_image(first, j, tau);
-    }
-
-    /// x -> v with v[0] = 1 such that (1 - tau v v^H)^H x = beta e_0, beta real.
-    [[nodiscard]] W reflect(W* x, Index n) {
-        const double tail = std::real(inner(x + 1, x + 1, n - 1));
-        const W alpha = x[0];
-        x[0] = W{1};
-        if (tail == 0 && std::imag(alpha) == 0) {
-            std::fill(x + 1, x + n, W{});
-            beside.push_back(std::real(alpha));
-            return W{};
-        }
-        const double beta = -std::copysign(std::sqrt(std::norm(alpha) + tail), std::real(alpha));
-        const W scale = W{1} / (alpha - beta);
-        for (Index i = 1; i < n; ++i) x[i] *= scale;
-        beside.push_back(beta);
-        return (W{beta} - alpha) / beta;
+        const auto reflection = reflect(x + j + 1, n_ - j - 1);
+        beside.push_back(reflection.beta);
+        tau_[static_cast<std::size_t>(j)] = reflection.tau;
+        make_image(first, j, reflection.tau);
     }
 
     /// w = p - tau (p^H v) / 2 v, p = tau A v, so that H^H A H = A - v w^H - w v^H.
@@ -124,53 +93,22 @@ class Tridiagonalization {
             std::fill(p, p + n, W{});
             return;
         }
-        trailing_product(from, v, p);
+        multiply({row(A_, from, from), n, n, n_}, v, p);  // half of all flops, bound by memory
         const Index before = j - first;
         std::vector<W> x(v, v + n), on_reflectors(static_cast<std::size_t>(before)),
             on_images(on_reflectors);
-        for (W& number : x) number = conjugate(number);
-        products(before, n, row(reflectors_, first, from), x.data(), on_reflectors.data());
-        products(before, n, row(images_, 0, from), x.data(), on_images.data());
+        conjugate_all(x.data(), n);
+        multiply({row(reflectors_, first, from), before, n, n_}, x.data(), on_reflectors.data());
+        multiply({row(images_, 0, from), before, n, n_}, x.data(), on_images.data());
         for (Index q = 0; q < before; ++q) {
             const auto at = static_cast<std::size_t>(q);
-            subtract(conjugate(on_images[at]), row(reflectors_, first + q, from), p, n);
-            subtract(conjugate(on_reflectors[at]), row(images_, q, from), p, n);
+            subtract(conjugate_of(on_images[at]), row(reflectors_, first + q, from), p, n);
+            subtract(conjugate_of(on_reflectors[at]), row(images_, q, from), p, n);
         }
         for (Index i = 0; i < n; ++i) p[i] *= tau;
         subtract(tau * inner(p, v, n) / 2.0, v, p, n);
     }
 
-    /// p = A v over rows and columns from `from` on: half of all flops, bound by memory.
-    void trailing_product(Index from, const W* v, W* p) {
-        const Index n = n_ - from;
-        parallel_for(0, n, std::max<Index>(8, (Index{1} << 13) / n), [&](Index begin, Index end) {
-            products(end - begin, n, row(A_, from + begin, from), v, p + begin);
-        });
-    }
-
-    /// y[i] = sum over j of M[i n_ + j] x[j]; complex rows as two real ones.
-    void products(Index rows, Index n, const W* M, const W* x, W* y) const {
-        if constexpr (is_complex<W>) {
-            std::vector<double> re(static_cast<std::size_t>(2 * n)), im(re);
-            std::vector<double> real_y(static_cast<std::size_t>(rows)), imag_y(real_y);
-            for (Index i = 0; i < n; ++i) {
-                const auto at = static_cast<std::size_t>(2 * i);
-                re[at] = x[i].real(), re[at + 1] = -x[i].imag();
-                im[at] = x[i].imag(), im[at + 1] = x[i].real();
-            }
-            const double* as_real = reinterpret_cast<const double*>(M);
-            row_products(rows, 2 * n, as_real, 2 * n_, re.data(), real_y.data());
-            row_products(rows, 2 * n, as_real, 2 * n_, im.data(), imag_y.data());
-            for (Index i = 0; i < rows; ++i)
-                y[i] = W{real_y[static_cast<std::size_t>(i)], imag_y[static_cast<std::size_t>(i)]};
-        } else {
-            row_products(rows, n, M, n_, x, y);
-        }
-    }
-
-    [[nodiscard]] static MatrixView<W> whole(Tensor<W>& M) {
-        return matrix(M.data(), M.extent(0), M.extent(1));
-    }
     [[nodiscard]] MatrixView<const W> rows_of(const Tensor<W>& M, Index first, Index last,
                                               Index from) const {
         return {M.data() + first * n_ + from, last - first, n_ - from, n_, 1};
@@ -183,28 +121,6 @@ class Tridiagonalization {
         const MatrixView<W> rest{row(A_, last, last), n_ - last, n_ - last, n_, 1};
         gemm_shared(W{-1}, transpose(V), {conjugated(images), 0}, W{1}, {rest, 0}, 1);
         gemm_shared(W{-1}, transpose(images), {conjugated(V), 0}, W{1}, {rest, 0}, 1);
-    }
-
-    /// H_first .. H_(last-1) = 1 - V S V^H, S upper triangular. X -> that product times X.
-    void apply_panel(Index first, Index last, Tensor<W>& X) const {
-        const Index k = last - first, columns = X.extent(1);
-        const auto V = rows_of(reflectors_, first, last, first + 1);  // (k, n), its rows are v^T
-        Tensor<W> overlaps({k, k}), S({k, k}), M({k, columns}), SM({k, columns});
-        gemm_shared(W{1}, conjugated(V), {transpose(V), 0}, W{0}, {whole(overlaps), 0}, 1);
-        for (Index j = 0; j < k; ++j) {
-            const W tau = tau_[static_cast<std::size_t>(first + j)];
-            S(j, j) = tau;
-            for (Index i = 0; i < j; ++i) {
-                W sum{};
-                for (Index q = i; q < j; ++q) sum += S(i, q) * overlaps(q, j);
-                S(i, j) = -tau * sum;
-            }
-        }
-        const MatrixView<W> rows{X.data() + (first + 1) * columns, n_ - first - 1, columns, columns,
-                                 1};
-        gemm_shared<W>(W{1}, conjugated(V), {rows, 0}, W{0}, {whole(M), 0}, 1);
-        gemm_shared<W>(W{1}, whole(S), {whole(M), 0}, W{0}, {whole(SM), 0}, 1);
-        gemm_shared<W>(W{-1}, transpose(V), {whole(SM), 0}, W{1}, {rows, 0}, 1);
     }
 
     Index n_;

@@ -1,8 +1,9 @@
-// Two loops over vectors that no product covers, compiled for three vector widths like the tiles of
-// gemm_kernel_inl.hpp and chosen by the processor at hand: inner products of matrix rows with one
-// vector, and sequences of plane rotations of neighbouring columns.
+// Loops over vectors that no product covers, compiled for three vector widths like the tiles of
+// gemm_kernel_inl.hpp and chosen by the processor at hand: products of a matrix, or its transpose, with
+// one vector, and sequences of plane rotations of neighbouring columns.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "mpo/impl/gemm_kernel_inl.hpp"
@@ -45,6 +46,33 @@ inline constexpr Index strip_rows = 16;
     }
 }
 
+/// y[j] = sum over i of x[i] A[i lda + j], j < n, i < rows.
+[[gnu::always_inline]] inline void column_products_body(Index rows, Index n, const double* A,
+                                                        Index lda, const double* x, double* y) {
+    using V = Simd<double, 64>;
+    constexpr Index W = V::width, together = 8;
+    std::fill(y, y + n, 0.0);
+    for (Index i = 0; i < rows; i += together) {
+        const Index h = (std::min)(together, rows - i);
+        const double* row[together];
+        double factor[together];
+        for (Index q = 0; q < together; ++q) {
+            row[q] = A + (i + (std::min)(q, h - 1)) * lda;
+            factor[q] = q < h ? x[i + q] : 0.0;
+        }
+        Index j = 0;
+        for (; j + W <= n; j += W) {
+            typename V::type sum = *reinterpret_cast<const typename V::loose*>(y + j);
+#pragma GCC unroll 8
+            for (Index q = 0; q < together; ++q)
+                sum += factor[q] * *reinterpret_cast<const typename V::loose*>(row[q] + j);
+            *reinterpret_cast<typename V::loose*>(y + j) = sum;
+        }
+        for (; j < n; ++j)
+            for (Index q = 0; q < h; ++q) y[j] += factor[q] * row[q][j];
+    }
+}
+
 /// Applies a sweep to a strip. The column that two rotations share stays in registers.
 [[gnu::always_inline]] inline void rotate_strip_body(double* strip, const RotationSweep& sweep) {
     using V = Simd<double, 64>;
@@ -79,6 +107,16 @@ __attribute__((target("avx2,fma"))) inline void row_products_avx2(Index rows, In
                                                                   const double* x, double* y) {
     row_products_body(rows, n, A, lda, x, y);
 }
+__attribute__((target("avx512f"))) inline void column_products_avx512(Index rows, Index n,
+                                                                      const double* A, Index lda,
+                                                                      const double* x, double* y) {
+    column_products_body(rows, n, A, lda, x, y);
+}
+__attribute__((target("avx2,fma"))) inline void column_products_avx2(Index rows, Index n,
+                                                                     const double* A, Index lda,
+                                                                     const double* x, double* y) {
+    column_products_body(rows, n, A, lda, x, y);
+}
 __attribute__((target("avx512f"))) inline void rotate_strip_avx512(double* strip,
                                                                    const RotationSweep& sweep) {
     rotate_strip_body(strip, sweep);
@@ -96,6 +134,15 @@ inline void row_products(Index rows, Index n, const double* A, Index lda, const 
     if (isa == Isa::avx2) return row_products_avx2(rows, n, A, lda, x, y);
 #endif
     row_products_body(rows, n, A, lda, x, y);
+}
+
+inline void column_products(Index rows, Index n, const double* A, Index lda, const double* x,
+                            double* y, Isa isa = best_isa()) {
+#if defined(__x86_64__)
+    if (isa == Isa::avx512) return column_products_avx512(rows, n, A, lda, x, y);
+    if (isa == Isa::avx2) return column_products_avx2(rows, n, A, lda, x, y);
+#endif
+    column_products_body(rows, n, A, lda, x, y);
 }
 
 inline void rotate_strip(double* strip, const RotationSweep& sweep, Isa isa = best_isa()) {

@@ -5,7 +5,7 @@
 //   norm(C)^2
 //
 // Every method ends in that projection, so the error is known whatever made U:
-//   exact       SVD of A (of its triangular factor where one side is longer); about 1 ns s^2 l
+//   exact       SVD of A (of its triangular factor where one side is longer); about 1 ns s^3
 //   gram        eigenvectors of A A^H or A^H A, accumulated in GramScalar: resolves losses down to
 //               eps(GramScalar) norm(A)^2; cheap where the short side s is small
 //   randomized  range finder with power iterations (Halko, Martinsson, Tropp, SIAM Rev. 53 (2011)),
@@ -63,23 +63,38 @@ struct LowRank {
 
 namespace detail {
 
-/// Seconds, roughly, on one core with AVX-512: only their order matters.
+/// The cheaper of the two methods that do not depend on the rank. Seconds on one core with AVX-512,
+/// roughly: only their order matters.
+struct DirectMethod {
+    LowRankMethod method;
+    double seconds;
+};
+[[nodiscard]] inline DirectMethod cheapest_direct_method(Index m, Index n,
+                                                         double resolution_squared,
+                                                         const RangeRequest& request) {
+    const auto s = static_cast<double>((std::min)(m, n)), l = static_cast<double>((std::max)(m, n));
+    const double exact = s <= 8 ? 0 : 9.5e-10 * s * s * s + 2e-10 * s * s * (l - s);
+    const double gram = 2.8e-11 * s * s * l + 5e-10 * s * s * s;
+    const bool resolved = request.allowed_squared <= 0 ||  // what is lost is checked afterwards
+                          request.allowed_squared >= resolution_squared;
+    if (resolved && gram < exact) return {LowRankMethod::gram, gram};
+    return {LowRankMethod::exact, exact};
+}
+
+/// The same, or random samples where the rank will be small.
 [[nodiscard]] inline LowRankMethod cheapest_method(Index m, Index n, double resolution_squared,
                                                    const RangeRequest& request) {
     const auto s = static_cast<double>((std::min)(m, n)), l = static_cast<double>((std::max)(m, n));
+    const auto direct = cheapest_direct_method(m, n, resolution_squared, request);
     const bool tolerance_only = static_cast<double>(request.max_rank) > s / 2;
     if (request.allowed_squared > 0 && request.allowed_squared < resolution_squared)
-        return LowRankMethod::exact;
+        return direct.method;
     const double rank = tolerance_only ? s / 8 : static_cast<double>(request.max_rank) * 1.125 + 16;
-    const double exact =
-        s <= 8 ? 0 : 1.3e-9 * s * s * s * (std::min)(1.0, 0.25 + 300 / s) + 2e-10 * s * s * (l - s);
-    const double gram = 2e-11 * s * s * l + 1.1e-9 * s * s * s;
     const double randomized =
-        1e-11 * (12 * s * l * rank + 24 * (s + l) * rank * rank) + 1.1e-9 * rank * rank * rank;
+        1e-11 * (12 * s * l * rank + 24 * (s + l) * rank * rank) + 5e-10 * rank * rank * rank;
     const bool lossless = request.allowed_squared <= 0 && tolerance_only;
-    if (!lossless && rank < s / 2 && randomized < (std::min)(exact, gram))
-        return LowRankMethod::randomized;
-    return gram < exact ? LowRankMethod::gram : LowRankMethod::exact;
+    const bool sampled = !lossless && rank < s / 2 && randomized < direct.seconds;
+    return sampled ? LowRankMethod::randomized : direct.method;
 }
 
 /// False where the tolerance decided the rank and the loss still exceeds it.
@@ -211,7 +226,8 @@ template <Scalar T, BackendFor<T> B>
             result.method = method;
             if (acceptable(result)) return result;
         }
-        method = LowRankMethod::exact;
+        method = by_name ? LowRankMethod::exact
+                         : detail::cheapest_direct_method(A.rows, A.cols, resolution, request).method;
     }
     if (method == LowRankMethod::gram) {
         auto result =
