@@ -5,14 +5,14 @@ include(GNUInstallDirs)
 set(mpo_package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/mpo")
 
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/mpo" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
-        COMPONENT development)
+        COMPONENT mpo_development)
 
 # Installs the targets ARGN and the export file of `component`, which mpoConfig.cmake includes on demand.
 function(mpo_install_component component)
   install(
     TARGETS ${ARGN}
     EXPORT mpo_${component}
-    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT development
+    ARCHIVE DESTINATION "${CMAKE_INSTALL_LIBDIR}" COMPONENT mpo_development
     INCLUDES
     DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
   install(
@@ -20,7 +20,7 @@ function(mpo_install_component component)
     FILE mpo_${component}.cmake
     NAMESPACE mpo::
     DESTINATION "${mpo_package_dir}"
-    COMPONENT development)
+    COMPONENT mpo_development)
 endfunction()
 
 mpo_install_component(headers mpo_headers)
@@ -29,7 +29,7 @@ if(MPO_INSTALL_COMPILED)
   mpo_install_component(compiled mpo_compiled)
 endif()
 if(TARGET mpo_command)
-  install(TARGETS mpo_command RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT command)
+  install(TARGETS mpo_command RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}" COMPONENT mpo_command)
 endif()
 
 configure_file("${PROJECT_SOURCE_DIR}/cmake/mpoConfigVersion.cmake.in"
@@ -38,7 +38,7 @@ install(FILES "${PROJECT_SOURCE_DIR}/cmake/mpoConfig.cmake"
               "${PROJECT_SOURCE_DIR}/cmake/mpo_dependencies.cmake"
               "${PROJECT_BINARY_DIR}/package/mpoConfigVersion.cmake"
         DESTINATION "${mpo_package_dir}"
-        COMPONENT development)
+        COMPONENT mpo_development)
 
 file(RELATIVE_PATH mpo_prefix_from_pc "${CMAKE_INSTALL_FULL_DATADIR}/pkgconfig"
      "${CMAKE_INSTALL_PREFIX}")
@@ -48,4 +48,4 @@ file(RELATIVE_PATH mpo_include_from_prefix "${CMAKE_INSTALL_PREFIX}"
 configure_file("${PROJECT_SOURCE_DIR}/cmake/mpo.pc.in" "${PROJECT_BINARY_DIR}/package/mpo.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/package/mpo.pc"
         DESTINATION "${CMAKE_INSTALL_DATADIR}/pkgconfig"
-        COMPONENT development)
+        COMPONENT mpo_development)

@@ -70,7 +70,9 @@ class AtomicFile {
     /// Writes behind the last byte. Throws FileError where the system refuses.
     void append(std::span<const std::byte> bytes) { write_at(size_, bytes); }
     /// The same for text.
-    void append(std::string_view text) { append(std::as_bytes(std::span(text.data(), text.size()))); }
+    void append(std::string_view text) {
+        append(std::as_bytes(std::span(text.data(), text.size())));
+    }
 
     /// Writes `bytes` at `offset`; a gap before it reads as zeros. Throws FileError where the system
     /// refuses.

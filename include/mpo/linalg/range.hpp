@@ -90,7 +90,7 @@ template <Scalar T, BackendFor<T> B>
     const auto lambda = fetch<Real<W>>(values.data(), s, 1, backend);
     for (Index k = 0; k < s; ++k)
         spectrum.singular_values.push_back(
-            std::sqrt(std::max(0.0, static_cast<double>(lambda(k, 0)))));
+            std::sqrt((std::max)(0.0, static_cast<double>(lambda(k, 0)))));
     return spectrum;
 }
 
@@ -239,7 +239,7 @@ class RangeFinder {
     /// on the rank bounds the work by itself.
     [[nodiscard]] std::optional<Range<T, B>> run() {
         const Index s = (std::min)(A_.rows, A_.cols);
-        const Index most = (std::min)(s, oversampled(std::min(request_.max_rank, s)));
+        const Index most = (std::min)(s, oversampled((std::min)(request_.max_rank, s)));
         columns_ = request_.allowed_squared > 0 ? std::min<Index>(most, 64) : most;
         append_random(columns_);
         double previous_gain = 0;
@@ -252,7 +252,7 @@ class RangeFinder {
                 const bool many = most > s / 2 && columns_ + more > s / 2;
                 if (many && (more > s || iterations_ > 0)) return std::nullopt;
                 if (!many) {
-                    grow(std::min(most, (std::max)(columns_ + more, 2 * columns_)));
+                    grow((std::min)(most, (std::max)(columns_ + more, 2 * columns_)));
                     previous_gain = 0;
                     continue;
                 }  // a first sample shows too small a sigma_l: look again before growing so far
@@ -319,7 +319,7 @@ class RangeFinder {
             adjoint(matrix<const T>(Z_.data(), A_.cols, columns_)), KeepGram::no, backend_);
         const double last = spectrum.singular_values.back();
         const double count = (loss_ - request_.allowed_squared) / (std::max)(last * last, 1e-300);
-        return static_cast<Index>(std::min(1 + count, 1e15));
+        return static_cast<Index>((std::min)(1 + count, 1e15));
     }
 
     /// The loss falls geometrically; what the rounds to come could still gain is extrapolated.
