@@ -20,3 +20,7 @@
 #include "mpo/network/layout.hpp"
 #include "mpo/network/matrix_product.hpp"
 #include "mpo/version.hpp"
+
+#ifdef MPO_COMPILED
+#include "mpo/impl/src.hpp"
+#endif

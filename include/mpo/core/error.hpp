@@ -5,9 +5,13 @@
 //   model.layers.3.mlp.up_proj)
 #pragma once
 
-#include <sstream>
+#include <complex>
+#include <concepts>
+#include <cstdio>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #ifdef __FAST_MATH__
 #error \
@@ -60,12 +64,77 @@ class BackendError : public Error {
 
 namespace detail {
 
-/// Streams all arguments into one string: the only formatter of messages.
+/// One piece of a message: text, an integer, a real or complex number (six digits, as streams print
+/// them). No template beyond its constructors, so that a message costs its caller no compile time.
+class MessagePart {
+  public:
+    MessagePart(std::string_view text) : kind_(Kind::text), text_(text) {}         // NOLINT: pieces
+    MessagePart(const std::string& text) : MessagePart(std::string_view(text)) {}  // NOLINT
+    MessagePart(const char* text) : MessagePart(std::string_view(text)) {}         // NOLINT
+    MessagePart(char letter) : kind_(Kind::letter), letter_(letter) {}             // NOLINT
+    template <std::signed_integral I>
+    MessagePart(I number) : kind_(Kind::integer), integer_(number) {}  // NOLINT
+    template <std::unsigned_integral I>
+    MessagePart(I number) : kind_(Kind::natural), natural_(number) {}  // NOLINT
+    template <std::floating_point R>
+    MessagePart(R number) : kind_(Kind::real), re_(static_cast<double>(number)) {}  // NOLINT
+    template <class R>
+    MessagePart(const std::complex<R>& z)  // NOLINT
+        : kind_(Kind::complex),
+          re_(static_cast<double>(z.real())),
+          im_(static_cast<double>(z.imag())) {}
+
+    void append_to(std::string& message) const {
+        switch (kind_) {
+            case Kind::text:
+                message += text_;
+                break;
+            case Kind::letter:
+                message += letter_;
+                break;
+            case Kind::integer:
+                message += std::to_string(integer_);
+                break;
+            case Kind::natural:
+                message += std::to_string(natural_);
+                break;
+            case Kind::real:
+                append(message, re_);
+                break;
+            case Kind::complex:
+                append(message += '(', re_);
+                append(message += ',', im_);
+                message += ')';
+        }
+    }
+
+  private:
+    enum class Kind { text, letter, integer, natural, real, complex };
+
+    static void append(std::string& message, double number) {
+        char digits[32];
+        std::snprintf(digits, sizeof digits, "%g", number);
+        message += digits;
+    }
+
+    Kind kind_;
+    std::string_view text_ = {};
+    char letter_ = 0;
+    long long integer_ = 0;
+    unsigned long long natural_ = 0;
+    double re_ = 0, im_ = 0;
+};
+
+[[nodiscard]] inline std::string join(std::initializer_list<MessagePart> parts) {
+    std::string message;
+    for (const MessagePart& part : parts) part.append_to(message);
+    return message;
+}
+
+/// All arguments as one string: the only formatter of messages.
 template <class... Args>
 [[nodiscard]] std::string concat(const Args&... args) {
-    std::ostringstream out;
-    (out << ... << args);
-    return std::move(out).str();
+    return join({MessagePart(args)...});
 }
 
 }  // namespace detail

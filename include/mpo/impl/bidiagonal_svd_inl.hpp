@@ -118,8 +118,8 @@ class BidiagonalSvd {
     /// B -> L^T B R, where the first column of R is that of B^T B - shift^2.
     void chase(std::size_t first, std::size_t last, double shift, RotationSweep& lefts,
                RotationSweep& rights) {
-        double f = (std::abs(d_[first]) - shift) *
-                   (std::copysign(1.0, d_[first]) + shift / d_[first]);
+        double f =
+            (std::abs(d_[first]) - shift) * (std::copysign(1.0, d_[first]) + shift / d_[first]);
         double g = e_[first];
         for (std::size_t i = first; i < last; ++i) {
             const Rotation right(f, g);

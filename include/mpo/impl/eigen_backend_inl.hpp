@@ -1,42 +1,15 @@
-// Bodies of EigenOperations: products on our tiles, factorisations by Eigen on column-major copies.
+// Bodies of EigenOperations: products on register tiles, factorisations on copies in double.
 #pragma once
-
-#include <Eigen/Cholesky>
-#include <Eigen/LU>
 
 #include "mpo/impl/copy_inl.hpp"
 #include "mpo/impl/gemm_inl.hpp"
 #include "mpo/impl/hermitian_eigen_inl.hpp"
 #include "mpo/impl/qr_inl.hpp"
 #include "mpo/impl/svd_inl.hpp"
+#include "mpo/impl/triangular_inl.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 
 namespace mpo::detail {
-
-template <class T>
-using EigenMatrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor>;
-using AnyStride = Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>;
-
-/// A column-major map of a view with any strides.
-template <class T>
-[[nodiscard]] auto eigen_map(const MatrixView<T>& A) {
-    using Plain = EigenMatrix<std::remove_const_t<T>>;
-    using Mapped = std::conditional_t<std::is_const_v<T>, const Plain, Plain>;
-    return Eigen::Map<Mapped, Eigen::Unaligned, AnyStride>(A.data, A.rows, A.cols,
-                                                           AnyStride(A.col_stride, A.row_stride));
-}
-
-/// The values of a view, conjugation applied. Throws NumericalError where one is NaN or Inf.
-template <class T>
-[[nodiscard]] EigenMatrix<std::remove_const_t<T>> finite_copy(const MatrixView<T>& A,
-                                                              const char* who) {
-    EigenMatrix<std::remove_const_t<T>> M = eigen_map(A);
-    if (A.conjugation == Conjugation::conjugate) M = M.conjugate().eval();
-    if (!M.allFinite())
-        throw NumericalError(
-            concat(who, ": a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));
-    return M;
-}
 
 /// The values of a view in double or complex<double>, row-major. Throws NumericalError where one is NaN or
 /// Inf.
@@ -250,43 +223,42 @@ void EigenOperations<T>::eigh(MatrixView<T> G, Real<T>* values) {
 
 template <Scalar T>
 Index EigenOperations<T>::cholesky(MatrixView<T> A) {
-    const Index n = A.rows;
-    EigenMatrix<T> L = finite_copy(A, "cholesky");
-    const Index stopped = Eigen::internal::llt_inplace<Real<T>, Eigen::Lower>::blocked(L);
-    eigen_map(A) = L.template triangularView<Eigen::Lower>();
-    return stopped < 0 ? n : stopped;
+    auto L = wide_copy(MatrixView<const T>(A), "cholesky");
+    const Index done = cholesky_factor(L);
+    for (Index i = 0; i < A.rows; ++i)
+        for (Index j = i + 1; j < A.cols; ++j) L(i, j) = Wide{};
+    assign(L, A);
+    return done;
 }
 
 template <Scalar T>
 void EigenOperations<T>::solve_triangular(Triangle triangle, MatrixView<const T> A,
                                           MatrixView<T> B) {
-    const EigenMatrix<T> M = finite_copy(A, "solve_triangular");
-    for (Index k = 0; k < M.rows(); ++k)
-        if (M(k, k) == T{0})
-            throw NumericalError(
-                concat("solve_triangular: diagonal element ", k, " of ", M.rows(), " is zero"));
-    EigenMatrix<T> X = eigen_map(B);
-    if (triangle == Triangle::lower)
-        M.template triangularView<Eigen::Lower>().solveInPlace(X);
-    else
-        M.template triangularView<Eigen::Upper>().solveInPlace(X);
-    eigen_map(B) = X;
+    const bool upper =
+        triangle == Triangle::upper;  // from the last row: the lower case, upside down
+    const auto upside_down = [&](auto M) {
+        M.data += (M.rows - 1) * M.row_stride;
+        M.row_stride = -M.row_stride;
+        return M;
+    };
+    if (A.rows == 0) return;
+    if (upper) A = transpose(upside_down(transpose(upside_down(A))));
+    if (upper) B = upside_down(B);
+    const auto L = wide_copy(A, "solve_triangular");
+    for (Index k = 0; k < A.rows; ++k)
+        if (L(k, k) == Wide{})
+            throw NumericalError(concat("solve_triangular: diagonal element ",
+                                        upper ? A.rows - 1 - k : k, " of ", A.rows, " is zero"));
+    auto X = wide_copy(MatrixView<const T>(B), "solve_triangular");
+    solve_lower(L, X);
+    assign(X, B);
 }
 
 template <Scalar T>
 void EigenOperations<T>::lu(MatrixView<T> A, Index* pivots) {
-    EigenMatrix<T> M = finite_copy(A, "lu");
-    for (Index k = 0; k < (std::min)(M.rows(), M.cols()); ++k) {
-        Index offset = 0;
-        M.col(k).tail(M.rows() - k).cwiseAbs().maxCoeff(&offset);
-        pivots[k] = k + offset;
-        if (offset != 0) M.row(k).swap(M.row(k + offset));
-        if (M(k, k) == T{0}) continue;  // a zero column: its multipliers are zero already
-        M.col(k).tail(M.rows() - k - 1) /= M(k, k);
-        M.bottomRightCorner(M.rows() - k - 1, M.cols() - k - 1).noalias() -=
-            M.col(k).tail(M.rows() - k - 1) * M.row(k).tail(M.cols() - k - 1);
-    }
-    eigen_map(A) = M;
+    auto M = wide_copy(MatrixView<const T>(A), "lu");
+    pivoted_lu(M, pivots);
+    assign(M, A);
 }
 
 }  // namespace mpo::detail

@@ -162,8 +162,7 @@ class Bidiagonalization {
             for (Index i = k + offset; i < X.extent(0); ++i)
                 V(k - first, i - from) = offset == 0 ? A(i, k) : A(k, i);
         apply_block<W>(matrix<const W>(V.data(), last - first, length), tau.data() + first,
-                       BlockSide::plain,
-                       {X.data() + from * columns, length, columns, columns, 1});
+                       BlockSide::plain, {X.data() + from * columns, length, columns, columns, 1});
     }
 
     Index m_, n_;
@@ -186,8 +185,8 @@ template <class W>
     const Index m = A.extent(0), n = A.extent(1);
     double largest = 0;
     for (Index k = 0; k < A.size(); ++k)
-        largest = (std::max)({largest, std::abs(std::real(A.data()[k])),
-                              std::abs(std::imag(A.data()[k]))});
+        largest = (std::max)(
+            {largest, std::abs(std::real(A.data()[k])), std::abs(std::imag(A.data()[k]))});
     const int exponent = largest > 0 ? std::ilogb(largest) : 0;
     for (Index k = 0; k < A.size(); ++k) {
         W& x = A.data()[k];

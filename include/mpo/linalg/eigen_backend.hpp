@@ -1,7 +1,7 @@
 // EigenBackend: the Backend of the processor at hand. Products run on the library's own register
-// tiles (impl/gemm_inl.hpp: Eigen's reached 0.57 of the FMA rate, its threads need the user's
-// -fopenmp), eigenvectors come from impl/hermitian_eigen_inl.hpp, the other factorisations of small
-// or thin matrices are Eigen's. This header includes no Eigen.
+// tiles (impl/gemm_inl.hpp), factorisations on blocks of reflections and rotations (the rest of
+// impl/) in double. None of it is Eigen's: its products reached 0.57 of the FMA rate, its threads need
+// the user's -fopenmp, its SVD takes 20 s to compile. Matrices of Eigen are seen through mpo/eigen.hpp.
 #pragma once
 
 #include <limits>
@@ -232,7 +232,7 @@ class EigenBackend {
                             {A.rows, A.cols, R.rows, R.cols});
         detail::EigenOperations<T>::qr(A, R);
     }
-    /// A = U diag(sigma) Vt, thin, sigma descending. Divide and conquer (bidiagonal), the exact one.
+    /// A = U diag(sigma) Vt, thin, sigma descending. Bidiagonal, implicit QR: the exact one.
     template <Scalar T>
     void svd(std::type_identity_t<MatrixView<const T>> A, MatrixView<T> U, Real<T>* sigma,
              MatrixView<T> Vt) const {

@@ -1,0 +1,4 @@
+// The floor: parsing, nothing used.
+#include "mpo/mpo.hpp"
+
+int main() {}
