@@ -88,7 +88,7 @@ TEST_CASE("B = L diag(sigma) R^T for bidiagonal matrices of every kind") {
         {{{2.0, 0.0}, {1.0}}},
         {{{0.0, 0.0, 0.0}, {0.0, 0.0}}},
         {{{0.0, 0.0, 0.0}, {1.0, 1.0}}},
-        {{std::vector<double>(30, 1.0), std::vector<double>(29, 1.0)}},  // sigma_min ~ 0.05
+        {{std::vector<double>(30, 1.0), std::vector<double>(29, 1.0)}},   // sigma_min ~ 0.05
         {{std::vector<double>(30, 1.0), std::vector<double>(29, -2.0)}},  // sigma_min ~ 1e-9
         {{draw(17, 5), draw(16, 6)}},
         {{draw(130, 7), draw(129, 8)}},
@@ -131,7 +131,7 @@ TEMPLATE_TEST_CASE("A = U S V^H with orthonormal bases, whatever the rank", "", 
                                   {40, 17, 9},
                                   {5, 5, 0},
                                   {33, 33, 33},
-                                  {70, 65, 40},   // three panels
+                                  {70, 65, 40},  // three panels
                                   {70, 64, 64}}) {
         CAPTURE(m, n, r);
         const auto A = of_rank<T>(m, n, r);

@@ -160,6 +160,7 @@ template <class W>
     std::stable_sort(order.begin(), order.end(),
                      [&](Index p, Index q) { return eigen.value(p) > eigen.value(q); });
     std::vector<double> values;
+    values.reserve(order.size());
     for (const Index k : order) values.push_back(std::ldexp(eigen.value(k), exponent));
     for (Index i = 0; i < n; ++i)
         for (Index k = 0; k < n; ++k)

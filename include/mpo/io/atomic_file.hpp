@@ -70,7 +70,9 @@ class AtomicFile {
     /// Writes behind the last byte. Throws FileError where the system refuses.
     void append(std::span<const std::byte> bytes) { write_at(size_, bytes); }
     /// The same for text.
-    void append(std::string_view text) { append(std::as_bytes(std::span(text))); }
+    void append(std::string_view text) {
+        append(std::as_bytes(std::span(text.data(), text.size())));
+    }
 
     /// Writes `bytes` at `offset`; a gap before it reads as zeros. Throws FileError where the system
     /// refuses.
@@ -88,7 +90,7 @@ class AtomicFile {
     /// Moves the bytes [from, size) so that they begin at `to`; what lies between is undefined.
     void shift(Index from, Index to) {
         constexpr Index piece = Index{1} << 20;
-        const auto buffer = std::make_unique_for_overwrite<std::byte[]>(piece);
+        const std::unique_ptr<std::byte[]> buffer(new std::byte[piece]);
         const Index length = size_ - from;
         for (Index done = 0; done < length;) {
             const Index count = (std::min)(piece, length - done);

@@ -178,7 +178,7 @@ class MappedFile {
         require_inside(offset, size);
         const auto count = static_cast<std::size_t>(size);
         if (mapping_) return FileBytes(std::span(mapping_ + offset, count));
-        auto copy = std::make_unique_for_overwrite<std::byte[]>(count);
+        std::unique_ptr<std::byte[]> copy(new std::byte[count]);
         read(offset, {copy.get(), count});
         return FileBytes(std::move(copy), size);
     }

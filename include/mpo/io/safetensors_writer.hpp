@@ -79,8 +79,8 @@ class SafetensorsWriter {
         auto entry = new_entry(name, dtype, tensor.shape);
         constexpr Index piece = 1 << 16;
         const Index width = bits_per_element(dtype) / 8, count = tensor.size();
-        const auto buffer = std::make_unique_for_overwrite<std::byte[]>(
-            static_cast<std::size_t>((std::min)(piece, count) * width));
+        const std::unique_ptr<std::byte[]> buffer(
+            new std::byte[static_cast<std::size_t>((std::min)(piece, count) * width)]);
         for (Index k = 0; k < count; k += piece) {
             const Index now = (std::min)(piece, count - k);
             const Index lost = encode(tensor.data + k, dtype, buffer.get(), now);

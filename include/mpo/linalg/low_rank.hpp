@@ -226,8 +226,9 @@ template <Scalar T, BackendFor<T> B>
             result.method = method;
             if (acceptable(result)) return result;
         }
-        method = by_name ? LowRankMethod::exact
-                         : detail::cheapest_direct_method(A.rows, A.cols, resolution, request).method;
+        method = by_name
+                     ? LowRankMethod::exact
+                     : detail::cheapest_direct_method(A.rows, A.cols, resolution, request).method;
     }
     if (method == LowRankMethod::gram) {
         auto result =

@@ -43,7 +43,7 @@ struct RangeRequest {
     const Index rank =
         choose_bond_dim(singular_values, tail_squared, request.allowed_squared, request.max_rank)
             .bond_dim;
-    return std::min(
+    return (std::min)(
         {static_cast<Index>(singular_values.size()), request.max_rank, rank + 1 + rank / 16});
 }
 
@@ -90,7 +90,7 @@ template <Scalar T, BackendFor<T> B>
     const auto lambda = fetch<Real<W>>(values.data(), s, 1, backend);
     for (Index k = 0; k < s; ++k)
         spectrum.singular_values.push_back(
-            std::sqrt(std::max(0.0, static_cast<double>(lambda(k, 0)))));
+            std::sqrt((std::max)(0.0, static_cast<double>(lambda(k, 0)))));
     return spectrum;
 }
 
@@ -142,7 +142,7 @@ template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Range<T, B> gram_range(MatrixView<const T> A, const RangeRequest& request,
                                      const B& backend) {
     const bool wide = A.rows <= A.cols;
-    const Index s = std::min(A.rows, A.cols);
+    const Index s = (std::min)(A.rows, A.cols);
     auto spectrum =
         gram_spectrum<T>(wide ? A : adjoint(A), wide ? KeepGram::no : KeepGram::yes, backend);
     Range<T, B> range;
@@ -155,7 +155,7 @@ template <Scalar T, BackendFor<T> B>
     }
     std::vector<double> scale;
     for (const double sigma : range.singular_values)
-        scale.push_back(1 / std::max(sigma, 1e-16 * range.singular_values.front()));
+        scale.push_back(1 / (std::max)(sigma, 1e-16 * range.singular_values.front()));
     const auto X =
         send_columns<T>(spectrum.vectors, range.columns, scale, backend);  // (n, columns)
     Companion<T, B> companion{
@@ -181,7 +181,7 @@ template <Scalar T, BackendFor<T> B>
     const Index step = std::max<Index>(1, (Index{1} << 20) / A.cols);
     double sum = 0;
     for (Index i = 0; i < A.rows; i += step) {
-        const Index rows = std::min(step, A.rows - i);
+        const Index rows = (std::min)(step, A.rows - i);
         auto rest = copy_of<T>(block(A, i, 0, rows, A.cols), backend);
         backend.gemm(T{-1}, block(U, i, 0, rows, U.cols), C, T{1},
                      matrix(rest.data(), rows, A.cols));
@@ -194,14 +194,14 @@ template <Scalar T, BackendFor<T> B>
 /// Wide: A^T = Q R, so A = R^T Q^T has the left singular vectors of R^T. Thin: A = Q R, U = Q U_R.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Range<T, B> exact_range(MatrixView<const T> A, const B& backend) {
-    const Index m = A.rows, n = A.cols, s = std::min(m, n);
-    const bool much_longer = 2 * std::max(m, n) > 3 * s;
+    const Index m = A.rows, n = A.cols, s = (std::min)(m, n);
+    const bool much_longer = 2 * (std::max)(m, n) > 3 * s;
     BufferOf<B, T> Q, R;
     MatrixView<const T> core = A;  // same left singular vectors (times Q where thin)
     if (much_longer) {
         Q = copy_of<T>(m < n ? transpose(A) : A, backend);
         R = backend.template allocate<T>(s * s);
-        backend.qr(matrix(Q.data(), std::max(m, n), s), matrix(R.data(), s, s));
+        backend.qr(matrix(Q.data(), (std::max)(m, n), s), matrix(R.data(), s, s));
         core = matrix<const T>(R.data(), s, s);
         if (m < n) core = transpose(core);
     }
@@ -238,8 +238,8 @@ class RangeFinder {
     /// needed are at least (loss - allowed) / sigma_l^2, because no later sigma is larger. A cap
     /// on the rank bounds the work by itself.
     [[nodiscard]] std::optional<Range<T, B>> run() {
-        const Index s = std::min(A_.rows, A_.cols);
-        const Index most = std::min(s, oversampled(std::min(request_.max_rank, s)));
+        const Index s = (std::min)(A_.rows, A_.cols);
+        const Index most = (std::min)(s, oversampled((std::min)(request_.max_rank, s)));
         columns_ = request_.allowed_squared > 0 ? std::min<Index>(most, 64) : most;
         append_random(columns_);
         double previous_gain = 0;
@@ -252,7 +252,7 @@ class RangeFinder {
                 const bool many = most > s / 2 && columns_ + more > s / 2;
                 if (many && (more > s || iterations_ > 0)) return std::nullopt;
                 if (!many) {
-                    grow(std::min(most, std::max(columns_ + more, 2 * columns_)));
+                    grow((std::min)(most, (std::max)(columns_ + more, 2 * columns_)));
                     previous_gain = 0;
                     continue;
                 }  // a first sample shows too small a sigma_l: look again before growing so far
@@ -307,7 +307,7 @@ class RangeFinder {
         backend_.gemm(T{1}, adjoint(A_), matrix<const T>(Q_.data(), m, l), T{0},
                       matrix(Z_.data(), n, l));
         loss_ =
-            l == std::min(m, n)  // the whole range
+            l == (std::min)(m, n)  // the whole range
                 ? 0
                 : measured_loss<T>(A_, matrix<const T>(Q_.data(), m, l),
                                    adjoint(matrix<const T>(Z_.data(), n, l)), request_.norm_squared,
@@ -318,8 +318,8 @@ class RangeFinder {
         const auto spectrum = gram_spectrum<T>(
             adjoint(matrix<const T>(Z_.data(), A_.cols, columns_)), KeepGram::no, backend_);
         const double last = spectrum.singular_values.back();
-        const double count = (loss_ - request_.allowed_squared) / std::max(last * last, 1e-300);
-        return static_cast<Index>(std::min(1 + count, 1e15));
+        const double count = (loss_ - request_.allowed_squared) / (std::max)(last * last, 1e-300);
+        return static_cast<Index>((std::min)(1 + count, 1e15));
     }
 
     /// The loss falls geometrically; what the rounds to come could still gain is extrapolated.
@@ -330,7 +330,7 @@ class RangeFinder {
             100 * eps * eps * static_cast<double>(columns_) * request_.norm_squared;
         if (loss_ < noise) return iterations_ >= 2;
         const double ratio = iterations_ > 1 && previous_gain > 0
-                                 ? std::min(0.9, std::max(0.1, gain / previous_gain))
+                                 ? (std::min)(0.9, (std::max)(0.1, gain / previous_gain))
                                  : 0.5;
         return gain * ratio / (1 - ratio) <= 2 * request_.excess * loss_;
     }

@@ -119,8 +119,7 @@ class Checkpoint {
         auto stored = stored_bytes(tensor);
         if (tensor.permuted_heads == 0 || tensor.bytes == 0) return stored;
         const Index rows = tensor.shape.front();
-        auto copy =
-            std::make_unique_for_overwrite<std::byte[]>(static_cast<std::size_t>(tensor.bytes));
+        std::unique_ptr<std::byte[]> copy(new std::byte[static_cast<std::size_t>(tensor.bytes)]);
         restore_rotary_rows(stored.data(), copy.get(), rows, tensor.bytes / rows,
                             tensor.permuted_heads);
         return FileBytes(std::move(copy), tensor.bytes);

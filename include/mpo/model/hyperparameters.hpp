@@ -3,6 +3,7 @@
 #pragma once
 
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -124,11 +125,10 @@ class ConfigFields {
 
 /// The double whose shortest decimal is that of the float: 1e-5f becomes 1e-05, not 9.99999974e-06.
 [[nodiscard]] inline double shortest_decimal(float value) {
+    if (!std::isfinite(value)) return static_cast<double>(value);
     char text[32];
     const auto printed = std::to_chars(text, text + sizeof text, value);
-    double result = static_cast<double>(value);
-    std::from_chars(text, printed.ptr, result);
-    return result;
+    return nlohmann::json::parse(text, printed.ptr).get<double>();
 }
 
 /// Hyperparameters of a GGUF file under "<architecture>.<key>".

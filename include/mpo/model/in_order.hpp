@@ -19,7 +19,7 @@ namespace mpo::detail {
 template <class Make, class Deliver>
 void for_each_in_order(Index count, Make&& make, Deliver&& deliver) {
     using Result = std::invoke_result_t<Make&, Index>;
-    const auto most_waiting = static_cast<std::size_t>(2 * num_threads());
+    const auto most_waiting = 2 * static_cast<std::size_t>(num_threads());
     std::mutex mutex;
     std::condition_variable changed;
     std::map<Index, Result> waiting;

@@ -155,6 +155,17 @@ template <Scalar T, BackendFor<T> B>
     return core;
 }
 
+/// Turns what was measured on scale W into what holds for W, and adds up the bonds.
+inline void finish_report(DecomposeReport& report, double norm_squared, double scale) {
+    double lost = 0;
+    for (auto& spectrum : report.bonds) {
+        lost += spectrum.discarded_weight;
+        for (double& sigma : spectrum.singular_values) sigma /= scale;
+    }
+    report.norm = std::sqrt(norm_squared) / scale;
+    report.relative_error = std::sqrt(lost);
+}
+
 }  // namespace detail
 
 /// Factors W into an MPO.
@@ -219,12 +230,7 @@ template <Scalar T, BackendFor<T> B>
         cores.push_back(std::move(core).reshape({bond, layout.out[at], layout.in[at], next}));
         bond = next;
     }
-    double lost = 0;
-    for (const auto& spectrum : report.bonds) lost += spectrum.discarded_weight;
-    for (auto& spectrum : report.bonds)
-        for (double& sigma : spectrum.singular_values) sigma /= scale;
-    report.norm = std::sqrt(norm_squared) / scale;
-    report.relative_error = std::sqrt(lost);
+    detail::finish_report(report, norm_squared, static_cast<double>(scale));
     return {Mpo<T>(std::move(cores), CanonicalForm::left), std::move(report)};
 }
 
