@@ -158,7 +158,7 @@ TEST_CASE("hostile: mpo info keeps its promise on files changed by chance") {
     stranger.check(fixture("every_dtype.safetensors"), 0, true);
     for (const auto& [name, copy] : {std::pair("every_dtype.safetensors", "m.safetensors"),
                                      std::pair("tiny_llama.gguf", "m.gguf")})
-        check_mutations(stranger, read_file(fixture(name)), folder / copy, folder / copy, 800, 1);
+        check_mutations(stranger, read_file(fixture(name)), folder / copy, folder / copy, 600, 1);
 }
 
 TEST_CASE("hostile: mpo info keeps its promise on folders changed by chance") {
@@ -168,7 +168,7 @@ TEST_CASE("hostile: mpo info keeps its promise on folders changed by chance") {
     stranger.check(folder / "m", 0);
     for (const char* name : {"config.json", "model.safetensors", compressed_config_file}) {
         const auto path = folder / "m" / name;
-        check_mutations(stranger, read_file(path), path, folder / "m", 300, 2);
+        check_mutations(stranger, read_file(path), path, folder / "m", 200, 2);
         for (const auto& text : hostile_json()) {
             INFO(name << ": " << text.substr(0, 60));
             const auto good = read_file(path);
@@ -186,7 +186,7 @@ TEST_CASE("hostile: mpo info keeps its promise on folders changed by chance") {
     const auto index = folder / "m" / "model.safetensors.index.json";
     write_file(index, "{\"metadata\":{\"total_size\":1},\"weight_map\":{" + map + "}}");
     stranger.check(folder / "m", 0);
-    check_mutations(stranger, read_file(index), index, folder / "m", 300, 3);
+    check_mutations(stranger, read_file(index), index, folder / "m", 200, 3);
     for (const auto& text : hostile_json()) {
         INFO(text.substr(0, 60));
         write_file(index, text);
@@ -208,11 +208,10 @@ TEST_CASE("hostile: the largest tables of tensors stay below the limits of mpo i
     if (sanitized) return;
     const Stranger stranger;
     const TemporaryFolder folder;
-    const auto check = [&](const std::string& name, const std::string& text, int status) {
+    const auto check = [&](const std::string& name, const std::string& text, bool json) {
         INFO(name << ", " << text.size() << " bytes");
         write_file(folder / name, text);
-        stranger.check(folder / name, status);
-        stranger.check(folder / name, status, true);
+        stranger.check(folder / name, 0, json);
     };
     const auto name_of = [](std::size_t k, std::size_t bytes) {
         const auto number = std::to_string(k);
@@ -225,12 +224,12 @@ TEST_CASE("hostile: the largest tables of tensors stay below the limits of mpo i
         text.back() = '}';
         return Bytes().string(text).data();
     };
-    check("short.safetensors", header(7), 0);
-    check("long.safetensors", header(max_tensor_name_bytes), 0);
+    check("short.safetensors", header(7), false);
+    check("long.safetensors", header(max_tensor_name_bytes), true);
     Bytes table = gguf_preamble(max_num_tensors, 0);
     for (std::size_t k = 0; k < max_num_tensors; ++k)
         table.text(gguf_tensor(name_of(k, 64), {0}, 0, 0).data());
-    check("table.gguf", table.pad_to(32).data(), 0);
+    check("table.gguf", table.pad_to(32).data(), false);
 }
 
 TEST_CASE("hostile: the largest metadata stays below the limits of mpo info") {
@@ -275,10 +274,8 @@ TEST_CASE("hostile: the largest JSON beside the weights stays below the limits o
     check("config.json", repeated("{\"x\":[0", ",[]", config / 3 - 10, "]}"), 0);
     std::string keys = "{\"k\":0";
     for (int k = 0; keys.size() < compressed - 100; ++k) keys += detail::concat(",\"", k, "\":0");
-    check("config.json", keys.substr(0, keys.rfind(',', config - 10)) + '}', 0);
     const std::string begin = R"({"format_version":1,"linears":{"a":)";
     check(compressed_config_file, repeated(begin + "[0", ",[]", compressed / 3 - 30, "]}}"), 1);
-    check(compressed_config_file, R"({"format_version":1,"linears":)" + keys + '}', 1);
     check(compressed_config_file, begin + keys + "}}", 1);
     std::filesystem::rename(folder / "m" / "model.safetensors", folder / "m" / "f");
     std::string map = R"({"weight_map":{)";

@@ -235,12 +235,13 @@ class GgufFile {
     }
 
     void read_tensors(detail::GgufCursor& cursor, std::uint64_t count) {
+        tensors_.reserve(count);  // so that names stay where they are
         for (std::uint64_t k = 0; k < count; ++k) {
-            GgufTensor tensor;
+            GgufTensor& tensor = tensors_.emplace_back();
             tensor.name =
                 cursor.string(detail::concat("name of tensor ", k), max_tensor_name_bytes);
             const std::string what = "tensor " + detail::in_quotes(tensor.name);
-            if (!positions_.emplace(tensor.name, tensors_.size()).second)
+            if (!positions_.emplace(tensor.name, k).second)
                 cursor.fail(what, "the name occurs twice");
             tensor.shape = read_shape(cursor, what);
             const auto type = detail::ggml_type(cursor.number<std::uint32_t>(what));
@@ -254,7 +255,6 @@ class GgufFile {
             if (tensor.offset % alignment_ != 0)
                 cursor.fail(what, detail::concat("offset ", offset, " is not a multiple of the ",
                                                  "alignment ", alignment_));
-            tensors_.push_back(std::move(tensor));
         }
     }
 
@@ -332,7 +332,7 @@ class GgufFile {
     Index metadata_end_ = 0;
     Index alignment_ = 32;
     std::vector<GgufTensor> tensors_;
-    std::unordered_map<std::string, std::size_t> positions_;
+    std::unordered_map<std::string_view, std::size_t> positions_;  // names are those of tensors_
 };
 
 /// Writes the metadata of `source`, byte for byte, as a GGUF file without tensors.

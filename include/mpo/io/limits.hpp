@@ -9,7 +9,7 @@
 namespace mpo {
 
 /// Tensors of one checkpoint, in one file or many; the largest published ones have 200,000.
-inline constexpr Index max_num_tensors = Index{1} << 19;
+inline constexpr Index max_num_tensors = Index{1} << 18;
 /// Bytes of a tensor's name; GGML itself reads 63.
 inline constexpr std::size_t max_tensor_name_bytes = 256;
 /// Bytes of memory that the metadata of one checkpoint may take.

@@ -127,7 +127,7 @@ class SafetensorsFile {
     MappedFile file_;
     std::vector<SafetensorsEntry> entries_;
     std::map<std::string, std::string> metadata_;
-    std::unordered_map<std::string, std::size_t> positions_;
+    std::unordered_map<std::string_view, std::size_t> positions_;  // names are those of entries_
 };
 
 }  // namespace mpo

@@ -144,7 +144,8 @@ class ShardedSafetensors {
             shards_.emplace_back(folder / name, options);
             require_listed(shards_.back(), name, weight_map, source);
             for (const auto& [key, value] : shards_.back().metadata())
-                metadata_bytes += static_cast<Index>(key.size() + value.size());
+                metadata_bytes +=
+                    static_cast<Index>(key.size() + value.size()) + detail::metadata_pair_bytes;
             if (metadata_bytes > max_metadata_bytes)
                 throw FormatError(detail::concat(
                     source, ": the shards up to ", detail::in_quotes(name),

@@ -71,6 +71,7 @@ class Checkpoint {
             hyperparameters_ = parse_gguf_metadata(*gguf);
             add_tensors(*gguf);
         }
+        index_names();
         if (hyperparameters_ && hyperparameters_->tied_embeddings == TiedEmbeddings::unknown)
             hyperparameters_->tied_embeddings =
                 contains("lm_head.weight") ? TiedEmbeddings::no : TiedEmbeddings::yes;
@@ -231,16 +232,21 @@ class Checkpoint {
     }
 
     void add(CheckpointTensor tensor) {
-        if (!positions_.emplace(tensor.name, tensors_.size()).second)
-            throw FormatError(detail::concat(tensor.file.string(), ": two tensors are called ",
-                                             detail::in_quotes(tensor.name), " (one is stored as ",
-                                             detail::in_quotes(tensor.stored_name), ")"));
         if (__builtin_add_overflow(num_parameters_, num_elements(tensor.shape), &num_parameters_))
             throw FormatError(detail::concat(
                 tensor.file.string(), ": tensor ", detail::in_quotes(tensor.stored_name),
                 " of shape ", to_string(tensor.shape), " makes more than 2^63 elements in all"));
         bytes_ += tensor.bytes;
         tensors_.push_back(std::move(tensor));
+    }
+
+    void index_names() {
+        for (std::size_t k = 0; k < tensors_.size(); ++k)
+            if (const auto& tensor = tensors_[k]; !positions_.emplace(tensor.name, k).second)
+                throw FormatError(detail::concat(tensor.file.string(), ": two tensors are called ",
+                                                 detail::in_quotes(tensor.name),
+                                                 " (one is stored as ",
+                                                 detail::in_quotes(tensor.stored_name), ")"));
     }
 
     void add_tensors(const SafetensorsFile& file) {
@@ -284,7 +290,7 @@ class Checkpoint {
     Source source_;
     std::vector<CheckpointTensor> tensors_;
     Index num_parameters_ = 0, bytes_ = 0;
-    std::unordered_map<std::string, std::size_t> positions_;
+    std::unordered_map<std::string_view, std::size_t> positions_;  // names are those of tensors_
     std::optional<Hyperparameters> hyperparameters_;
     std::string config_;
     std::vector<std::filesystem::path> side_files_;
