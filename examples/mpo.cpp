@@ -78,11 +78,14 @@ void show(const Source& source, InfoStyle style) {
         command::print_info(source);
 }
 
+/// Only headers are read, so nothing is mapped: a file may be larger than the address space, and
+/// may be shortened meanwhile.
 void run_info(const InfoArguments& arguments) {
+    constexpr auto mode = mpo::ReadMode::buffered;
     if (mpo::is_compressed(arguments.path))
-        show(mpo::CompressedCheckpoint(arguments.path), arguments.style);
+        show(mpo::CompressedCheckpoint(arguments.path, mode), arguments.style);
     else
-        show(mpo::Checkpoint(arguments.path), arguments.style);
+        show(mpo::Checkpoint(arguments.path, mode), arguments.style);
 }
 
 void add_info(CLI::App& app) {
@@ -221,9 +224,10 @@ void add_reconstruct(CLI::App& app) {
 
 /// The one line that every failure prints.
 int fail(std::string message, int status) {
+    constexpr std::size_t max_bytes = 4096;
     for (char& c : message)
         if (c == '\n' || c == '\r') c = ' ';
-    std::cerr << "mpo: error: " << message << '\n';
+    std::cerr << "mpo: error: " << mpo::detail::printable(message, max_bytes) << '\n';
     return status;
 }
 

@@ -126,25 +126,26 @@ class ProgressLine {
 
 // -- info ---------------------------------------------------------------------------------------
 
+/// Names are those of the file: cut, and without what a terminal would obey. --json has them whole.
+[[nodiscard]] inline std::string name(const std::string& text) {
+    return mpo::detail::printable(text, 120);
+}
+
 inline void print_info(const mpo::Checkpoint& checkpoint) {
-    Index parameters = 0, size = 0;
-    for (const auto& tensor : checkpoint.tensors()) {
-        parameters += mpo::num_elements(tensor.shape);
-        size += tensor.bytes;
-    }
     std::cout << checkpoint.path().string() << ": " << mpo::to_string(checkpoint.format()) << ", "
-              << checkpoint.tensors().size() << " tensors, " << readable_count(parameters)
-              << " parameters, " << readable_bytes(size) << '\n';
+              << checkpoint.tensors().size() << " tensors, "
+              << readable_count(checkpoint.num_parameters()) << " parameters, "
+              << readable_bytes(checkpoint.bytes()) << '\n';
     if (const auto& model = checkpoint.hyperparameters(); model && !model->model_type.empty())
-        std::cout << model->model_type << ": " << model->num_hidden_layers << " layers, hidden "
-                  << model->hidden_size << ", intermediate " << model->intermediate_size << ", "
-                  << model->num_attention_heads << " heads (" << model->num_key_value_heads
-                  << " for keys and values) of " << model->head_dim << ", vocabulary "
-                  << model->vocab_size << '\n';
+        std::cout << name(model->model_type) << ": " << model->num_hidden_layers
+                  << " layers, hidden " << model->hidden_size << ", intermediate "
+                  << model->intermediate_size << ", " << model->num_attention_heads << " heads ("
+                  << model->num_key_value_heads << " for keys and values) of " << model->head_dim
+                  << ", vocabulary " << model->vocab_size << '\n';
     Table table(3);
     table.add({"tensor", "type", "shape", "bytes"});
     for (const auto& tensor : checkpoint.tensors())
-        table.add({tensor.name, mpo::to_string(tensor.type), joined(tensor.shape, "x"),
+        table.add({name(tensor.name), mpo::to_string(tensor.type), name(joined(tensor.shape, "x")),
                    std::to_string(tensor.bytes)});
     table.print();
 }
@@ -154,7 +155,8 @@ inline void print_info(const mpo::CompressedCheckpoint& compressed) {
     Table table(4);
     table.add({"\ncompressed linear", "was", "layout (out : in)", "bonds", "relative error"});
     for (const auto& linear : compressed.linears())
-        table.add({linear.name, linear.original_dtype + " " + joined(linear.original_shape, "x"),
+        table.add({name(linear.name),
+                   name(linear.original_dtype) + " " + joined(linear.original_shape, "x"),
                    mpo::to_string(linear.layout), joined(linear.bonds, " "),
                    text("%.4f", linear.relative_error)});
     table.print();

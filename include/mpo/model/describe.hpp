@@ -62,15 +62,10 @@ namespace detail {
                                 {"format", to_string(checkpoint.format())}};
     if (checkpoint.hyperparameters())
         json["hyperparameters"] = describe(*checkpoint.hyperparameters());
-    Index bytes = 0, elements = 0;
     auto tensors = nlohmann::ordered_json::array();
-    for (const auto& tensor : checkpoint.tensors()) {
-        bytes += tensor.bytes;
-        elements += num_elements(tensor.shape);
-        tensors.push_back(describe(tensor));
-    }
-    json["parameters"] = elements;
-    json["bytes"] = bytes;
+    for (const auto& tensor : checkpoint.tensors()) tensors.push_back(describe(tensor));
+    json["parameters"] = checkpoint.num_parameters();
+    json["bytes"] = checkpoint.bytes();
     json["tensors"] = std::move(tensors);
     return json;
 }
