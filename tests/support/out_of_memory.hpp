@@ -17,13 +17,13 @@ struct Shortages {
     long survived = 0;
 };
 
-/// make() under a failing n-th allocation, for every n that it reaches. Its result must always be
-/// equal(result); untouched() is asked after every failure.
+/// make() under a failing n-th allocation, for every n that it reaches, or every step-th. Its result
+/// must always be equal(result); untouched() is asked after every failure.
 template <class Make, class Equal, class Untouched>
-Shortages for_every_allocation(Shortage shortage, Make&& make, Equal&& equal,
-                               Untouched&& untouched) {
+Shortages for_every_allocation(Shortage shortage, Make&& make, Equal&& equal, Untouched&& untouched,
+                               long step = 1) {
     Shortages counts;
-    for (long n = 1;; ++n) {
+    for (long n = 1;; n += step) {
         INFO("allocation " << n << (shortage == Shortage::once ? "" : " and all behind it"));
         REQUIRE(n < 100'000);
         bool out_of_memory = false;
