@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "mpo/core/plot.hpp"
 #include "mpo/core/svg.hpp"
 
 namespace {

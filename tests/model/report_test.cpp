@@ -43,7 +43,7 @@ int count_of(const std::string& text, const std::string& part) {
     report.source = "models/some.gguf";
     report.num_tensors = static_cast<Index>(linears.size());
     report.linears = std::move(linears);
-    report.made_by = {"0.1.0", "gcc 12.2.0", "mpo compress", 1, 2};
+    report.made_by = {version_text(), "gcc 12.2.0", "mpo compress", 1, 2};
     return report;
 }
 

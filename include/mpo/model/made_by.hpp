@@ -11,14 +11,14 @@ namespace mpo {
 
 /// Program, build and settings of a job.
 struct MadeBy {
-    std::string version;     // of mpo: "0.1.0"
+    std::string version;     // of mpo: "1.2.3"
     std::string compiler;    // "gcc 12.2.0"
     std::string command;     // the command line; empty where there was none
     std::uint64_t seed = 1;  // of randomized factorisations
     int threads = 1;         // of the pool
 };
 
-/// "0.1.0".
+/// The version of mpo: "1.2.3".
 [[nodiscard]] inline std::string version_text() {
     return detail::concat(MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".", MPO_VERSION_PATCH);
 }
