@@ -26,6 +26,19 @@ foreach(package IN ITEMS libmpo-dev mpo-tools)
   endif()
 endforeach()
 
+# The manual page is what the command says about itself.
+if(TARGET mpo_command AND MPO_GZIP)
+  set(manual "${mpo_package_texts}/mpo.1")
+  add_custom_command(
+    OUTPUT "${manual}.gz"
+    COMMAND "${PROJECT_SOURCE_DIR}/packaging/debian/write_manual" "$<TARGET_FILE:mpo_command>" "${manual}"
+    COMMAND "${MPO_GZIP}" -9nf "${manual}"
+    DEPENDS mpo_command "${PROJECT_SOURCE_DIR}/packaging/debian/write_manual"
+    VERBATIM)
+  add_custom_target(mpo_manual DEPENDS "${manual}.gz")
+  install(FILES "${manual}.gz" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" COMPONENT mpo_command EXCLUDE_FROM_ALL)
+endif()
+
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME mpo)
 set(CPACK_PACKAGE_VENDOR "The mpo project")
@@ -47,21 +60,21 @@ set(CPACK_DEBIAN_MPO_DEVELOPMENT_PACKAGE_DEPENDS
     "libeigen3-dev (>= 3.4), libeigen3-dev (<< 6), nlohmann-json3-dev (>= 3.9)")
 set(CPACK_DEBIAN_MPO_DEVELOPMENT_DESCRIPTION
     "matrix product operators for dense linear layers (C++ library)
- A C++20 template library that turns the dense weights of neural networks into
- matrix product operators (tensor trains of matrices), with guaranteed errors,
- and applies them to activations without forming them again.
- .
- This package has the headers, the same templates compiled once, and the files
- that CMake and pkg-config find them by.")
+A C++20 template library that turns the dense weights of neural networks into
+matrix product operators (tensor trains of matrices), with guaranteed errors,
+and applies them to activations without forming them again.
+
+This package has the headers, the same templates compiled once, and the files
+that CMake and pkg-config find them by.")
 
 set(CPACK_DEBIAN_MPO_COMMAND_PACKAGE_NAME mpo-tools)
 set(CPACK_DEBIAN_MPO_COMMAND_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_MPO_COMMAND_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_MPO_COMMAND_DESCRIPTION
     "compress language-model checkpoints into matrix product operators
- The command mpo shows what is in a safetensors or GGUF checkpoint, turns the
- linear layers of a LLaMA-family decoder into matrix product operators or plain
- low rank, whichever has the smaller error, and turns the result back into a
- dense checkpoint.")
+The command mpo shows what is in a safetensors or GGUF checkpoint, turns the
+linear layers of a LLaMA-family decoder into matrix product operators or plain
+low rank, whichever has the smaller error, and turns the result back into a
+dense checkpoint.")
 
 include(CPack)
