@@ -12,7 +12,7 @@ set(may_include_core core)
 set(may_include_linalg core linalg impl) # a template's header ends by including its definitions
 set(may_include_network core linalg network impl)
 set(may_include_io core io)
-set(may_include_model core linalg network io model)
+set(may_include_model core linalg network io model version.hpp) # a report says which mpo made it
 set(may_include_impl core linalg network impl)
 set(may_include_mpo.hpp core linalg network impl version.hpp)
 set(may_include_model.hpp core io model mpo.hpp version.hpp)

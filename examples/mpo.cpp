@@ -2,6 +2,7 @@
 //
 // Exit status: 0 done; 1 bad input or a failure; 2 wrong usage. Either of the latter two puts one
 // line `mpo: error: ...` on stderr. Results go to stdout or the named file, progress to stderr.
+// An interrupt (Ctrl-C, SIGTERM) is a failure; a second one ends the process at once.
 
 #include <CLI/CLI.hpp>
 #include <csignal>
@@ -19,9 +20,17 @@ namespace {
 
 volatile std::sig_atomic_t interrupted = 0;
 
-/// Asks the running job to stop, so that it removes what it has half written.
-void interrupt(int) {
+/// Asks the running job to stop after the linear it is at, so that it removes what it has half
+/// written. Whoever cannot wait asks again.
+void interrupt(int signal) {
     interrupted = 1;
+    std::signal(signal, SIG_DFL);
+}
+
+/// From here on there is something to remove. What the parent has ignored (nohup) stays ignored.
+void catch_interrupts() {
+    for (const int signal : {SIGINT, SIGTERM})
+        if (std::signal(signal, interrupt) == SIG_IGN) std::signal(signal, SIG_IGN);
 }
 
 /// A progress callback that prints, and cancels after an interrupt.
@@ -32,18 +41,18 @@ void interrupt(int) {
     };
 }
 
-/// Where --json goes: a file that is created before the work begins, or stdout.
-class JsonOutput {
+/// Where --json goes, or --report: a file that is created before the work begins, or stdout.
+class TextOutput {
   public:
-    explicit JsonOutput(const std::string& target) : to_stdout_(target == "-") {
+    explicit TextOutput(const std::string& target) : to_stdout_(target == "-") {
         if (!target.empty() && !to_stdout_) file_.emplace(target);
     }
     [[nodiscard]] bool takes_stdout() const { return to_stdout_; }
-    template <class Result>
-    void write(const Result& result) {
-        if (to_stdout_) std::cout << mpo::to_json(result);
+    /// Nothing where no target was named.
+    void write(const std::string& text) {
+        if (to_stdout_) std::cout << text;
         if (!file_) return;
-        file_->append(mpo::to_json(result));
+        file_->append(text);
         file_->commit();
     }
 
@@ -69,11 +78,14 @@ void show(const Source& source, InfoStyle style) {
         command::print_info(source);
 }
 
+/// Only headers are read, so nothing is mapped: a file may be larger than the address space, and
+/// may be shortened meanwhile.
 void run_info(const InfoArguments& arguments) {
+    constexpr auto mode = mpo::ReadMode::buffered;
     if (mpo::is_compressed(arguments.path))
-        show(mpo::CompressedCheckpoint(arguments.path), arguments.style);
+        show(mpo::CompressedCheckpoint(arguments.path, mode), arguments.style);
     else
-        show(mpo::Checkpoint(arguments.path), arguments.style);
+        show(mpo::Checkpoint(arguments.path, mode), arguments.style);
 }
 
 void add_info(CLI::App& app) {
@@ -96,7 +108,7 @@ const std::map<std::string, mpo::CompressForm> forms{{"auto", mpo::CompressForm:
                                                      {"low-rank", mpo::CompressForm::low_rank}};
 
 struct CompressArguments {
-    std::string model, output, json, dtype = "bf16", form = "auto";
+    std::string model, output, json, report, dtype = "bf16", form = "auto", command;
     std::vector<std::string> layouts;
     std::optional<int> threads;
     mpo::CompressOptions options;
@@ -123,20 +135,26 @@ void run_compress(CompressArguments arguments) {
     options.form = forms.at(arguments.form);
     for (const auto& layout : arguments.layouts) add_layout(layout, options);
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
-    JsonOutput json(arguments.json);
+    if (!arguments.report.empty() && arguments.report == arguments.json)
+        throw CLI::ValidationError("--report", "names the same output as --json");
+    catch_interrupts();
+    TextOutput json(arguments.json), page(arguments.report);
     const mpo::Checkpoint source(arguments.model);
-    const auto report = [&] {
+    auto report = [&] {
         command::ProgressLine line("compress");
         options.progress = progress_to(line);
         return mpo::compress(source, arguments.output, options, mpo::EigenBackend{});
     }();
-    json.write(report);
-    if (!json.takes_stdout()) command::print_report(report);
+    report.made_by.command = arguments.command;
+    json.write(mpo::to_json(report));
+    page.write(mpo::to_html(report));
+    if (!json.takes_stdout() && !page.takes_stdout()) command::print_report(report);
 }
 
-void add_compress(CLI::App& app) {
+void add_compress(CLI::App& app, const std::string& command_line) {
     auto* sub = app.add_subcommand("compress", "Turn the linears of a decoder into MPOs");
     const auto arguments = std::make_shared<CompressArguments>();
+    arguments->command = command_line;
     auto& options = arguments->options;
     sub->add_option("model", arguments->model, "A .safetensors or .gguf file, or a folder")
         ->required();
@@ -159,6 +177,8 @@ void add_compress(CLI::App& app) {
     sub->add_option("--dtype", arguments->dtype, "Stored type: bf16 (default), f16, f32")
         ->check(CLI::IsMember(dtypes));
     sub->add_option("--json", arguments->json, "Write the report to a file, or - for stdout");
+    sub->add_option("--report", arguments->report,
+                    "Write a page to look at (HTML) to a file, or - for stdout");
     sub->add_option("--seed", options.seed, "Of randomized factorisations (default 1)");
     sub->add_option("--threads", arguments->threads, "Default: all of the machine");
     sub->callback([arguments] { run_compress(*arguments); });
@@ -175,6 +195,7 @@ void run_reconstruct(const ReconstructArguments& arguments) {
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
     mpo::ReconstructOptions options;
     if (!arguments.dtype.empty()) options.dtype = dtypes.at(arguments.dtype);
+    catch_interrupts();
     const mpo::CompressedCheckpoint source(arguments.model);
     const auto report = [&] {
         command::ProgressLine line("reconstruct");
@@ -182,8 +203,9 @@ void run_reconstruct(const ReconstructArguments& arguments) {
         return mpo::reconstruct(source, arguments.output, options, mpo::EigenBackend{});
     }();
     std::cout << arguments.output << ": " << report.num_tensors << " tensors, "
-              << report.num_linears << " of them made from cores, " << command::bytes(report.bytes)
-              << ", " << command::effort(report.seconds) << '\n';
+              << report.num_linears << " of them made from cores, "
+              << command::readable_bytes(report.bytes) << ", " << command::effort(report.seconds)
+              << '\n';
 }
 
 void add_reconstruct(CLI::App& app) {
@@ -202,9 +224,10 @@ void add_reconstruct(CLI::App& app) {
 
 /// The one line that every failure prints.
 int fail(std::string message, int status) {
+    constexpr std::size_t max_bytes = 4096;
     for (char& c : message)
         if (c == '\n' || c == '\r') c = ' ';
-    std::cerr << "mpo: error: " << message << '\n';
+    std::cerr << "mpo: error: " << mpo::detail::printable(message, max_bytes) << '\n';
     return status;
 }
 
@@ -215,7 +238,7 @@ int run(int argc, char** argv) {
                                              MPO_VERSION_PATCH));
     app.require_subcommand(1);
     add_info(app);
-    add_compress(app);
+    add_compress(app, command::command_line(argc, argv));
     add_reconstruct(app);
     try {
         app.parse(argc, argv);
@@ -231,8 +254,6 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    std::signal(SIGINT, interrupt);
-    std::signal(SIGTERM, interrupt);
     std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a failed write, with its message
     try {
         return run(argc, argv);

@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <ctime>
 #include <iostream>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -18,6 +17,8 @@
 namespace command {
 
 using mpo::Index;
+using mpo::readable_bytes;
+using mpo::readable_count;
 
 /// printf into a string.
 template <class... Args>
@@ -27,24 +28,28 @@ template <class... Args>
     return buffer;
 }
 
-/// "53.1 M": three digits and a decimal prefix.
-[[nodiscard]] inline std::string scaled(Index number) {
-    constexpr const char* prefixes[] = {"", " k", " M", " G", " T"};
-    auto value = static_cast<double>(number);
-    std::size_t at = 0;
-    for (; value >= 999.5 && at + 1 < std::size(prefixes); ++at) value /= 1000;
-    const int digits = at == 0 || value >= 99.95 ? 0 : (value >= 9.995 ? 1 : 2);
-    return text("%.*f%s", digits, value, prefixes[at]);
-}
-[[nodiscard]] inline std::string bytes(Index number) {
-    return scaled(number) + (number < 1000 ? " B" : "B");
-}
-
 /// "33.9 s, peak memory 553 MB", of the whole process.
 [[nodiscard]] inline std::string effort(double seconds) {
     ::rusage usage{};
     ::getrusage(RUSAGE_SELF, &usage);
-    return text("%.1f s, peak memory ", seconds) + bytes(Index{1024} * usage.ru_maxrss);
+    return text("%.1f s, peak memory ", seconds) + readable_bytes(Index{1024} * usage.ru_maxrss);
+}
+
+/// The arguments as a POSIX shell takes them back, quoted where it must be.
+[[nodiscard]] inline std::string command_line(int argc, char** argv) {
+    std::string line = "mpo";
+    for (int k = 1; k < argc; ++k) {
+        const std::string argument = argv[k];
+        const bool plain = !argument.empty() &&
+                           argument.find_first_not_of(
+                               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                               "_-./:=,@%+") == std::string::npos;
+        line += plain ? " " + argument : " '";
+        if (plain) continue;
+        for (const char c : argument) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+        line += '\'';
+    }
+    return line;
 }
 
 [[nodiscard]] inline std::string joined(const mpo::Shape& numbers, const char* between) {
@@ -121,25 +126,26 @@ class ProgressLine {
 
 // -- info ---------------------------------------------------------------------------------------
 
+/// Names are those of the file: cut, and without what a terminal would obey. --json has them whole.
+[[nodiscard]] inline std::string name(const std::string& text) {
+    return mpo::detail::printable(text, 120);
+}
+
 inline void print_info(const mpo::Checkpoint& checkpoint) {
-    Index parameters = 0, size = 0;
-    for (const auto& tensor : checkpoint.tensors()) {
-        parameters += mpo::num_elements(tensor.shape);
-        size += tensor.bytes;
-    }
     std::cout << checkpoint.path().string() << ": " << mpo::to_string(checkpoint.format()) << ", "
-              << checkpoint.tensors().size() << " tensors, " << scaled(parameters)
-              << " parameters, " << bytes(size) << '\n';
+              << checkpoint.tensors().size() << " tensors, "
+              << readable_count(checkpoint.num_parameters()) << " parameters, "
+              << readable_bytes(checkpoint.bytes()) << '\n';
     if (const auto& model = checkpoint.hyperparameters(); model && !model->model_type.empty())
-        std::cout << model->model_type << ": " << model->num_hidden_layers << " layers, hidden "
-                  << model->hidden_size << ", intermediate " << model->intermediate_size << ", "
-                  << model->num_attention_heads << " heads (" << model->num_key_value_heads
-                  << " for keys and values) of " << model->head_dim << ", vocabulary "
-                  << model->vocab_size << '\n';
+        std::cout << name(model->model_type) << ": " << model->num_hidden_layers
+                  << " layers, hidden " << model->hidden_size << ", intermediate "
+                  << model->intermediate_size << ", " << model->num_attention_heads << " heads ("
+                  << model->num_key_value_heads << " for keys and values) of " << model->head_dim
+                  << ", vocabulary " << model->vocab_size << '\n';
     Table table(3);
     table.add({"tensor", "type", "shape", "bytes"});
     for (const auto& tensor : checkpoint.tensors())
-        table.add({tensor.name, mpo::to_string(tensor.type), joined(tensor.shape, "x"),
+        table.add({name(tensor.name), mpo::to_string(tensor.type), name(joined(tensor.shape, "x")),
                    std::to_string(tensor.bytes)});
     table.print();
 }
@@ -149,7 +155,8 @@ inline void print_info(const mpo::CompressedCheckpoint& compressed) {
     Table table(4);
     table.add({"\ncompressed linear", "was", "layout (out : in)", "bonds", "relative error"});
     for (const auto& linear : compressed.linears())
-        table.add({linear.name, linear.original_dtype + " " + joined(linear.original_shape, "x"),
+        table.add({name(linear.name),
+                   name(linear.original_dtype) + " " + joined(linear.original_shape, "x"),
                    mpo::to_string(linear.layout), joined(linear.bonds, " "),
                    text("%.4f", linear.relative_error)});
     table.print();
@@ -169,8 +176,8 @@ inline void print_info(const mpo::CompressedCheckpoint& compressed) {
 }
 
 [[nodiscard]] inline std::vector<std::string> size_cells(const mpo::SizeChange& size) {
-    return {scaled(size.parameters_before), scaled(size.parameters), bytes(size.bytes_before),
-            bytes(size.bytes),
+    return {readable_count(size.parameters_before), readable_count(size.parameters),
+            readable_bytes(size.bytes_before), readable_bytes(size.bytes),
             text("%.2f", static_cast<double>(size.multiply_adds) /
                              static_cast<double>(size.multiply_adds_before))};
 }
@@ -197,50 +204,26 @@ inline void print_kinds(const mpo::CompressReport& report) {
                  "(n/m): so many of the kind have this form\n";
 }
 
-/// Whether low rank or an MPO had the smaller error, and for how many.
-inline void print_verdict(const mpo::CompressReport& report) {
-    Index compressed = 0, low_rank = 0, worse = 0;
-    for (const auto& linear : report.linears) {
-        if (linear.form == mpo::LinearForm::dense) continue;
-        ++compressed;
-        if (linear.form == mpo::LinearForm::low_rank) ++low_rank;
-        if (linear.low_rank_error < linear.relative_error) ++worse;
+/// "note: .." in lines of at most 100 letters.
+inline void print_note(const std::string& note) {
+    constexpr std::size_t most = 94;
+    std::string rest = note, begin = "note: ";
+    for (; rest.size() > most; begin = "      ") {
+        const auto blank = rest.rfind(' ', most);
+        if (blank == std::string::npos) break;
+        std::cout << begin << rest.substr(0, blank) << '\n';
+        rest.erase(0, blank + 1);
     }
-    if (compressed < static_cast<Index>(report.linears.size()))
-        std::cout << "note: " << static_cast<Index>(report.linears.size()) - compressed << " of "
-                  << report.linears.size() << " linears were left dense\n";
-    if (low_rank == compressed && compressed > 0)
-        std::cout << "note: all " << compressed << " compressed linears are plain low rank\n";
-    else if (low_rank > 0)
-        std::cout << "note: plain low rank was chosen for " << low_rank << " of " << compressed
-                  << " linears, an MPO for " << compressed - low_rank << '\n';
-    if (worse > 0)
-        std::cout << "note: for " << worse << " of " << compressed
-                  << " linears plain low rank of the same size has the smaller error\n";
-}
-
-/// The type that most linears had in the source.
-[[nodiscard]] inline std::string source_type(const mpo::CompressReport& report) {
-    std::map<std::string, int> counts;
-    for (const auto& linear : report.linears) ++counts[linear.source_type];
-    return std::max_element(counts.begin(), counts.end(),
-                            [](const auto& a, const auto& b) { return a.second < b.second; })
-        ->first;
+    std::cout << begin << rest << '\n';
 }
 
 inline void print_report(const mpo::CompressReport& report) {
     print_kinds(report);
-    std::cout << "whole model: " << report.num_tensors << " tensors, " << bytes(report.bytes_before)
-              << " before, " << bytes(report.bytes) << " after as " << mpo::to_string(report.dtype)
-              << "; " << report.linears.size() << " linears in " << effort(report.seconds) << '\n';
-    print_verdict(report);
-    if (report.bytes > report.bytes_before)
-        std::cout << "note: the result takes more bytes than its source: " << report.bytes << " as "
-                  << mpo::to_string(report.dtype) << " against " << report.bytes_before << " ("
-                  << source_type(report) << ")\n";
-    std::cout << "note: a truncation without calibration is not yet a usable model; it minimises "
-                 "the error of weights,\n      not of what the layers compute. Judge it before "
-                 "you use it: mpo reconstruct makes it dense again.\n";
+    std::cout << "whole model: " << report.num_tensors << " tensors, "
+              << readable_bytes(report.bytes_before) << " before, " << readable_bytes(report.bytes)
+              << " after as " << mpo::to_string(report.dtype) << "; " << report.linears.size()
+              << " linears in " << effort(report.seconds) << '\n';
+    for (const auto& note : mpo::notes(report)) print_note(note);
 }
 
 }  // namespace command

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "mpo/core/plot.hpp"
 #include "mpo/core/svg.hpp"
 
 namespace {
@@ -65,6 +66,35 @@ void core(Svg& svg, SvgPoint at, const std::string& name, const std::string& ind
     return svg.to_string();
 }
 
+/// The four indices of core k, and the order in which they stand.
+[[nodiscard]] std::string core_indices() {
+    auto svg = sheet(640, 200, "The four indices of a core, and their order");
+    const SvgPoint at{150, 100};
+    line(svg, {at.x - 70, at.y}, {at.x + 70, at.y});
+    line(svg, {at.x, at.y - 58}, at, orange);
+    line(svg, at, {at.x, at.y + 58}, blue);
+    svg.circle(at, 30, {.fill = pale, .stroke = ink, .stroke_width = 2});
+    label(svg, {at.x, at.y + 5}, "core(k)");
+    label(svg, {at.x, at.y - 66}, "in[k]", orange);
+    label(svg, {at.x, at.y + 76}, "out[k]", blue);
+    label(svg, {at.x - 92, at.y + 5}, "D[k]");
+    label(svg, {at.x + 100, at.y + 5}, "D[k+1]");
+    // the same four as columns of a row of boxes, slowest first
+    const char* const names[] = {"D[k]", "out[k]", "in[k]", "D[k+1]"};
+    const char* const meanings[] = {"bond to k-1", "leg of Y", "leg of X", "bond to k+1"};
+    const char* const colours[] = {ink, blue, orange, ink};
+    for (int axis = 0; axis < 4; ++axis) {
+        const double x = 310 + 76 * axis;
+        svg.rectangle({x, 76}, 76, 40, {.fill = axis % 3 == 0 ? sand : pale, .stroke = ink});
+        label(svg, {x + 38, 101}, names[axis], colours[axis]);
+        label(svg, {x + 38, 136}, meanings[axis], colours[axis], 11);
+    }
+    label(svg, {348, 62}, "slowest", ink, 11);
+    label(svg, {576, 62}, "fastest", ink, 11);
+    label(svg, {462, 30}, "its shape, row-major", ink, 14);
+    return svg.to_string();
+}
+
 /// A 4 x 6 matrix, rows (o1 o2) = (2, 2), columns (i1 i2) = (2, 3): offsets in memory, blocks of one (o1, i1).
 [[nodiscard]] std::string row_major() {
     auto svg = sheet(640, 300, "Row-major order of W[(o1 o2), (i1 i2)] and of its unfolding");
@@ -84,7 +114,7 @@ void core(Svg& svg, SvgPoint at, const std::string& name, const std::string& ind
         label(svg, {left - 16, top + cell * i + 22}, std::to_string(i / 2) + std::to_string(i % 2),
               blue, 12);
     label(svg, {left + 3 * cell, top - 28}, "(i1 i2)", orange);
-    label(svg, {left - 52, top + 2 * cell + 5}, "(o1 o2)", blue);
+    label(svg, {left - 56, top + 2 * cell + 5}, "(o1 o2)", blue);
     const double right = 400;
     label(svg, {right + 3 * cell, 22}, "its unfolding (o1 i1, o2 i2): (4, 6)", ink, 14);
     for (int a = 0; a < 4; ++a)
@@ -103,7 +133,7 @@ void core(Svg& svg, SvgPoint at, const std::string& name, const std::string& ind
         label(svg, {right - 16, top + cell * a + 22}, std::to_string(a / 2) + std::to_string(a % 2),
               ink, 12);
     label(svg, {right + 3 * cell, top - 28}, "(o2 i2)");
-    label(svg, {right - 46, top + 2 * cell + 5}, "(o1 i1)");
+    label(svg, {right - 54, top + 2 * cell + 5}, "(o1 i1)");
     label(svg, {320, 256}, "A patch of W, one colour, is one row of the unfolding;", ink, 13);
     label(svg, {320, 276}, "the rank of the unfolding is the bond that the two cores need.", ink,
           13);
@@ -180,8 +210,9 @@ int main(int argc, char** argv) {
     const std::filesystem::path folder = argv[1];
     int different = 0;
     for (const auto& [name, picture] :
-         {std::pair{"chain.svg", chain()}, std::pair{"row_major.svg", row_major()},
-          std::pair{"center.svg", center()}, std::pair{"layouts.svg", layouts()}}) {
+         {std::pair{"chain.svg", chain()}, std::pair{"core.svg", core_indices()},
+          std::pair{"row_major.svg", row_major()}, std::pair{"center.svg", center()},
+          std::pair{"layouts.svg", layouts()}}) {
         if (!check) std::ofstream(folder / name, std::ios::binary) << picture;
         if (read(folder / name) == picture) continue;
         std::cerr << (folder / name).string() << " is not what draw draws\n";

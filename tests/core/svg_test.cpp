@@ -52,63 +52,22 @@ TEST_CASE("each call adds one shape, in order, with its coordinates") {
     CHECK(count_of(text, "viewBox=\"0 0 40 30\"") == 1);
 }
 
-TEST_CASE("an axis maps its ends to 0 and 1 and keeps order in between") {
-    for (const auto scale : {mpo::AxisScale::linear, mpo::AxisScale::logarithmic}) {
-        const mpo::Axis axis{"x", 0.5, 800, scale};
-        CHECK(mpo::share_along(axis, axis.min) == 0);
-        CHECK(mpo::share_along(axis, axis.max) == 1);
-        double previous = -1;
-        for (const double value : {0.5, 0.6, 1.0, 20.0, 799.0, 800.0}) {
-            CHECK(mpo::share_along(axis, value) > previous);
-            previous = mpo::share_along(axis, value);
-        }
+TEST_CASE("what no reader can see does not reach the page") {
+    using mpo::detail::svg_escape;
+    CHECK(svg_escape("a\x01\x7f") == "a  ");
+    CHECK(svg_escape("\u202egnp\u2069") == " gnp ");  // would turn the direction of the rest
+    CHECK(svg_escape("\u0085\u200f\u2028") == "   ");
+    for (const std::string whole : {"caf\u00e9", "\u2013", "\u4e2d", "\U0001f600", ""})
+        CHECK(svg_escape(whole) == whole);
+    for (const std::string broken : {"\xff", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80",
+                                     "\xf0\x80\x80\x80", "\xf4\x90\x80\x80", "\xf8", "\xe2\x82"}) {
+        const auto text = svg_escape("<" + broken + "b");
+        CHECK(count_of(text, "\ufffd") >= 1);
+        CHECK(text.starts_with("&lt;"));
+        CHECK(text.ends_with("\ufffdb"));
     }
 }
 
-TEST_CASE("ticks are round numbers inside the axis, at most as many as asked for") {
-    for (const double max : {0.003, 0.7, 1.0, 9.0, 10.0, 37.0, 1234567.0}) {
-        for (const mpo::Index most : {2, 3, 7, 12}) {
-            const auto ticks = mpo::axis_ticks({"x", -max / 3, max, mpo::AxisScale::linear}, most);
-            CHECK(!ticks.empty());
-            CHECK(static_cast<mpo::Index>(ticks.size()) <= most);
-            for (const double tick : ticks) {
-                CHECK(tick >= -max / 3 * (1 + 1e-6));
-                CHECK(tick <= max * (1 + 1e-6));
-            }
-        }
-    }
-    CHECK(mpo::axis_ticks({"y", 1e-3, 10, mpo::AxisScale::logarithmic}) ==
-          std::vector<double>{std::pow(10.0, -3), std::pow(10.0, -2), std::pow(10.0, -1), 1, 10});
-    CHECK(mpo::axis_ticks({"y", 1e-12, 1, mpo::AxisScale::logarithmic}).size() <= 7);
-    CHECK_THROWS_AS(mpo::axis_ticks({"x", 1, 1}), mpo::ArgumentError);
-    CHECK_THROWS_AS(mpo::axis_ticks({"x", 0, 1, mpo::AxisScale::logarithmic}), mpo::ArgumentError);
-    CHECK_THROWS_AS(mpo::axis_ticks({"x", 0, 1}, 1), mpo::ArgumentError);
-}
-
-TEST_CASE("a plot draws one line per series and names it") {
-    const mpo::PlotOptions options{.title = "loss",
-                                   .x = {"bond", 0, 10},
-                                   .y = {"error", 1e-3, 1, mpo::AxisScale::logarithmic}};
-    const auto text = mpo::line_plot(
-        {{"mpo", {{0, 1}, {10, 1e-3}}}, {"low rank", {{0, 0.5}, {5, 1e-9}}}}, options);
-    CHECK(count_of(text, "<polyline") == 2);
-    CHECK(count_of(text, ">low rank</text>") == 1);
-    CHECK(count_of(text, "points=\"64,44 466,256\"") == 1);  // corner to corner
-    CHECK(count_of(text, ",256\"") == 2);                    // below the axis: clamped to the frame
-    CHECK_THROWS_AS(mpo::line_plot({{"bad", {{0, -1}}}}, options), mpo::ArgumentError);
-    CHECK_THROWS_AS(mpo::line_plot({}, {.x = {"x", 2, 1}}), mpo::ArgumentError);
-}
-
-TEST_CASE("a heat map has one cell per value, darker for more, grey for none") {
-    const mpo::Tensor<double> values({2, 3}, {0, 0.25, 0.5, 0.75, 1, std::nan("")});
-    const auto text =
-        mpo::heat_map(values.view(),
-                      {.title = "kld", .row_labels = {"0", "1"}, .column_labels = {"q", "k", "v"}});
-    CHECK(count_of(text, "<rect") == 6);
-    CHECK(count_of(text, "#999999") == 1);
-    CHECK(count_of(text, mpo::heat_colour(0)) == 1);
-    CHECK(count_of(text, mpo::heat_colour(1)) == 1);
-    CHECK(count_of(text, ">0.25</text>") == 1);
-    CHECK_THROWS_AS(mpo::heat_map(values.view(), {.row_labels = {"only one"}}), mpo::ShapeError);
+TEST_CASE("a picture has a size") {
     CHECK_THROWS_AS(mpo::Svg(0, 5), mpo::ArgumentError);
 }

@@ -1,12 +1,13 @@
 #include "mpo/io/gguf.hpp"
 
-#include <limits>
 #include <vector>
 
 #include "mpo/io/safetensors.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/gguf_bytes.hpp"
+#include "support/gguf_lies.hpp"
+#include "support/refused.hpp"
 
 namespace {
 
@@ -15,32 +16,9 @@ using namespace mpo::test;
 
 constexpr ReadMode both_modes[] = {ReadMode::mapped, ReadMode::buffered};
 
-struct Lie {
-    std::string what;
-    Bytes file;
-    std::vector<std::string> message;
-};
-
-void check_refused(const std::vector<Lie>& lies) {
-    const TemporaryFolder folder;
-    const auto path = folder / "lie.gguf";
-    for (const auto& lie : lies)
-        for (const auto mode : both_modes) {
-            INFO(lie.what);
-            write_file(path, lie.file);
-            auto pieces = lie.message;
-            pieces.push_back(path.string());
-            check_throws<FormatError>([&] { GgufFile file(path, mode); }, pieces);
-        }
-}
-
-/// A file with one pair whose value is written by hand.
-[[nodiscard]] Bytes one_pair(std::uint32_t type, const Bytes& value) {
-    return gguf_preamble(0, 1).string("key").number(type).text(value.data());
-}
-
-[[nodiscard]] Bytes array_of(std::uint32_t element, std::uint64_t count) {
-    return Bytes().number(element).number(count);
+void check_all_refused(const std::vector<Lie>& lies) {
+    check_refused(lies, "lie.gguf",
+                  [](const auto& path, ReadMode mode) { GgufFile file(path, mode); });
 }
 
 }  // namespace
@@ -113,18 +91,18 @@ TEST_CASE("tensors come in row-major shapes, decoded or as they lie") {
 
 TEST_CASE("arrays of every element type and nested arrays are kept") {
     const TemporaryFolder folder;
-    Bytes nested = array_of(9, 2);  // two arrays
-    nested.text(array_of(0, 3).text("\x01\x02\xff").data());
-    nested.text(array_of(8, 2).string("a").string("").data());
-    const Bytes bools = array_of(7, 3).text(std::string("\x01\x00\x01", 3));
-    const Bytes longs = array_of(11, 2).number(std::int64_t{-5}).number(std::int64_t{1} << 40);
-    const Bytes doubles = array_of(12, 1).number(0.1);
+    Bytes nested = gguf_array_of(9, 2);  // two arrays
+    nested.text(gguf_array_of(0, 3).text("\x01\x02\xff").data());
+    nested.text(gguf_array_of(8, 2).string("a").string("").data());
+    const Bytes bools = gguf_array_of(7, 3).text(std::string("\x01\x00\x01", 3));
+    const Bytes longs = gguf_array_of(11, 2).number(std::int64_t{-5}).number(std::int64_t{1} << 40);
+    const Bytes doubles = gguf_array_of(12, 1).number(0.1);
     const auto pair = [](const std::string& key, const Bytes& array) {
         return Bytes().string(key).number(std::uint32_t{9}).text(array.data());
     };
     write_file(folder / "a.gguf",
                gguf_file({pair("nested", nested), pair("bools", bools), pair("longs", longs),
-                          pair("doubles", doubles), pair("none", array_of(6, 0))},
+                          pair("doubles", doubles), pair("none", gguf_array_of(6, 0))},
                          {}, ""));
     const GgufFile file(folder / "a.gguf");
     const auto elements = [&](const std::string& key) -> const GgufArray::Elements& {
@@ -188,105 +166,47 @@ TEST_CASE("gguf: a file cut short anywhere is refused when it is opened") {
     CHECK(GgufFile(path).tensors().size() == 20);
 }
 
-TEST_CASE("preambles that lie are refused with byte and number") {
-    const std::uint64_t huge = std::numeric_limits<std::uint64_t>::max();
-    check_refused({
-        {"empty", Bytes(), {"magic", "byte 0", "0 left"}},
-        {"magic", Bytes().text("GGML").zeros(20), {"GGUF", "magic"}},
-        {"big-endian",
-         Bytes().text("GGUF").number(std::uint32_t{0x03000000}).zeros(16),
-         {"big-endian"}},
-        {"version 0", gguf_preamble(0, 0, 0), {"GGUF 0", "2 and 3"}},
-        {"version 1", gguf_preamble(0, 0, 1), {"GGUF 1", "2 and 3"}},
-        {"version 4", gguf_preamble(0, 0, 4), {"GGUF 4", "2 and 3"}},
-        {"no counts", gguf_preamble(0, 0).cut(20), {"number of metadata pairs", "byte 16"}},
-        {"tensors", gguf_preamble(huge, 0), {"number of tensors", std::to_string(huge)}},
-        {"one tensor", gguf_preamble(1, 0), {"number of tensors", "0 bytes left"}},
-        {"pairs", gguf_preamble(0, huge), {"number of metadata pairs", std::to_string(huge)}},
-    });
+TEST_CASE("gguf: preambles that lie are refused with byte and number") {
+    check_all_refused(lying_preambles());
 }
 
-TEST_CASE("metadata that lies is refused with key, byte and number") {
-    const std::uint64_t huge = std::numeric_limits<std::uint64_t>::max();
-    const std::uint64_t above = (std::uint64_t{64} << 20) + 1;
-    Bytes deep;
-    for (int k = 0; k < 5; ++k) deep.text(array_of(9, 1).data());
-    const auto alignment = [](const Bytes& pair) { return gguf_file({pair}, {}, ""); };
-    check_refused({
-        {"key length", gguf_preamble(0, 1).number(huge).zeros(8), {"key 0", "limit 65535"}},
-        {"key too long", gguf_preamble(0, 1).string(std::string(65536, 'k')), {"65536", "65535"}},
-        {"key cut", gguf_preamble(0, 1).number(std::uint64_t{9}).zeros(5), {"needs 9", "5 left"}},
-        {"type 13", one_pair(13, Bytes().zeros(8)), {"'key'", "type 13"}},
-        {"value cut", one_pair(10, Bytes().zeros(7)), {"'key'", "needs 8", "7 left"}},
-        {"bool 2", one_pair(7, Bytes().text("\x02")), {"'key'", "0 or 1", "2"}},
-        {"string huge", one_pair(8, Bytes().number(huge)), {"'key'", std::to_string(huge)}},
-        {"string above limit", one_pair(8, Bytes().number(above)), {"'key'", "limit 67108864"}},
-        {"string cut",
-         one_pair(8, Bytes().number(std::uint64_t{4}).zeros(3)),
-         {"needs 4", "3 left"}},
-        {"array type", one_pair(9, array_of(13, 0)), {"'key'", "element type 13"}},
-        {"array huge", one_pair(9, array_of(4, huge)), {"'key'", std::to_string(huge), "limit"}},
-        {"array wraps", one_pair(9, array_of(10, (huge >> 3) + 1)), {"'key'", "limit"}},
-        {"array cut", one_pair(9, array_of(4, 3).zeros(11)), {"at least 12", "11 left"}},
-        {"strings cut", one_pair(9, array_of(8, 2).zeros(15)), {"at least 16", "15 left"}},
-        {"arrays cut", one_pair(9, array_of(9, 2).zeros(23)), {"at least 24", "23 left"}},
-        {"nested deep", one_pair(9, deep), {"'key'", "nested more than 4"}},
-        {"key twice", gguf_file({gguf_u32("k", 1), gguf_text("k", "x")}, {}, ""), {"'k'", "twice"}},
-        {"alignment 0",
-         alignment(gguf_u32("general.alignment", 0)),
-         {"general.alignment", "0 is not"}},
-        {"alignment 48",
-         alignment(gguf_u32("general.alignment", 48)),
-         {"48 is not a power of two"}},
-        {"alignment 2^21",
-         alignment(gguf_u32("general.alignment", 1u << 21)),
-         {"2097152", "1048576"}},
-        {"alignment u64",
-         alignment(gguf_pair("general.alignment", 10, std::uint64_t{32})),
-         {"u32"}},
-    });
+TEST_CASE("gguf: keys and values that lie are refused with key, byte and number") {
+    check_all_refused(lying_values());
 }
 
-TEST_CASE("tensors that lie are refused with name and numbers") {
-    const std::uint64_t two32 = std::uint64_t{1} << 32;
-    const auto one = [](const Bytes& tensor) {
-        return gguf_file({}, {tensor}, std::string(128, 'd'));
+TEST_CASE("gguf: arrays that lie are refused with key, byte and number") {
+    check_all_refused(lying_arrays());
+}
+
+TEST_CASE("gguf: a table of tensors that lies is refused with name, byte and numbers") {
+    check_all_refused(lying_tensors());
+}
+
+TEST_CASE("gguf: tensors that do not lie side by side are refused with name and numbers") {
+    check_all_refused(lying_places());
+}
+
+TEST_CASE("gguf: metadata that would fill the memory is refused before it does") {
+    // every array is within its limit, and takes 4 times its bytes in memory
+    const std::uint64_t count = (std::uint64_t{64} << 20) / 8;
+    const auto pair = [&](const std::string& key) {
+        return Bytes()
+            .string(key)
+            .number(std::uint32_t{9})
+            .text(gguf_array_of(8, count).zeros(count * 8).data());
     };
-    const auto two = [](const Bytes& a, const Bytes& b) {
-        return gguf_file({}, {a, b}, std::string(128, 'd'));
-    };
-    check_refused({
-        {"name length",
-         gguf_preamble(1, 0).number(~std::uint64_t{0}).zeros(24),
-         {"tensor 0", "1024"}},
-        {"rank 5", one(gguf_tensor("t", {1, 1, 1, 1, 1}, 0, 0)), {"'t'", "5 dimensions"}},
-        {"dims wrap",
-         one(gguf_tensor("t", {two32, two32}, 0, 0)),
-         {"'t'", "dimension 1", "4294967296"}},
-        {"dim negative", one(gguf_tensor("t", {~std::uint64_t{0}}, 0, 0)), {"'t'", "dimension 0"}},
-        {"bytes wrap",
-         one(gguf_tensor("t", {std::uint64_t{1} << 62}, 0, 0)),
-         {"'t'", "2^63 bytes"}},
-        {"part of a block",
-         one(gguf_tensor("t", {48, 2}, 8, 0)),
-         {"'t'", "rows of 48", "Q8_0", "32"}},
-        {"scalar block", one(gguf_tensor("t", {}, 2, 0)), {"'t'", "rows of 1", "Q4_0"}},
-        {"misaligned", one(gguf_tensor("t", {1}, 0, 16)), {"'t'", "offset 16", "alignment 32"}},
-        {"offset outside",
-         one(gguf_tensor("t", {1}, 0, 1 << 20)),
-         {"'t'", "offset 1048576", "beyond"}},
-        {"offset huge", one(gguf_tensor("t", {1}, 0, ~std::uint64_t{31})), {"'t'", "beyond"}},
-        {"ends outside", one(gguf_tensor("t", {9}, 0, 96)), {"'t'", "36 bytes at 96", "128 bytes"}},
-        {"unknown outside", one(gguf_tensor("t", {9}, 99, 160)), {"'t'", "at 160", "128 bytes"}},
-        {"name twice",
-         two(gguf_tensor("t", {1}, 0, 0), gguf_tensor("t", {1}, 0, 32)),
-         {"'t'", "twice"}},
-        {"overlap",
-         two(gguf_tensor("a", {9}, 0, 32), gguf_tensor("b", {1}, 0, 64)),
-         {"'b'", "overlaps", "68"}},
-        {"same place", two(gguf_tensor("a", {1}, 0, 0), gguf_tensor("b", {1}, 0, 0)), {"overlaps"}},
-        {"no data", gguf_preamble(1, 0).text(gguf_tensor("t", {0}, 0, 0).data()), {"begins at"}},
-    });
+    check_all_refused({{"two arrays of 2^23 empty strings",
+                        gguf_file({pair("a"), pair("b")}, {}, ""),
+                        {"metadata 'a' at byte", "limit of 268435456"}}});
+}
+
+TEST_CASE("gguf: no dimensions are a scalar") {
+    const TemporaryFolder folder;
+    write_file(folder / "s.gguf",
+               gguf_file({}, {gguf_tensor("s", {}, 0, 0)}, Bytes().number(2.5f).data()));
+    const GgufFile file(folder / "s.gguf");
+    CHECK(file.info("s").shape.empty());
+    CHECK(file.read<float>("s").data()[0] == 2.5f);
 }
 
 TEST_CASE("the metadata of a file travels as a file without tensors") {

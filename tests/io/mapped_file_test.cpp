@@ -111,6 +111,9 @@ TEST_CASE("what is no readable file is refused with path and reason") {
         check_throws<FileError>([&] { MappedFile file(folder.path(), mode); },
                                 {folder.path().string(), "not a regular file"});
     }
+    const auto pipe = folder / "pipe";  // nobody writes to it: opening must not wait
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    check_throws<FileError>([&] { MappedFile file(pipe); }, {pipe.string(), "not a regular file"});
 }
 
 TEST_CASE("a file that is shortened while it is read is an error, not zeros") {

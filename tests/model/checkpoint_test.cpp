@@ -1,6 +1,7 @@
 #include "mpo/model/checkpoint.hpp"
 
 #include <cmath>
+#include <limits>
 #include <thread>
 
 #include "mpo/core/random.hpp"
@@ -215,6 +216,22 @@ TEST_CASE("two GGUF names that map to one are refused") {
                               {"'lm_head.weight'", "two tensors"});
 }
 
+TEST_CASE("tensors of unknown size are no reason to count elements beyond 2^63") {
+    const TemporaryFolder folder;
+    const std::uint64_t two62 = std::uint64_t{1} << 62;
+    const auto file = [&](std::uint64_t last) {
+        return gguf_file({}, {gguf_tensor("a", {two62}, 99, 0), gguf_tensor("b", {last}, 99, 32)},
+                         std::string(64, 'x'));
+    };
+    write_file(folder / "m.gguf", file(two62 - 1));
+    const Checkpoint checkpoint(folder / "m.gguf");
+    CHECK(checkpoint.num_parameters() == std::numeric_limits<Index>::max());
+    CHECK(checkpoint.bytes() == 64);
+    write_file(folder / "m.gguf", file(two62));
+    check_throws<FormatError>([&] { Checkpoint too_many(folder / "m.gguf"); },
+                              {"m.gguf", "'b'", "4611686018427387904", "2^63"});
+}
+
 TEST_CASE("a GGUF file without an architecture lists its tensors under their own names") {
     const TemporaryFolder folder;
     write_file(folder / "m.gguf", gguf_file({}, {gguf_tensor("blk.0.attn_q.weight", {32}, 19, 0)},
@@ -319,7 +336,14 @@ TEST_CASE("every field of a config.json is read, and a wrong type is refused by 
     const std::string deep(1'000'000, '['), end(1'000'000, ']');
     check_throws<FormatError>(
         [&] { static_cast<void>(parse("{\"vocab_size\":" + deep + end + "}")); },
-        {"'vocab_size'", "array"});
+        {"c.json", "nested more than 32", "byte 45"});
+    check_throws<FormatError>([&] { static_cast<void>(parse(R"({"vocab_size":[[1]]})")); },
+                              {"c.json", "'vocab_size'", "array"});
+    check_throws<FormatError>(
+        [&] { static_cast<void>(parse(R"({"vocab_size":1,"vocab_size":2})")); },
+        {"c.json", "'vocab_size' at byte 16", "twice"});
+    check_throws<FormatError>([&] { static_cast<void>(parse(std::string("{}\0{}", 5))); },
+                              {"c.json", "byte 2", "NUL"});
     check_throws<FormatError>([&] { static_cast<void>(parse("[]")); }, {"c.json", "object"});
     check_throws<FormatError>([&] { static_cast<void>(parse("{")); }, {"c.json"});
 }

@@ -130,6 +130,43 @@ TEST_CASE("mpo compress: every option arrives") {
     CHECK(contains(desk.run("info t").out, "24x1 : 1x24"));
 }
 
+TEST_CASE("mpo compress: a page and JSON of the same run, with the command that made them") {
+    const Desk desk;
+    const auto result = desk.run(
+        "compress model -o small --budget 0.5 --only 'layers' --json a.json --report a.html");
+    INFO(result.err);
+    REQUIRE(result.status == 0);
+    CHECK(contains(result.out, "not yet a usable model"));
+    const auto json = nlohmann::json::parse(read_file(desk.folder / "a.json"));
+    CHECK(json["made_by"]["command"] ==
+          "mpo compress model -o small --budget 0.5 --only layers --json a.json --report a.html");
+    const auto page = read_file(desk.folder / "a.html");
+    const std::string begin = "<script type=\"application/json\" id=\"mpo-report\">";
+    const auto at = page.find(begin) + begin.size();
+    CHECK(nlohmann::json::parse(page.substr(at, page.find("</script>") - at)) == json);
+
+    const auto quoted = desk.run("compress model -o b --budget 0.5 --skip 'it'\\''s' --report -");
+    CHECK(quoted.out.starts_with("<!DOCTYPE html>"));  // and nothing else is on stdout
+    CHECK(quoted.out.ends_with("</html>\n"));
+    CHECK(contains(quoted.out, "--skip &#39;it&#39;\\&#39;&#39;s&#39; --report"));
+}
+
+TEST_CASE("mpo compress: a page that could not be finished does not exist") {
+    const Desk desk;
+    const std::string arguments = "compress model -o x --max-bond-dim 1 --report old.html";
+    REQUIRE(desk.run(arguments).status == 0);
+    const auto blocks = (read_file(desk.folder / "old.html").size() - 1) / 512;
+    REQUIRE(blocks * 512 > read_file(desk.folder / "x" / "model.safetensors").size());
+    std::filesystem::remove_all(desk.folder / "x");
+    write_file(desk.folder / "old.html", "old");
+    const auto result = desk.run(arguments, "ulimit -f " + std::to_string(blocks) + " &&");
+    INFO(result.err);
+    CHECK(result.status == 1);
+    CHECK(contains(result.err, "mpo: error: write old.html"));
+    CHECK(read_file(desk.folder / "old.html") == "old");
+    CHECK(desk.folder.names() == std::vector<std::string>{"model", "old.html", "x"});
+}
+
 TEST_CASE("mpo: says honestly when the result is larger than its source") {
     const Desk desk;
     const auto result = desk.run("compress '" + fixture("tiny_llama.gguf").string() +
@@ -153,6 +190,8 @@ TEST_CASE("mpo: wrong usage is status 2 and one line") {
     desk.refuse(2, "compress model -o x --budget 0.5 --layout z=2:2", {"--layout", "z=2:2"});
     desk.refuse(2, "compress model -o x --budget 0.5 --layout q", {"--layout", "'q'"});
     desk.refuse(2, "compress model -o x --budget 0.5 --layout q=2x2", {"--layout", "'2x2'"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --json - --report -", {"--report", "--json"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --json a --report a", {"--report", "--json"});
     desk.refuse(2, "compress model -o x --budget 0.5 --no-such-option", {"--no-such-option"});
 }
 
@@ -171,6 +210,7 @@ TEST_CASE("mpo: bad input is status 1, one line, and nothing half-written") {
     desk.refuse(1, "compress model -o x --budget 0.5 --only '('", {"regular expression"});
     desk.refuse(1, "compress model -o x --budget 0.5 --threads 0", {"threads", "got 0"});
     desk.refuse(1, "compress model -o x --budget 0.5 --json no/where.json", {"no/"});
+    desk.refuse(1, "compress model -o x --budget 0.5 --report no/where.html", {"no/"});
     desk.refuse(1, "reconstruct model -o x", {compressed_config_file});
     desk.refuse(1, "info model --json > /dev/full", {"stdout"});
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/compress_json.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/limits.hpp"
@@ -280,6 +281,51 @@ TEST_CASE("compress: sums per kind are sums") {
     CHECK(json["linears"].size() == 14);
     CHECK(json["kinds"].size() == 7);
     CHECK(json["parameters"] == report.size().parameters);
+}
+
+TEST_CASE("compress: spectra end in the error that was made, and stay few") {
+    const Workshop shop;
+    for (const Index sites : {2, 3}) {
+        auto options = with_budget(0.6);
+        options.sites = sites;
+        options.form = CompressForm::mpo;
+        const auto report = shop.run(options, detail::concat("sites", sites));
+        for (const auto& linear : report.linears) {
+            INFO(linear.name << ", " << sites << " sites");
+            const auto& W = shop.weights.at(linear.name + ".weight");
+            CHECK(std::abs(linear.norm - naive::norm(W)) <=
+                  tolerance<float>(W.size(), naive::norm(W)));
+            REQUIRE(static_cast<Index>(linear.spectra.size()) == sites - 1);
+            double lost = 0;
+            for (std::size_t k = 0; k < linear.spectra.size(); ++k) {
+                const auto& spectrum = linear.spectra[k];
+                CHECK(spectrum.bond_dim == linear.bonds[k + 1]);
+                CHECK(static_cast<Index>(spectrum.points.size()) <= max_spectrum_points);
+                for (const auto& point : spectrum.points)
+                    if (point.rank == spectrum.bond_dim)
+                        lost += point.relative_error * point.relative_error;
+            }
+            CHECK(std::abs(std::sqrt(lost) - linear.truncation_error) <=
+                  tolerance<float>(W.size(), 1));
+            CHECK(linear.seconds > 0);
+        }
+    }
+}
+
+TEST_CASE("compress: the report says what made it, and counts the whole model") {
+    const Workshop shop;
+    auto options = with_budget(0.5);
+    options.seed = 7;
+    const auto report = shop.run(options);
+    CHECK(report.source == (shop.folder / "model").string());
+    CHECK(report.made_by.seed == 7);
+    CHECK(report.made_by.threads == num_threads());
+    CHECK(report.made_by.version == version_text());
+    CHECK(report.made_by.command.empty());
+    Index before = 0;
+    for (const auto& [name, tensor] : shop.weights) before += tensor.size();
+    CHECK(report.parameters_before == before);
+    CHECK(report.parameters == before - report.size().parameters_before + report.size().parameters);
 }
 
 TEST_CASE("compress: a GGUF brings its metadata, a lone file needs none") {

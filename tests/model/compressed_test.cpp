@@ -115,8 +115,43 @@ TEST_CASE("compressed: a config that lies is refused by what is wrong with it") 
     refuse([](J&, J& l) { l["relative_error"] = -1; }, {"relative_error", "-1", linear_name});
     refuse([](J&, J& l) { l["relative_error"] = nullptr; }, {"relative_error", linear_name});
     refuse([](J&, J& l) { l["error_kind"] = "guess"; }, {"error_kind", "guess", linear_name});
+    const auto refuse_text = [](const std::string& text, std::vector<std::string> pieces) {
+        pieces.emplace_back("test: ");
+        check_throws<FormatError>([&] { (void)parse_compressed_config(text, "test"); }, pieces);
+    };
+    const std::string deep = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+    const std::string version = R"({"format_version":1,"linears":)";
+    refuse_text("{\"format_version\":" + deep + "}", {"nested more than 32"});
+    refuse_text("{\"other\":" + deep + "}", {"nested more than 32"});
+    refuse_text(version + "[]}", {"'linears'", "object", "array"});
+    refuse_text(version + "1}", {"'linears'", "object", "integer"});
+    refuse_text(version + "{},\"linears\":{}}", {"'linears' at byte 33", "twice"});
+    refuse_text(version + R"({"l":{},"l":{}}})", {"linear 'l' at byte 38", "twice"});
+    refuse_text(version + R"({"l":{"bonds":[],"bonds":[]}}})", {"'bonds' at byte 47", "twice"});
+    refuse_text(version + R"({"l":[]}})", {"stored_as", "linear 'l'"});
+    refuse_text(version + std::string("{}}\0", 4), {"NUL", "byte 33"});
     for (const char* text : {"", "[]", "{", "3", R"({"format_version": 1, "format_version": 1})"})
         check_throws<FormatError>([&] { (void)parse_compressed_config(text, "test"); }, {"test: "});
+}
+
+TEST_CASE("compressed: keys cost what they weigh, known or not") {
+    std::string others, linears;  // quadratic work in 200,000 keys would take minutes
+    for (int k = 0; k < 200'000; ++k) {
+        others += detail::concat("\"other ", k, "\":[],");
+        linears += detail::concat(k == 0 ? "" : ",", "\"", k, "\":0");
+    }
+    CHECK(parse_compressed_config("{" + others + R"("linears":{},"format_version":1})", "test")
+              .empty());
+    check_throws<FormatError>(
+        [&] {
+            (void)parse_compressed_config(R"({"format_version":1,"linears":{)" + linears + "}}",
+                                          "test");
+        },
+        {"test: ", "stored_as", "linear '0'"});
+    std::string values = R"({"format_version":1,"linears":{},"x":[0)";
+    for (int k = 0; k < 1 << 22; ++k) values += ",0";
+    check_throws<FormatError>([&] { (void)parse_compressed_config(values + "]}", "test"); },
+                              {"test: ", "4194304 values"});
 }
 
 TEST_CASE("compressed: a config and tensors that do not fit together are refused") {

@@ -1,18 +1,16 @@
-// Files for tests: a folder that goes away, bytes built field by field, and the message of a throw.
+// Files for tests: a folder that goes away, and the message of a throw.
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <random>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <vector>
 
+#include "bytes.hpp"
 #include "catch.hpp"
 
 namespace mpo::test {
@@ -49,39 +47,6 @@ class TemporaryFolder {
 
   private:
     std::filesystem::path path_;
-};
-
-/// Bytes in the making, little-endian.
-class Bytes {
-  public:
-    template <class T>
-    Bytes& number(T value) {
-        const auto* first = reinterpret_cast<const char*>(&value);
-        data_.append(first, sizeof value);
-        return *this;
-    }
-    Bytes& text(std::string_view text) {
-        data_.append(text);
-        return *this;
-    }
-    /// A u64 length and the text, as GGUF writes strings.
-    Bytes& string(std::string_view text) { return number<std::uint64_t>(text.size()).text(text); }
-    Bytes& zeros(std::size_t count) {
-        data_.append(count, '\0');
-        return *this;
-    }
-    Bytes& pad_to(std::size_t alignment) {
-        return zeros((alignment - data_.size() % alignment) % alignment);
-    }
-    Bytes& cut(std::size_t size) {
-        data_.resize(size);
-        return *this;
-    }
-    [[nodiscard]] std::size_t size() const { return data_.size(); }
-    [[nodiscard]] const std::string& data() const { return data_; }
-
-  private:
-    std::string data_;
 };
 
 inline void write_file(const std::filesystem::path& path, const std::string& data) {

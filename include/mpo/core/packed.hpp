@@ -76,7 +76,7 @@ struct PackedBlock {
 /// A type that a file names and we cannot decode; its tensors are listed only.
 struct OpaqueType {
     std::uint32_t id = 0;  // GGML's type id
-    std::string name;      // what the file calls it, or "type 30"
+    std::string name;      // GGML's: "Q2_K"; "GGML type 99" for one that is not known
     /// Equal in both members.
     friend bool operator==(const OpaqueType&, const OpaqueType&) = default;
 };

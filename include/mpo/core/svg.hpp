@@ -1,4 +1,4 @@
-// Pictures as SVG text: shapes, axes, line plots and heat maps, for network/draw and model/report.
+// Pictures as SVG text: shapes and words, for core/plot, network/draw and model/report.
 //
 // The text is self-contained: no script, no network, no fonts but the reader's. Lines and letters
 // take the colour of the surrounding page (currentColor), so the same picture serves light and dark.
@@ -16,7 +16,6 @@
 #include <vector>
 
 #include "mpo/core/error.hpp"
-#include "mpo/core/tensor.hpp"
 
 namespace mpo {
 
@@ -60,29 +59,59 @@ namespace detail {
     return text == "-0" ? "0" : text;
 }
 
-/// Text between tags or in an attribute: markup and control characters cannot leave it.
+/// Bytes of the character that begins at text[at]; 0 where none is well-formed UTF-8 there.
+[[nodiscard]] inline std::size_t utf8_length(std::string_view text, std::size_t at) {
+    const auto byte = [&](std::size_t k) {
+        return at + k < text.size() ? static_cast<unsigned char>(text[at + k]) : 0u;
+    };
+    const unsigned first = byte(0);
+    if (first < 0x80) return 1;
+    const std::size_t length = first >= 0xf0 ? 4 : (first >= 0xe0 ? 3 : 2);
+    if (first < 0xc2 || first > 0xf4) return 0;
+    for (std::size_t k = 1; k < length; ++k)
+        if ((byte(k) & 0xc0) != 0x80) return 0;
+    const unsigned second = byte(1);
+    const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
+    const bool beyond = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
+    return overlong || beyond ? 0 : length;
+}
+
+/// Controls, and marks that turn the direction of what follows: none may reach a reader's eye.
+[[nodiscard]] inline bool is_invisible(std::string_view character) {
+    const auto first = static_cast<unsigned char>(character[0]);
+    if (character.size() == 1) return first < 0x20 || first == 0x7f;
+    if (character.size() == 2)
+        return first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
+    const bool turns = (character >= "\u200e" && character <= "\u200f") ||
+                       (character >= "\u2028" && character <= "\u202e") ||
+                       (character >= "\u2066" && character <= "\u2069");
+    return character.size() == 3 && turns;
+}
+
+/// Text between tags or in an attribute: markup cannot leave it, what is not UTF-8 becomes U+FFFD and
+/// a control a blank.
 [[nodiscard]] inline std::string svg_escape(std::string_view raw) {
     std::string text;
-    for (const char c : raw) {
-        switch (c) {
-            case '&':
-                text += "&amp;";
-                break;
-            case '<':
-                text += "&lt;";
-                break;
-            case '>':
-                text += "&gt;";
-                break;
-            case '"':
-                text += "&quot;";
-                break;
-            case '\'':
-                text += "&#39;";
-                break;
-            default:
-                text += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-        }
+    for (std::size_t at = 0; at < raw.size();) {
+        const auto length = utf8_length(raw, at);
+        const auto character = raw.substr(at, (std::max)(length, std::size_t{1}));
+        at += character.size();
+        if (length == 0)
+            text += "\ufffd";
+        else if (is_invisible(character))
+            text += ' ';
+        else if (character == "&")
+            text += "&amp;";
+        else if (character == "<")
+            text += "&lt;";
+        else if (character == ">")
+            text += "&gt;";
+        else if (character == "\"")
+            text += "&quot;";
+        else if (character == "'")
+            text += "&#39;";
+        else
+            text += character;
     }
     return text;
 }
@@ -169,210 +198,5 @@ class Svg {
     double width_, height_;
     std::string title_, body_;
 };
-
-/// How values are spread over an axis.
-enum class AxisScale { linear, logarithmic };
-
-/// An interval of values and how it is spread over a length.
-struct Axis {
-    std::string label = {};               // what stands beside the axis
-    double min = 0;                       // value at its beginning
-    double max = 1;                       // value at its end; > min
-    AxisScale scale = AxisScale::linear;  // logarithmic: min > 0
-};
-
-/// Throws ArgumentError unless min < max, both finite, and positive where logarithmic.
-inline void validate(const Axis& axis) {
-    const bool ordered = std::isfinite(axis.min) && std::isfinite(axis.max) && axis.min < axis.max;
-    if (!ordered || (axis.scale == AxisScale::logarithmic && axis.min <= 0))
-        throw ArgumentError(detail::concat("Axis '", axis.label,
-                                           "': need min < max (positive where logarithmic), got ",
-                                           axis.min, " .. ", axis.max));
-}
-
-/// Share of the axis at which a value lies: 0 at min, 1 at max.
-[[nodiscard]] inline double share_along(const Axis& axis, double value) {
-    if (axis.scale == AxisScale::linear) return (value - axis.min) / (axis.max - axis.min);
-    return std::log(value / axis.min) / std::log(axis.max / axis.min);
-}
-
-/// Round numbers on the axis: powers of ten where logarithmic (thinned to `most`), else multiples of
-/// 1, 2 or 5 times a power of ten; at most `most` of them.
-[[nodiscard]] inline std::vector<double> axis_ticks(const Axis& axis, Index most = 7) {
-    validate(axis);
-    if (most < 2)
-        throw ArgumentError(detail::concat("axis_ticks: need room for 2 ticks, got ", most));
-    std::vector<double> ticks;
-    if (axis.scale == AxisScale::logarithmic) {
-        const double first = std::ceil(std::log10(axis.min) - 1e-9),
-                     last = std::floor(std::log10(axis.max) + 1e-9);
-        const double step =
-            (std::max)(1.0, std::ceil((last - first + 1) / static_cast<double>(most)));
-        for (double e = first; e <= last; e += step) ticks.push_back(std::pow(10.0, e));
-        return ticks;
-    }
-    const double raw = (axis.max - axis.min) / static_cast<double>(most - 1);
-    const double power = std::pow(10.0, std::floor(std::log10(raw)));
-    double step = power;
-    for (const double factor : {1.0, 2.0, 5.0, 10.0}) {
-        step = factor * power;
-        if (step >= raw * (1 - 1e-9)) break;
-    }
-    for (double k = std::ceil(axis.min / step - 1e-9); k * step <= axis.max + 1e-9 * step; ++k)
-        ticks.push_back(k == 0 ? 0.0 : k * step);
-    return ticks;
-}
-
-/// `value` for a reader: `digits_shown` significant digits, plain where short.
-[[nodiscard]] inline std::string short_number(double value, int digits_shown = 4) {
-    char digits[64];
-    const auto end = std::to_chars(digits, digits + sizeof digits, value,
-                                   std::chars_format::general, digits_shown)
-                         .ptr;
-    return {digits, end};
-}
-
-/// One line of a plot.
-struct Series {
-    std::string name = {};  // what the legend calls it
-    std::vector<SvgPoint> points =
-        {};  // in values; those outside the axes are clamped to the frame
-};
-
-/// Title, axes and size of a plot.
-struct PlotOptions {
-    std::string title = {};  // above the frame, and for screen readers
-    Axis x = {};             // to the right
-    Axis y = {};             // upwards
-    double width = 480;      // px
-    double height = 300;     // px
-};
-
-namespace detail {
-
-/// Distinguishable by hue and by lightness (Okabe and Ito's palette).
-[[nodiscard]] inline std::string_view series_colour(std::size_t k) {
-    constexpr std::string_view colours[] = {"#0072b2", "#d55e00", "#009e73",
-                                            "#cc79a7", "#e69f00", "#56b4e9"};
-    return colours[k % std::size(colours)];
-}
-
-/// Frame, ticks, grid and labels; the plot area is [left, right] x [top, bottom].
-inline void draw_axes(Svg& svg, const PlotOptions& options, SvgPoint top_left,
-                      SvgPoint bottom_right) {
-    const SvgStyle grid{.opacity = 0.15};
-    for (const double tick : axis_ticks(options.x)) {
-        const double x = top_left.x + share_along(options.x, tick) * (bottom_right.x - top_left.x);
-        svg.line({x, top_left.y}, {x, bottom_right.y}, grid);
-        svg.text({x, bottom_right.y + 16}, short_number(tick),
-                 {.size = 11, .anchor = TextAnchor::middle});
-    }
-    for (const double tick : axis_ticks(options.y)) {
-        const double y =
-            bottom_right.y - share_along(options.y, tick) * (bottom_right.y - top_left.y);
-        svg.line({top_left.x, y}, {bottom_right.x, y}, grid);
-        svg.text({top_left.x - 6, y + 4}, short_number(tick),
-                 {.size = 11, .anchor = TextAnchor::end});
-    }
-    svg.rectangle(top_left, bottom_right.x - top_left.x, bottom_right.y - top_left.y,
-                  {.opacity = 0.6});
-    const double middle = (top_left.x + bottom_right.x) / 2;
-    svg.text({middle, 18}, options.title, {.size = 14, .anchor = TextAnchor::middle});
-    svg.text({middle, bottom_right.y + 34}, options.x.label, {.anchor = TextAnchor::middle});
-    svg.text({14, (top_left.y + bottom_right.y) / 2}, options.y.label,
-             {.anchor = TextAnchor::middle, .rotation = -90});
-}
-
-}  // namespace detail
-
-/// Lines through the points of each series, with a legend under the title. Throws ArgumentError on
-/// invalid axes, values that are NaN, and values <= 0 on a logarithmic axis.
-[[nodiscard]] inline std::string line_plot(const std::vector<Series>& all,
-                                           const PlotOptions& options) {
-    validate(options.x);
-    validate(options.y);
-    Svg svg(options.width, options.height, options.title);
-    const SvgPoint top_left{64, 44}, bottom_right{options.width - 14, options.height - 44};
-    detail::draw_axes(svg, options, top_left, bottom_right);
-    double legend = top_left.x;
-    for (std::size_t k = 0; k < all.size(); ++k) {
-        const std::string colour(detail::series_colour(k));
-        std::vector<SvgPoint> path;
-        for (const auto& point : all[k].points) {
-            const double u = share_along(options.x, point.x), v = share_along(options.y, point.y);
-            if (std::isnan(u) || std::isnan(v))
-                throw ArgumentError(detail::concat("line_plot: series '", all[k].name,
-                                                   "' cannot show (", point.x, ", ", point.y,
-                                                   ") on these axes"));
-            path.push_back(
-                {top_left.x + std::clamp(u, 0.0, 1.0) * (bottom_right.x - top_left.x),
-                 bottom_right.y - std::clamp(v, 0.0, 1.0) * (bottom_right.y - top_left.y)});
-        }
-        svg.polyline(path, {.stroke = colour, .stroke_width = 2});
-        svg.line({legend, 33}, {legend + 16, 33}, {.stroke = colour, .stroke_width = 3});
-        svg.text({legend + 20, 37}, all[k].name, {.size = 11});
-        legend += 34 + 6.5 * static_cast<double>(all[k].name.size());
-    }
-    return svg.to_string();
-}
-
-/// Title, labels and colours of a heat map.
-struct HeatMapOptions {
-    std::string title = {};                       // above the cells, and for screen readers
-    std::vector<std::string> row_labels = {};     // none, or one per row
-    std::vector<std::string> column_labels = {};  // none, or one per column
-    Axis scale = {};   // values -> colour; its label stands beside the title
-    double cell = 22;  // px
-};
-
-/// A colour between pale yellow (share 0) and dark blue (share 1), monotone in lightness; grey for NaN.
-[[nodiscard]] inline std::string heat_colour(double share) {
-    if (std::isnan(share)) return "#999999";
-    const double t = std::clamp(share, 0.0, 1.0);
-    const auto mix = [&](double from, double to) {
-        return std::to_string(static_cast<int>(std::lround(from + t * (to - from))));
-    };
-    return "rgb(" + mix(255, 8) + ',' + mix(247, 48) + ',' + mix(188, 107) + ')';
-}
-
-/// One coloured cell per value (rows, cols) with the number in it; NaN leaves a grey cell. Throws ShapeError where labels and
-/// cells differ in number, ArgumentError on an invalid scale.
-[[nodiscard]] inline std::string heat_map(const TensorView<const double>& values,
-                                          const HeatMapOptions& options) {
-    validate(options.scale);
-    const auto M = as_matrix(values);
-    const auto rows = static_cast<std::size_t>(M.rows), cols = static_cast<std::size_t>(M.cols);
-    if ((!options.row_labels.empty() && options.row_labels.size() != rows) ||
-        (!options.column_labels.empty() && options.column_labels.size() != cols))
-        throw ShapeError(
-            detail::concat("heat_map: ", M.rows, " x ", M.cols, " cells need as many labels, got ",
-                           options.row_labels.size(), " and ", options.column_labels.size()));
-    const double left = 56, top = 64, side = options.cell, wide = 2 * side;
-    Svg svg(left + wide * static_cast<double>(cols) + 12,
-            top + side * static_cast<double>(rows) + 12, options.title);
-    svg.text({left, 18}, options.title, {.size = 14});
-    svg.text({left, 36}, options.scale.label, {.size = 11});
-    for (std::size_t j = 0; j < cols && !options.column_labels.empty(); ++j)
-        svg.text({left + wide * (static_cast<double>(j) + 0.5), top - 6}, options.column_labels[j],
-                 {.size = 11, .anchor = TextAnchor::middle});
-    for (std::size_t i = 0; i < rows; ++i) {
-        const double y = top + side * static_cast<double>(i);
-        if (!options.row_labels.empty())
-            svg.text({left - 6, y + side / 2 + 4}, options.row_labels[i],
-                     {.size = 11, .anchor = TextAnchor::end});
-        for (std::size_t j = 0; j < cols; ++j) {
-            const double x = left + wide * static_cast<double>(j);
-            const double value = values(static_cast<Index>(i), static_cast<Index>(j));
-            const double share = share_along(options.scale, value);
-            svg.rectangle({x, y}, wide, side, {.fill = heat_colour(share), .stroke = "none"});
-            if (!std::isnan(value))
-                svg.text({x + wide / 2, y + side / 2 + 4}, short_number(value, 3),
-                         {.size = 10,
-                          .anchor = TextAnchor::middle,
-                          .fill = share > 0.5 ? "#ffffff" : "#222222"});
-        }
-    }
-    return svg.to_string();
-}
 
 }  // namespace mpo

@@ -41,7 +41,7 @@ class AtomicFile {
                 ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
             if (descriptor_.number() >= 0) return;
             error = errno;
-            if (error != EEXIST) throw detail::file_error("create", temporary_, error);
+            if (error != EEXIST) throw detail::file_error("create", path_, error);
         }
     }
     /// Takes the file over; the other one has none afterwards.
@@ -118,19 +118,21 @@ class AtomicFile {
     /// Flushes, and gives the file its name. Throws ArgumentError the second time.
     void commit() { commit_as(path_); }
 
-    /// The same under another name in the same folder.
+    /// The same under another name in the same folder. After any throw nothing has that name.
     void commit_as(const std::filesystem::path& path) {
         if (temporary_.empty())
             throw ArgumentError(
                 detail::concat("AtomicFile: ", path_.string(), " was committed before"));
         require_replaceable(path);
+        auto name = path;  // copies are made before the renaming: nothing behind it may throw
+        const auto folder = name.has_parent_path() ? name.parent_path() : ".";
         flush();
         if (::close(descriptor_.release()) != 0) throw detail::file_error("close", path, errno);
         if (::rename(temporary_.c_str(), path.c_str()) != 0)
             throw detail::file_error("rename to", path, errno);
         temporary_.clear();
-        path_ = path;
-        flush_folder();
+        path_ = std::move(name);
+        flush_folder(folder);
     }
 
   private:
@@ -144,8 +146,7 @@ class AtomicFile {
     }
 
     /// Makes the new name survive a power cut, where the file system can: not an error otherwise.
-    void flush_folder() const {
-        const auto folder = path_.parent_path().empty() ? "." : path_.parent_path();
+    static void flush_folder(const std::filesystem::path& folder) {
         const detail::Descriptor opened(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         if (opened.number() >= 0) static_cast<void>(::fsync(opened.number()));
     }

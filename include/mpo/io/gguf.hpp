@@ -10,8 +10,8 @@
 //      Offsets count from there, are multiples of it, and tensors neither overlap nor leave the
 //      file.
 //
-// Limits of ours: strings and arrays of 64 MiB, arrays nested 4 deep, keys of 65535 bytes, tensor
-// names of 1024 bytes, alignment 1 MiB. All rules are checked when the file is opened.
+// Limits of ours: those of io/limits.hpp, strings and arrays of 64 MiB, arrays nested 4 deep, keys of
+// 65535 bytes, alignment 1 MiB. All rules are checked when the file is opened.
 #pragma once
 
 #include <algorithm>
@@ -30,9 +30,11 @@
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/error.hpp"
 #include "mpo/core/packed.hpp"
+#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/atomic_file.hpp"
 #include "mpo/io/gguf_metadata.hpp"
+#include "mpo/io/limits.hpp"
 #include "mpo/io/mapped_file.hpp"
 
 namespace mpo {
@@ -147,8 +149,9 @@ class GgufFile {
     [[nodiscard]] const GgufTensor& info(const std::string& name) const {
         const auto found = positions_.find(name);
         if (found == positions_.end())
-            throw ArgumentError(detail::concat("no tensor '", name, "' in ", path().string(),
-                                               " of ", tensors_.size(), " tensors"));
+            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in ",
+                                               path().string(), " of ", tensors_.size(),
+                                               " tensors"));
         return tensors_[found->second];
     }
 
@@ -192,9 +195,14 @@ class GgufFile {
         const auto tensors = cursor.number<std::uint64_t>("number of tensors");
         const auto pairs = cursor.number<std::uint64_t>("number of metadata pairs");
         constexpr std::uint64_t least_tensor = 24, least_pair = 13;  // bytes
+        constexpr Index tensors_at = 8;  // and the number of pairs behind it
         if (tensors > cursor.left() / least_tensor)
-            cursor.fail("number of tensors",
-                        detail::concat(tensors, " do not fit the ", cursor.left(), " bytes left"));
+            cursor.fail_at(
+                tensors_at, "number of tensors",
+                detail::concat(tensors, " do not fit the ", cursor.left(), " bytes left"));
+        if (tensors > static_cast<std::uint64_t>(max_num_tensors))
+            cursor.fail_at(tensors_at, "number of tensors",
+                           detail::concat(tensors, " exceed the limit of ", max_num_tensors));
         if (pairs > cursor.left() / least_pair)
             cursor.fail("number of metadata pairs",
                         detail::concat(pairs, " do not fit the ", cursor.left(), " bytes left"));
@@ -205,30 +213,35 @@ class GgufFile {
         constexpr std::uint64_t max_key_bytes = 65535;
         for (std::uint64_t k = 0; k < pairs; ++k) {
             const auto key = cursor.string(detail::concat("metadata key ", k), max_key_bytes);
-            const std::string what = "metadata '" + key + "'";
+            const std::string what = "metadata " + detail::in_quotes(key);
+            if (metadata_.count(key) != 0) cursor.fail(what, "the key occurs twice");
+            cursor.keep(detail::metadata_pair_bytes, what);
             const auto type = cursor.number<std::uint32_t>(what);
-            if (!metadata_.emplace(key, cursor.value(type, what)).second)
-                cursor.fail(what, "the key occurs twice");
+            const auto& value = metadata_.emplace(key, cursor.value(type, what)).first->second;
+            if (key == "general.alignment") set_alignment(cursor, what, value);
         }
         metadata_end_ = cursor.at();
-        const auto* alignment = find("general.alignment");
-        if (!alignment) return;
+    }
+
+    void set_alignment(const detail::GgufCursor& cursor, const std::string& what,
+                       const GgufValue& value) {
         constexpr std::uint32_t max_alignment = 1u << 20;
-        const auto* value = std::get_if<std::uint32_t>(alignment);
-        if (!value) cursor.fail("metadata 'general.alignment'", "must be of type u32");
-        if (!std::has_single_bit(*value) || *value > max_alignment)
-            cursor.fail("metadata 'general.alignment'",
-                        detail::concat(*value, " is not a power of two up to ", max_alignment));
-        alignment_ = static_cast<Index>(*value);
+        const auto* alignment = std::get_if<std::uint32_t>(&value);
+        if (!alignment) cursor.fail(what, "must be of type u32");
+        if (!std::has_single_bit(*alignment) || *alignment > max_alignment)
+            cursor.fail(what,
+                        detail::concat(*alignment, " is not a power of two up to ", max_alignment));
+        alignment_ = static_cast<Index>(*alignment);
     }
 
     void read_tensors(detail::GgufCursor& cursor, std::uint64_t count) {
-        constexpr std::uint64_t max_name_bytes = 1024;
+        tensors_.reserve(count);  // so that names stay where they are
         for (std::uint64_t k = 0; k < count; ++k) {
-            GgufTensor tensor;
-            tensor.name = cursor.string(detail::concat("name of tensor ", k), max_name_bytes);
-            const std::string what = "tensor '" + tensor.name + "'";
-            if (!positions_.emplace(tensor.name, tensors_.size()).second)
+            GgufTensor& tensor = tensors_.emplace_back();
+            tensor.name =
+                cursor.string(detail::concat("name of tensor ", k), max_tensor_name_bytes);
+            const std::string what = "tensor " + detail::in_quotes(tensor.name);
+            if (!positions_.emplace(tensor.name, k).second)
                 cursor.fail(what, "the name occurs twice");
             tensor.shape = read_shape(cursor, what);
             const auto type = detail::ggml_type(cursor.number<std::uint32_t>(what));
@@ -242,7 +255,6 @@ class GgufFile {
             if (tensor.offset % alignment_ != 0)
                 cursor.fail(what, detail::concat("offset ", offset, " is not a multiple of the ",
                                                  "alignment ", alignment_));
-            tensors_.push_back(std::move(tensor));
         }
     }
 
@@ -252,11 +264,11 @@ class GgufFile {
         if (rank > max_rank)
             cursor.fail(what, detail::concat(rank, " dimensions, at most ", max_rank, " exist"));
         Shape shape(rank);
-        Index count = 1;
+        Index count = 1;  // an extent of 0 excuses no overflow of the others: they are strides
         for (std::size_t k = rank; k-- > 0;) {
             const auto extent = cursor.number<std::uint64_t>(what);
             if (!std::in_range<Index>(extent) ||
-                __builtin_mul_overflow(count, static_cast<Index>(extent), &count))
+                (extent != 0 && __builtin_mul_overflow(count, static_cast<Index>(extent), &count)))
                 cursor.fail(what, detail::concat("dimension ", rank - 1 - k, " = ", extent,
                                                  " makes more than 2^63 elements"));
             shape[k] = static_cast<Index>(extent);
@@ -284,8 +296,8 @@ class GgufFile {
         if (tensors_.empty()) return;
         const Index begin = (cursor.at() + alignment_ - 1) / alignment_ * alignment_;
         if (begin > file_.size())
-            cursor.fail("tensor data", detail::concat("begins at ", begin, ", beyond the file of ",
-                                                      file_.size(), " bytes"));
+            cursor.fail_at(begin, "tensor data",
+                           detail::concat("begins beyond the file of ", file_.size(), " bytes"));
         std::vector<GgufTensor*> order;
         for (auto& tensor : tensors_) order.push_back(&tensor);
         std::sort(order.begin(), order.end(), [](const auto* a, const auto* b) {
@@ -296,9 +308,10 @@ class GgufFile {
         for (std::size_t k = 0; k < order.size(); ++k) {
             auto& tensor = *order[k];
             const auto fail = [&](const std::string& rule) {
-                throw FormatError(detail::concat(path().string(), ": tensor '", tensor.name,
-                                                 "' of ", tensor.bytes, " bytes at ", tensor.offset,
-                                                 " of the data ", rule));
+                throw FormatError(
+                    detail::concat(path().string(), ": tensor ", detail::in_quotes(tensor.name),
+                                   " of ", tensor.bytes, " bytes at ", tensor.offset,
+                                   " of the data, which begins at byte ", begin, ", ", rule));
             };
             if (tensor.offset > data_bytes || tensor.bytes > data_bytes - tensor.offset)
                 fail(detail::concat("ends beyond the file, which has ", data_bytes,
@@ -319,7 +332,7 @@ class GgufFile {
     Index metadata_end_ = 0;
     Index alignment_ = 32;
     std::vector<GgufTensor> tensors_;
-    std::unordered_map<std::string, std::size_t> positions_;
+    std::unordered_map<std::string_view, std::size_t> positions_;  // names are those of tensors_
 };
 
 /// Writes the metadata of `source`, byte for byte, as a GGUF file without tensors.

@@ -15,6 +15,7 @@
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
+#include "mpo/io/limits.hpp"
 #include "mpo/io/mapped_file.hpp"
 
 namespace mpo {
@@ -69,7 +70,7 @@ using GgufMetadata = std::map<std::string, GgufValue>;
 namespace detail {
 
 /// Walks over a file; every step is checked against what is left. Limits keep a small lie from
-/// becoming a large allocation.
+/// becoming a large allocation. What fails does so at the byte where the last value read begins.
 class GgufCursor {
   public:
     explicit GgufCursor(const MappedFile& file) : file_(file) {}
@@ -80,8 +81,19 @@ class GgufCursor {
     }
 
     [[noreturn]] void fail(const std::string& what, const std::string& problem) const {
+        fail_at(value_begin_, what, problem);
+    }
+    [[noreturn]] void fail_at(Index byte, const std::string& what,
+                              const std::string& problem) const {
         throw FormatError(
-            concat(file_.path().string(), ": ", what, " at byte ", at_, ": ", problem));
+            concat(file_.path().string(), ": ", what, " at byte ", byte, ": ", problem));
+    }
+
+    /// Counts memory that is kept for metadata and names.
+    void keep(std::uint64_t bytes, const std::string& what) {
+        if (bytes > static_cast<std::uint64_t>(max_metadata_bytes - kept_))
+            fail(what, concat("more metadata than the limit of ", max_metadata_bytes, " bytes"));
+        kept_ += static_cast<Index>(bytes);
     }
 
     template <class T>
@@ -96,6 +108,7 @@ class GgufCursor {
         const auto length = number<std::uint64_t>(what);
         if (length > limit) fail(what, concat(length, " bytes long, more than the limit ", limit));
         const auto* text = take(length, what);
+        keep(length, what);
         return {reinterpret_cast<const char*>(text), static_cast<std::size_t>(length)};
     }
 
@@ -115,6 +128,7 @@ class GgufCursor {
 
     /// The next bytes; valid until the next call.
     [[nodiscard]] const std::byte* take(std::uint64_t count, const std::string& what) {
+        value_begin_ = at_;
         if (count > left())
             fail(what, concat("needs ", count, " bytes, the file has ", left(), " left"));
         const auto size = static_cast<Index>(count);
@@ -180,6 +194,7 @@ class GgufCursor {
         if (count * least > left())
             fail(what, concat("an array of ", count, " elements needs at least ", count * least,
                               " bytes, the file has ", left(), " left"));
+        keep(count * (std::is_same_v<T, bool> ? 1 : sizeof(T)), what);
         std::vector<T> result;
         result.reserve(static_cast<std::size_t>(count));
         for (std::uint64_t k = 0; k < count; ++k) result.push_back(element<T>(what, depth));
@@ -190,6 +205,8 @@ class GgufCursor {
     FileBytes window_;
     Index window_begin_ = 0;
     Index at_ = 0;
+    Index value_begin_ = 0;
+    Index kept_ = 0;
 };
 
 }  // namespace detail

@@ -126,7 +126,8 @@ class MappedFile {
   public:
     /// Throws FileError where the file cannot be opened, mapped, or is not a regular file.
     explicit MappedFile(std::filesystem::path path, ReadMode mode = ReadMode::mapped)
-        : path_(std::move(path)), descriptor_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+        : path_(std::move(path)),
+          descriptor_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // pipes: refused
         if (descriptor_.number() < 0) throw detail::file_error("open", path_, errno);
         struct ::stat status {};
         if (::fstat(descriptor_.number(), &status) != 0)

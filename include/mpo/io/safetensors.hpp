@@ -9,7 +9,7 @@
 //   5. Sorted by offset, the tensors cover the data: no hole, no overlap, nothing behind the last.
 //   6. Nothing is aligned: elements are read by memcpy.
 //
-// All rules are checked when the file is opened, so a truncated file is refused then.
+// Limits of ours: those of io/limits.hpp, rank 64, and strings of 16 MiB in the header. All rules are checked when the file is opened, so a truncated file is refused then.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,7 @@
 
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/error.hpp"
+#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/io/safetensors_header.hpp"
@@ -54,7 +55,7 @@ class SafetensorsFile {
         if (json.empty() || json.front() != '{')
             throw FormatError(detail::concat(source, ": the header at byte ", length_bytes,
                                              " must begin with '{'"));
-        detail::parse_json(json, header, source);
+        detail::parse_json(json, header, {source, length_bytes});
         entries_ = std::move(header.entries);
         metadata_ = std::move(header.metadata);
         const Index end =
@@ -81,8 +82,9 @@ class SafetensorsFile {
     [[nodiscard]] const SafetensorsEntry& info(const std::string& name) const {
         const auto found = positions_.find(name);
         if (found == positions_.end())
-            throw ArgumentError(detail::concat("no tensor '", name, "' in ", path().string(),
-                                               " of ", entries_.size(), " tensors"));
+            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in ",
+                                               path().string(), " of ", entries_.size(),
+                                               " tensors"));
         return entries_[found->second];
     }
 
@@ -125,7 +127,7 @@ class SafetensorsFile {
     MappedFile file_;
     std::vector<SafetensorsEntry> entries_;
     std::map<std::string, std::string> metadata_;
-    std::unordered_map<std::string, std::size_t> positions_;
+    std::unordered_map<std::string_view, std::size_t> positions_;  // names are those of entries_
 };
 
 }  // namespace mpo

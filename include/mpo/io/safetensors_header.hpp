@@ -16,8 +16,10 @@
 
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/error.hpp"
+#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/json_events.hpp"
+#include "mpo/io/limits.hpp"
 
 namespace mpo {
 
@@ -44,31 +46,21 @@ class SafetensorsHeader final : public JsonEvents {
         if (at_ == At::start)
             at_ = At::root;
         else if (at_ == At::root)
-            at_ = key_ == "__metadata__" ? At::metadata : At::entry;
+            at_ = is_metadata() ? At::metadata : At::entry;
         else
-            fail("an object where none belongs");
+            fail(field_text() + "holds an object, where none belongs");
     }
 
-    void key(std::string name) override {
-        if (at_ == At::root) {
-            key_ = std::move(name);
-            if (!names_.insert(key_).second) fail("the name occurs twice");
-            entry_ = {};
-        } else if (at_ == At::metadata) {
-            if (metadata.count(name) != 0) fail("the key '" + name + "' occurs twice");
-            field_ = std::move(name);
-        } else {
-            const bool known = name == "dtype" || name == "shape" || name == "data_offsets";
-            if (!known) fail("unknown field '" + name + "'");
-            if ((name == "dtype" && entry_.dtype) || (name == "shape" && entry_.shape) ||
-                (name == "data_offsets" && entry_.offsets))
-                fail("'" + name + "' occurs twice");
-            field_ = std::move(name);
-        }
+    void key(std::string name, Index byte) override {
+        if (at_ == At::root)
+            begin_member(std::move(name), byte);
+        else
+            begin_field(std::move(name), byte);
     }
 
     void begin_array() override {
-        if (at_ != At::entry || field_ == "dtype") fail("an array where none belongs");
+        if (at_ != At::entry || field_ == "dtype")
+            fail(field_text() + "holds an array, where none belongs");
         at_ = At::numbers;
         (field_ == "shape" ? entry_.shape : entry_.offsets).emplace();
     }
@@ -77,22 +69,21 @@ class SafetensorsHeader final : public JsonEvents {
 
     void scalar(JsonScalar value) override {
         if (at_ == At::metadata)
-            metadata[field_] = text(value, "the metadata '" + field_ + "'");
+            add_metadata(text(value));
         else if (at_ == At::entry && field_ == "dtype")
-            set_dtype(text(value, "'dtype'"));
+            set_dtype(text(value));
+        else if (at_ == At::entry)
+            fail(concat(field_text(), "needs an array, got ", kind_of(value)));
         else if (at_ == At::numbers)
             add_number(value);
-        else if (at_ == At::root && key_ == "__metadata__" && value.index() == 0)
-            return;  // null metadata occurs in the wild
-        else
-            fail(
-                concat(kind_of(value), " where ",
-                       at_ == At::entry ? "'" + field_ + "' needs an array" : "an object belongs"));
+        else if (!is_metadata() || value.index() != 0)  // null metadata occurs in the wild
+            fail(concat("needs an object, got ", kind_of(value)));
     }
 
     void end_object() override {
         if (at_ == At::entry) finish_entry();
         at_ = at_ == At::root ? At::start : At::root;
+        field_byte_ = -1;
     }
 
   private:
@@ -102,20 +93,59 @@ class SafetensorsHeader final : public JsonEvents {
         std::optional<std::vector<Index>> shape, offsets;
     };
 
+    [[nodiscard]] bool is_metadata() const { return key_ == "__metadata__"; }
+
     [[noreturn]] void fail(const std::string& what) const {
-        const bool inside = !key_.empty() || at_ != At::start;
-        throw FormatError(
-            concat(source_, inside ? ": '" + key_ + "' in the header: " : ": header: ", what));
+        throw FormatError(concat(source_, is_metadata() ? ": " : ": tensor ", in_quotes(key_),
+                                 " at byte ", key_byte_, ": ", what));
+    }
+    /// "'shape' at byte 40 " inside an entry or the metadata.
+    [[nodiscard]] std::string field_text() const {
+        return field_byte_ < 0 ? "" : concat(in_quotes(field_), " at byte ", field_byte_, ' ');
     }
 
-    [[nodiscard]] std::string text(JsonScalar& value, const std::string& what) const {
+    void begin_member(std::string name, Index byte) {
+        key_ = std::move(name);
+        key_byte_ = byte;
+        entry_ = {};
+        if (key_.size() > max_tensor_name_bytes)
+            fail(concat("a name of ", key_.size(), " bytes is longer than the limit of ",
+                        max_tensor_name_bytes));
+        if (static_cast<Index>(entries.size()) == max_num_tensors)
+            fail(concat("more than ", max_num_tensors, " tensors"));
+        if (!names_.insert(key_).second) fail("the name occurs twice");
+    }
+
+    void begin_field(std::string name, Index byte) {
+        field_ = std::move(name);
+        field_byte_ = byte;
+        if (at_ == At::metadata) {
+            if (metadata.count(field_) != 0) fail(field_text() + "occurs twice");
+            return;
+        }
+        const bool dtype = field_ == "dtype", shape = field_ == "shape";
+        if (!dtype && !shape && field_ != "data_offsets")
+            fail(field_text() + "is unknown; there are dtype, shape and data_offsets");
+        if (dtype ? entry_.dtype.has_value() : (shape ? entry_.shape : entry_.offsets).has_value())
+            fail(field_text() + "occurs twice");
+    }
+
+    [[nodiscard]] std::string text(JsonScalar& value) const {
         if (auto* string = std::get_if<std::string>(&value)) return std::move(*string);
-        fail(concat(what, " must be a string, got ", kind_of(value)));
+        fail(concat(field_text(), "must be a string, got ", kind_of(value)));
+    }
+
+    void add_metadata(std::string value) {
+        metadata_bytes_ += static_cast<Index>(field_.size() + value.size()) + metadata_pair_bytes;
+        if (metadata_bytes_ > max_metadata_bytes)
+            fail(concat(field_text(), "makes more metadata than the limit of ", max_metadata_bytes,
+                        " bytes"));
+        metadata[field_] = std::move(value);
     }
 
     void set_dtype(const std::string& name) {
         entry_.dtype = parse_dtype(name);
-        if (!entry_.dtype) fail("unknown dtype '" + name + "'");
+        if (!entry_.dtype) fail(concat(field_text(), "is unknown: ", in_quotes(name)));
     }
 
     void add_number(const JsonScalar& value) {
@@ -123,11 +153,11 @@ class SafetensorsHeader final : public JsonEvents {
         constexpr auto limit = static_cast<std::uint64_t>((std::numeric_limits<Index>::max)());
         const auto* number = std::get_if<std::uint64_t>(&value);
         if (!number)
-            fail(concat("'", field_, "' needs non-negative integers, got ", kind_of(value)));
-        if (*number > limit) fail(concat("'", field_, "' holds ", *number, ", more than ", limit));
+            fail(concat(field_text(), "needs non-negative integers, got ", kind_of(value)));
+        if (*number > limit) fail(concat(field_text(), "holds ", *number, ", more than ", limit));
         auto& numbers = *(field_ == "shape" ? entry_.shape : entry_.offsets);
         if (numbers.size() == (field_ == "shape" ? max_rank : 2))
-            fail(concat("'", field_, "' has more than ", numbers.size(), " numbers"));
+            fail(concat(field_text(), "has more than ", numbers.size(), " numbers"));
         numbers.push_back(static_cast<Index>(*number));
     }
 
@@ -145,26 +175,28 @@ class SafetensorsHeader final : public JsonEvents {
         entries.push_back({key_, *entry_.dtype, std::move(*entry_.shape), begin, bytes});
     }
 
+    /// An extent of 0 excuses no overflow of the others: they are strides.
     [[nodiscard]] Index stored_bytes(DType dtype, const Shape& shape) const {
-        const int bits = bits_per_element(dtype);
-        Index count = 1;
+        Index bits = bits_per_element(dtype);
         for (const Index extent : shape)
-            if (__builtin_mul_overflow(count, extent, &count))
-                fail(concat("shape ", to_string(shape), " has more elements than 2^63"));
-        if (__builtin_mul_overflow(count, Index{bits}, &count))
-            fail(concat("shape ", to_string(shape), " of ", to_string(dtype),
-                        " has more than 2^63 bits"));
-        if (count % 8 != 0)
-            fail(concat("shape ", to_string(shape), " of ", to_string(dtype), " takes ", count,
+            if (extent != 0 && __builtin_mul_overflow(bits, extent, &bits))
+                fail(concat("shape ", to_string(shape), " of ", to_string(dtype),
+                            " has more than 2^63 bits"));
+        if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
+        if (bits % 8 != 0)
+            fail(concat("shape ", to_string(shape), " of ", to_string(dtype), " takes ", bits,
                         " bits, not whole bytes"));
-        return count / 8;
+        return bits / 8;
     }
 
     std::string source_;
     At at_ = At::start;
-    std::string key_;    // of the root object
-    std::string field_;  // of the entry or the metadata
+    std::string key_;        // of the root object
+    Index key_byte_ = -1;    // where it stands in the file
+    std::string field_;      // of the entry or the metadata
+    Index field_byte_ = -1;  // where it stands; -1 outside of them
     Fields entry_;
+    Index metadata_bytes_ = 0;  // that they take in memory
     std::unordered_set<std::string> names_;
 };
 
@@ -178,14 +210,16 @@ class SafetensorsHeader final : public JsonEvents {
     const Index data_bytes = file_size - data_begin;
     Index end = 0;
     for (auto& entry : entries) {
-        const auto fail = [&](const char* rule) {
-            throw FormatError(concat(source, ": tensor '", entry.name, "' at bytes [", entry.offset,
-                                     ", ", entry.offset + entry.bytes, ") of the data ", rule));
+        const auto fail = [&](const auto&... rule) {
+            throw FormatError(concat(source, ": tensor ", in_quotes(entry.name), " at bytes [",
+                                     entry.offset, ", ", entry.offset + entry.bytes,
+                                     ") of the data, which begins at byte ", data_begin, ", ",
+                                     rule...));
         };
-        if (entry.offset < end) fail(concat("overlaps what ends at ", end).c_str());
-        if (entry.offset > end) fail(concat("leaves a hole after ", end).c_str());
+        if (entry.offset < end) fail("overlaps what ends at ", end);
+        if (entry.offset > end) fail("leaves a hole after ", end);
         if (entry.bytes > data_bytes - end)
-            fail(concat("ends beyond the file, which has ", data_bytes, " bytes of data").c_str());
+            fail("ends beyond the file, which has ", data_bytes, " bytes of data");
         end = entry.offset + entry.bytes;
         entry.offset += data_begin;
     }

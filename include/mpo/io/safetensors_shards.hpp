@@ -5,6 +5,8 @@
 //   2. A file is a plain name: it lies beside the index, never elsewhere.
 //   3. Every tensor of the map is in the file named, and every tensor of a file is in the map.
 //   4. A tensor occurs once.
+//
+// Limits of ours: those of io/limits.hpp, 10,000 shards, an index of 100,000,000 bytes.
 #pragma once
 
 #include <filesystem>
@@ -16,7 +18,9 @@
 #include <vector>
 
 #include "mpo/core/error.hpp"
+#include "mpo/core/printable.hpp"
 #include "mpo/io/json_events.hpp"
+#include "mpo/io/limits.hpp"
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/io/safetensors.hpp"
 
@@ -31,45 +35,54 @@ class SafetensorsIndex final : public JsonEvents {
     std::unordered_map<std::string, std::string> weight_map;
 
     void begin_object() override {
-        if (in_map()) fail(tensor_, "a file name belongs here, not an object");
+        if (in_map()) fail("a file name belongs here, not an object");
         ++depth_;
     }
     void end_object() override { --depth_; }
     void begin_array() override {
-        if (depth_ == 0 || in_map()) fail(tensor_, "an array where none belongs");
+        if (depth_ == 0) fail("an object belongs here, not an array");
+        if (depth_ == 1 && section_ == "weight_map") fail("an object belongs here, not an array");
+        if (in_map()) fail("a file name belongs here, not an array");
         ++depth_;
     }
     void end_array() override { --depth_; }
 
-    void key(std::string name) override {
-        if (in_map())
-            tensor_ = std::move(name);
-        else if (depth_ == 1) {
-            if (name == "weight_map" && seen_map_) fail(name, "occurs twice");
-            seen_map_ = seen_map_ || name == "weight_map";
-            section_ = std::move(name);
-        }
+    void key(std::string name, Index byte) override {
+        if (depth_ > 1 && !in_map()) return;
+        if (depth_ == 1) section_ = name;
+        key_ = std::move(name);
+        byte_ = byte;
+        if (depth_ == 1 && section_ == "weight_map" && std::exchange(seen_map_, true))
+            fail("occurs twice");
     }
 
     void scalar(JsonScalar value) override {
         if (depth_ == 0 || (depth_ == 1 && section_ == "weight_map"))
-            fail(section_, concat("an object belongs here, not ", kind_of(value)));
+            fail(concat("an object belongs here, not ", kind_of(value)));
         if (!in_map()) return;
         auto* file = std::get_if<std::string>(&value);
-        if (!file) fail(tensor_, concat("a file name belongs here, not ", kind_of(value)));
+        if (!file) fail(concat("a file name belongs here, not ", kind_of(value)));
         const bool plain = !file->empty() && *file != "." && *file != ".." &&
                            file->find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
-        if (!plain) fail(tensor_, json_quote(*file) + " is not a plain file name");
-        if (!weight_map.emplace(tensor_, std::move(*file)).second) fail(tensor_, "occurs twice");
+        if (!plain) fail(in_quotes(*file) + " is not a plain file name");
+        if (key_.size() > max_tensor_name_bytes)
+            fail(concat("a name of ", key_.size(), " bytes is longer than the limit of ",
+                        max_tensor_name_bytes));
+        if (static_cast<Index>(weight_map.size()) == max_num_tensors)
+            fail(concat("more than ", max_num_tensors, " tensors"));
+        if (!weight_map.emplace(key_, std::move(*file)).second) fail("occurs twice");
     }
 
   private:
     [[nodiscard]] bool in_map() const { return depth_ == 2 && section_ == "weight_map"; }
-    [[noreturn]] void fail(const std::string& key, const std::string& what) const {
-        throw FormatError(concat(source_, ": '", key, "': ", what));
+    [[noreturn]] void fail(const std::string& what) const {
+        const std::string key = (in_map() ? "tensor " : "") + in_quotes(key_);
+        throw FormatError(concat(source_, ": ", depth_ == 0 ? "index" : key, " at byte ",
+                                 depth_ == 0 ? 0 : byte_, ": ", what));
     }
 
-    std::string source_, section_, tensor_;
+    std::string source_, section_, key_;
+    Index byte_ = 0;  // of key_
     int depth_ = 0;
     bool seen_map_ = false;
 };
@@ -91,7 +104,7 @@ class ShardedSafetensors {
         const auto text = file.bytes(0, file.size());
         detail::SafetensorsIndex parsed(source);
         detail::parse_json({reinterpret_cast<const char*>(text.data()), text.span().size()}, parsed,
-                           source);
+                           {source});
         if (parsed.weight_map.empty())
             throw FormatError(detail::concat(source, ": weight_map is missing or empty"));
         open_shards(index.parent_path(), parsed.weight_map, source, options);
@@ -107,8 +120,8 @@ class ShardedSafetensors {
     [[nodiscard]] const SafetensorsFile& shard_of(const std::string& name) const {
         const auto found = owners_.find(name);
         if (found == owners_.end())
-            throw ArgumentError(detail::concat("no tensor '", name, "' in the ", shards_.size(),
-                                               " shards of the checkpoint"));
+            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in the ",
+                                               shards_.size(), " shards of the checkpoint"));
         return shards_[found->second];
     }
 
@@ -118,24 +131,45 @@ class ShardedSafetensors {
                      const std::string& source, const SafetensorsOptions& options) {
         std::map<std::string, std::size_t> positions;
         for (const auto& [tensor, name] : weight_map) positions.emplace(name, 0);
+        constexpr std::size_t max_shards = 10'000;
+        if (positions.size() > max_shards)
+            throw FormatError(detail::concat(source, ": ", positions.size(),
+                                             " shards, more than the limit of ", max_shards));
+        Index metadata_bytes = 0;
         for (auto& [name, position] : positions) {
             if (!std::filesystem::exists(folder / name))
-                throw FileError(detail::concat(source, ": the shard '", name, "' is missing"));
+                throw FileError(
+                    detail::concat(source, ": the shard ", detail::in_quotes(name), " is missing"));
             position = shards_.size();
             shards_.emplace_back(folder / name, options);
+            require_listed(shards_.back(), name, weight_map, source);
+            for (const auto& [key, value] : shards_.back().metadata())
+                metadata_bytes +=
+                    static_cast<Index>(key.size() + value.size()) + detail::metadata_pair_bytes;
+            if (metadata_bytes > max_metadata_bytes)
+                throw FormatError(detail::concat(
+                    source, ": the shards up to ", detail::in_quotes(name),
+                    " make more metadata than the limit of ", max_metadata_bytes, " bytes"));
         }
         for (const auto& [tensor, name] : weight_map) {
             if (!shards_[positions[name]].contains(tensor))
-                throw FormatError(detail::concat(source, ": tensor '", tensor, "' is not in '",
-                                                 name, "', where the index says it is"));
+                throw FormatError(detail::concat(source, ": tensor ", detail::in_quotes(tensor),
+                                                 " is not in ", detail::in_quotes(name),
+                                                 ", where the index says it is"));
             owners_[tensor] = positions[name];
         }
-        for (const auto& shard : shards_)
-            for (const auto& entry : shard.tensors())
-                if (weight_map.count(entry.name) == 0 || &shard_of(entry.name) != &shard)
-                    throw FormatError(detail::concat(source, ": tensor '", entry.name, "' of '",
-                                                     shard.path().filename().string(),
-                                                     "' is not listed there by the index"));
+    }
+
+    static void require_listed(const SafetensorsFile& shard, const std::string& name,
+                               const std::unordered_map<std::string, std::string>& weight_map,
+                               const std::string& source) {
+        for (const auto& entry : shard.tensors()) {
+            const auto listed = weight_map.find(entry.name);
+            if (listed == weight_map.end() || listed->second != name)
+                throw FormatError(detail::concat(source, ": tensor ", detail::in_quotes(entry.name),
+                                                 " of ", detail::in_quotes(name),
+                                                 " is not listed there by the index"));
+        }
     }
 
     std::vector<SafetensorsFile> shards_;

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <unordered_set>
@@ -49,6 +50,8 @@ class SafetensorsWriter {
 
     /// Bytes of the tensors appended so far.
     [[nodiscard]] Index data_bytes() const { return end_ - data_begin_; }
+    /// True where a tensor of that name was appended.
+    [[nodiscard]] bool contains(const std::string& name) const { return names_.count(name) != 0; }
     /// What was appended, in order; offsets count from the first tensor.
     [[nodiscard]] const std::vector<SafetensorsEntry>& tensors() const { return entries_; }
 
@@ -56,13 +59,13 @@ class SafetensorsWriter {
     /// or the bytes do not fit the shape. After any throw the writer is as it was.
     void append(const std::string& name, DType dtype, const Shape& shape,
                 std::span<const std::byte> bytes) {
-        const auto entry = new_entry(name, dtype, shape);
+        auto entry = new_entry(name, dtype, shape);
         if (entry.bytes != static_cast<Index>(bytes.size()))
             throw ArgumentError(detail::concat(
                 "SafetensorsWriter: '", name, "' of shape ", to_string(shape), " and ",
                 to_string(dtype), " takes ", entry.bytes, " bytes, got ", bytes.size()));
         file_.write_at(end_, bytes);
-        accept(entry);
+        accept(std::move(entry));
     }
 
     /// Appends the numbers of `tensor` as `name`, stored as `dtype`. Throws ShapeError where the view has gaps,
@@ -73,7 +76,7 @@ class SafetensorsWriter {
         if (!tensor.is_contiguous())
             throw ShapeError(detail::concat("SafetensorsWriter: '", name, "' of shape ",
                                             to_string(tensor.shape), " must be contiguous"));
-        const auto entry = new_entry(name, dtype, tensor.shape);
+        auto entry = new_entry(name, dtype, tensor.shape);
         constexpr Index piece = 1 << 16;
         const Index width = bits_per_element(dtype) / 8, count = tensor.size();
         const std::unique_ptr<std::byte[]> buffer(
@@ -87,7 +90,7 @@ class SafetensorsWriter {
                     k + now - 1, " of '", name, "' are too large for ", to_string(dtype)));
             file_.write_at(end_ + k * width, {buffer.get(), static_cast<std::size_t>(now * width)});
         }
-        accept(entry);
+        accept(std::move(entry));
     }
     /// The same for a tensor.
     template <Scalar T>
@@ -106,18 +109,20 @@ class SafetensorsWriter {
     }
 
     /// Completes the file on the disk; finish() is left with the renaming. Nothing can be appended
-    /// any more.
+    /// any more. After FileError it may be called again, but for a failure while data were moved:
+    /// then ArgumentError says that the file must be written anew.
     void seal() {
-        if (sealed_) return;
+        if (state_ == State::sealed) return;
+        require_whole();
         const std::string header = padded_header();
         const Index begin = length_bytes + static_cast<Index>(header.size());
         file_.resize(end_);
-        if (begin != data_begin_) file_.shift(data_begin_, begin);
+        if (begin != data_begin_) move_data(begin);
         const auto length = static_cast<std::uint64_t>(header.size());
         file_.write_at(0, std::as_bytes(std::span(&length, 1)));
         file_.write_at(length_bytes, std::as_bytes(std::span(header)));
         file_.flush();
-        sealed_ = true;
+        state_ = State::sealed;
     }
 
   private:
@@ -126,15 +131,38 @@ class SafetensorsWriter {
 
     [[nodiscard]] static Index round_up(Index bytes) { return (bytes + 7) / 8 * 8; }
 
+    void require_whole() const {
+        if (state_ == State::torn)
+            throw ArgumentError(detail::concat("SafetensorsWriter: ", file_.path().string(),
+                                               " failed while its data were moved before; it must "
+                                               "be written anew"));
+    }
+
+    /// Makes the data begin at `begin`, in one go or never.
+    void move_data(Index begin) {
+        state_ = State::torn;
+        try {
+            file_.shift(data_begin_, begin);
+        } catch (const std::bad_alloc&) {  // shift allocates before it moves
+            state_ = State::open;
+            throw;
+        }
+        state_ = State::open;
+        end_ += begin - data_begin_;
+        data_begin_ = begin;
+    }
+
     [[nodiscard]] SafetensorsEntry new_entry(const std::string& name, DType dtype,
                                              const Shape& shape) const {
         const auto refuse = [&](const char* why) {
             throw ArgumentError(detail::concat("SafetensorsWriter: '", name, "' of shape ",
                                                to_string(shape), " ", why));
         };
-        if (sealed_) refuse("comes after finish()");
+        require_whole();
+        if (state_ == State::sealed) refuse("comes after finish()");
         if (name == "__metadata__") refuse("has a name that the format reserves");
-        if (names_.count(name) != 0) refuse("was appended before");
+        if (contains(name)) refuse("was appended before");
+        static_cast<void>(detail::json_quote(name));  // refuses what is no text
         const Index bits = bits_per_element(dtype), count = num_elements(shape);
         Index total = 0;
         if (__builtin_mul_overflow(count, bits, &total) || total % 8 != 0)
@@ -142,17 +170,22 @@ class SafetensorsWriter {
         return {name, dtype, shape, end_ - data_begin_, total / 8};
     }
 
-    void accept(const SafetensorsEntry& entry) {
+    /// All or nothing, as everything that append does.
+    void accept(SafetensorsEntry entry) {
+        if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 16);
+        names_.insert(entry.name);
+        end_ += entry.bytes;
+        entries_.push_back(std::move(entry));  // there is room: cannot throw
+    }
+
+    [[nodiscard]] static std::string entry_text(const SafetensorsEntry& entry) {
         std::string shape;
         for (const Index extent : entry.shape)
             shape += detail::concat(shape.empty() ? "" : ",", extent);
-        header_ +=
-            detail::concat(',', detail::json_quote(entry.name), ":{\"dtype\":\"",
-                           to_string(entry.dtype), "\",\"shape\":[", shape, "],\"data_offsets\":[",
-                           entry.offset, ',', entry.offset + entry.bytes, "]}");
-        names_.insert(entry.name);
-        entries_.push_back(entry);
-        end_ += entry.bytes;
+        return detail::concat(',', detail::json_quote(entry.name), ":{\"dtype\":\"",
+                              to_string(entry.dtype), "\",\"shape\":[", shape,
+                              "],\"data_offsets\":[", entry.offset, ',', entry.offset + entry.bytes,
+                              "]}");
     }
 
     /// The header and as many spaces as fill the room, or the next multiple of 8 where it is better
@@ -163,7 +196,9 @@ class SafetensorsWriter {
         for (const auto& [key, value] : options_.metadata)
             text += detail::concat(text.back() == '{' ? "" : ",", detail::json_quote(key), ':',
                                    detail::json_quote(value));
-        text += "}" + header_ + "}";
+        text += "}";
+        for (const auto& entry : entries_) text += entry_text(entry);
+        text += "}";
         const Index exact = round_up(static_cast<Index>(text.size()));
         if (exact > max_header_bytes)
             throw ArgumentError(detail::concat("SafetensorsWriter: the header of ", entries_.size(),
@@ -179,10 +214,10 @@ class SafetensorsWriter {
     SafetensorsWriterOptions options_;
     std::vector<SafetensorsEntry> entries_;
     std::unordered_set<std::string> names_;
-    std::string header_;  // the entries as JSON, each after a comma
     Index data_begin_ = 0;
     Index end_ = 0;
-    bool sealed_ = false;
+    enum class State { open, torn, sealed };
+    State state_ = State::open;
 };
 
 /// How large a shard may be, and what stands in its header.
@@ -210,7 +245,6 @@ class ShardedSafetensorsWriter {
     void append(const std::string& name, DType dtype, const Shape& shape,
                 std::span<const std::byte> bytes) {
         shard_for(name, static_cast<Index>(bytes.size())).append(name, dtype, shape, bytes);
-        names_.insert(name);
     }
     /// As SafetensorsWriter's.
     template <Scalar T>
@@ -218,7 +252,6 @@ class ShardedSafetensorsWriter {
                 DType dtype = dtype_of<T>) {
         const Index bytes = tensor.size() * bits_per_element(dtype) / 8;
         shard_for(name, bytes).append(name, tensor, dtype);
-        names_.insert(name);
     }
     /// The same for a tensor.
     template <Scalar T>
@@ -226,8 +259,11 @@ class ShardedSafetensorsWriter {
         append(name, tensor.view(), dtype);
     }
 
-    /// Completes all shards, then names them, then writes the index.
+    /// Completes all shards, then names them, then writes the index. A throw may come between two
+    /// names: write into an OutputFolder where that matters.
     void finish() {
+        if (shards_.size() > 1 && shards_.back().tensors().empty())
+            shards_.pop_back();  // was opened for a tensor that could not be appended
         for (auto& shard : shards_) shard.seal();
         if (shards_.size() == 1) return shards_.front().finish_as(folder_ / "model.safetensors");
         Index total = 0;
@@ -254,9 +290,10 @@ class ShardedSafetensorsWriter {
     }
 
     [[nodiscard]] SafetensorsWriter& shard_for(const std::string& name, Index bytes) {
-        if (names_.count(name) != 0)
-            throw ArgumentError(
-                detail::concat("ShardedSafetensorsWriter: '", name, "' was appended before"));
+        for (const auto& shard : shards_)
+            if (shard.contains(name))
+                throw ArgumentError(
+                    detail::concat("ShardedSafetensorsWriter: '", name, "' was appended before"));
         const Index present = shards_.back().data_bytes();
         if (present > 0 && bytes > options_.max_shard_bytes - present) open_shard();
         return shards_.back();
@@ -273,7 +310,6 @@ class ShardedSafetensorsWriter {
     std::filesystem::path folder_;
     ShardedSafetensorsWriterOptions options_;
     std::vector<SafetensorsWriter> shards_;
-    std::unordered_set<std::string> names_;
 };
 
 }  // namespace mpo

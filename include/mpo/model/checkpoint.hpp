@@ -1,8 +1,8 @@
 // A checkpoint, wherever it comes from: one view over
 //
 //   a .safetensors file      tensors only
-//   a folder                 config.json, and model.safetensors or model.safetensors.index.json +
-//   shards a .gguf file             tensors, hyperparameters and tokenizer in one
+//   a folder                 config.json, and model.safetensors or shards and their index
+//   a .gguf file             tensors, hyperparameters and tokenizer in one
 //
 // Tensors carry Hugging Face names and Hugging Face's row order, also where a GGUF file stores them
 // otherwise (model/gguf_names.hpp). Nothing is read before it is asked for; memory is that of the
@@ -26,6 +26,7 @@
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/error.hpp"
 #include "mpo/core/packed.hpp"
+#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/gguf.hpp"
 #include "mpo/io/mapped_file.hpp"
@@ -70,6 +71,7 @@ class Checkpoint {
             hyperparameters_ = parse_gguf_metadata(*gguf);
             add_tensors(*gguf);
         }
+        index_names();
         if (hyperparameters_ && hyperparameters_->tied_embeddings == TiedEmbeddings::unknown)
             hyperparameters_->tied_embeddings =
                 contains("lm_head.weight") ? TiedEmbeddings::no : TiedEmbeddings::yes;
@@ -85,6 +87,10 @@ class Checkpoint {
 
     /// All tensors, in the order of their files.
     [[nodiscard]] const std::vector<CheckpointTensor>& tensors() const { return tensors_; }
+    /// Elements of all tensors.
+    [[nodiscard]] Index num_parameters() const { return num_parameters_; }
+    /// Stored bytes of all tensors.
+    [[nodiscard]] Index bytes() const { return bytes_; }
     /// Whether a tensor has that name.
     [[nodiscard]] bool contains(const std::string& name) const {
         return positions_.count(name) != 0;
@@ -93,8 +99,9 @@ class Checkpoint {
     [[nodiscard]] const CheckpointTensor& info(const std::string& name) const {
         const auto found = positions_.find(name);
         if (found == positions_.end())
-            throw ArgumentError(detail::concat("no tensor '", name, "' in ", path_.string(), " of ",
-                                               tensors_.size(), " tensors"));
+            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in ",
+                                               path_.string(), " of ", tensors_.size(),
+                                               " tensors"));
         return tensors_[found->second];
     }
 
@@ -104,9 +111,9 @@ class Checkpoint {
     [[nodiscard]] Tensor<T> read(const std::string& name) const {
         const auto& tensor = info(name);
         if (!is_convertible(tensor.type))
-            throw ArgumentError(detail::concat(tensor.file.string(), ": tensor '", name,
-                                               "' is stored as ", to_string(tensor.type),
-                                               ", which does not convert to numbers"));
+            throw ArgumentError(detail::concat(
+                tensor.file.string(), ": tensor ", detail::in_quotes(name), " is stored as ",
+                to_string(tensor.type), ", which does not convert to numbers"));
         Tensor<T> result(tensor.shape);
         decode(tensor.type, raw(name).data(), result.data(), result.size());
         return result;
@@ -224,11 +231,21 @@ class Checkpoint {
     }
 
     void add(CheckpointTensor tensor) {
-        if (!positions_.emplace(tensor.name, tensors_.size()).second)
-            throw FormatError(detail::concat(tensor.file.string(), ": two tensors are called '",
-                                             tensor.name, "' (one is stored as '",
-                                             tensor.stored_name, "')"));
+        if (__builtin_add_overflow(num_parameters_, num_elements(tensor.shape), &num_parameters_))
+            throw FormatError(detail::concat(
+                tensor.file.string(), ": tensor ", detail::in_quotes(tensor.stored_name),
+                " of shape ", to_string(tensor.shape), " makes more than 2^63 elements in all"));
+        bytes_ += tensor.bytes;
         tensors_.push_back(std::move(tensor));
+    }
+
+    void index_names() {
+        for (std::size_t k = 0; k < tensors_.size(); ++k)
+            if (const auto& tensor = tensors_[k]; !positions_.emplace(tensor.name, k).second)
+                throw FormatError(detail::concat(tensor.file.string(), ": two tensors are called ",
+                                                 detail::in_quotes(tensor.name),
+                                                 " (one is stored as ",
+                                                 detail::in_quotes(tensor.stored_name), ")"));
     }
 
     void add_tensors(const SafetensorsFile& file) {
@@ -249,13 +266,13 @@ class Checkpoint {
     void require_whole_heads(const GgufTensor& tensor, Index heads) const {
         const Index rows = tensor.shape.empty() ? 1 : tensor.shape.front();
         if (heads == 0)
-            throw FormatError(detail::concat(path_.string(), ": tensor '", tensor.name,
-                                             "' needs the metadata 'llama.attention.head_count' ",
-                                             "to put its rows in order"));
+            throw FormatError(detail::concat(
+                path_.string(), ": tensor ", detail::in_quotes(tensor.name),
+                " needs the metadata 'llama.attention.head_count' ", "to put its rows in order"));
         if (rows % heads != 0 || rows / heads % 2 != 0)
-            throw FormatError(detail::concat(path_.string(), ": tensor '", tensor.name, "' has ",
-                                             rows, " rows, which are not ", heads,
-                                             " heads of an even number of rows"));
+            throw FormatError(detail::concat(
+                path_.string(), ": tensor ", detail::in_quotes(tensor.name), " has ", rows,
+                " rows, which are not ", heads, " heads of an even number of rows"));
     }
 
     [[nodiscard]] FileBytes stored_bytes(const CheckpointTensor& tensor) const {
@@ -271,7 +288,8 @@ class Checkpoint {
     std::filesystem::path path_;
     Source source_;
     std::vector<CheckpointTensor> tensors_;
-    std::unordered_map<std::string, std::size_t> positions_;
+    Index num_parameters_ = 0, bytes_ = 0;
+    std::unordered_map<std::string_view, std::size_t> positions_;  // names are those of tensors_
     std::optional<Hyperparameters> hyperparameters_;
     std::string config_;
     std::vector<std::filesystem::path> side_files_;

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -148,6 +149,9 @@ template <Backend B>
         (std::min)(multiply_adds_right_to_left(report.layout, report.bonds),
                    multiply_adds_left_to_right(report.layout, report.bonds));
     report.truncation_error = found.report.relative_error;
+    report.norm = found.report.norm;
+    for (const auto& bond : found.report.bonds)
+        report.spectra.push_back(spectrum_report(bond, found.report.norm));
     report.relative_error = measured_error(W, stored.rounded, backend);
     report.low_rank_error =
         low_rank ? report.relative_error
@@ -182,8 +186,10 @@ class CompressJob {
           meter_("compress", options.progress, static_cast<Index>(linears_.size()),
                  factorisation_work(linears_)) {
         for (const auto& linear : linears_) linear_of_.emplace(linear.tensor, &linear);
+        report_.source = source.path().string();
         report_.dtype = options.dtype;
         report_.num_tensors = static_cast<Index>(source.tensors().size());
+        report_.made_by = {version_text(), compiler_text(), {}, options.seed, num_threads()};
     }
 
     [[nodiscard]] CompressedTensor make(Index k) const {
@@ -191,7 +197,11 @@ class CompressJob {
         const auto found = linear_of_.find(&tensor);
         if (found == linear_of_.end()) return {&tensor, {}, std::nullopt};
         try {
-            return compress_linear(source_, *found->second, options_, backend_);
+            const auto begin = std::chrono::steady_clock::now();
+            auto result = compress_linear(source_, *found->second, options_, backend_);
+            const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
+            result.report->seconds = spent.count();
+            return result;
         } catch (const NumericalError& error) {
             throw NumericalError(concat("compress: tensor '", tensor.name, "': ", error.what()));
         }
@@ -199,6 +209,7 @@ class CompressJob {
 
     void write(CompressedTensor result) {
         report_.bytes_before += result.source->bytes;
+        report_.parameters_before += num_elements(result.source->shape);
         if (result.cores.empty()) source_.copy(result.source->name, options_.dtype, writer_);
         if (!result.report) return;
         auto& linear = report_.linears.emplace_back(std::move(*result.report));
@@ -238,6 +249,13 @@ class CompressJob {
     return sum;
 }
 
+/// Numbers in all tensors.
+[[nodiscard]] inline Index tensor_parameters(const Checkpoint& checkpoint) {
+    Index sum = 0;
+    for (const auto& tensor : checkpoint.tensors()) sum += num_elements(tensor.shape);
+    return sum;
+}
+
 }  // namespace detail
 
 /// Compresses the decoder linears (q, k, v, o, gate, up, down) of `source` into a new folder.
@@ -273,10 +291,11 @@ template <Backend B>
     write_text_file(output.path() / compressed_config_file, to_compressed_config(job.entries()));
     output.copy_side_files(source, options.dtype);
     // opened once before it gets its name: what cannot be read again does not exist
-    const Index bytes = detail::tensor_bytes(CompressedCheckpoint(output.path()).checkpoint());
-    output.commit();
+    const CompressedCheckpoint written(output.path());
     auto report = std::move(job).report();
-    report.bytes = bytes;
+    report.bytes = detail::tensor_bytes(written.checkpoint());
+    report.parameters = detail::tensor_parameters(written.checkpoint());
+    output.commit();
     return report;
 }
 

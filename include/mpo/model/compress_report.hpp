@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -11,6 +10,8 @@
 
 #include "mpo/core/dtype.hpp"
 #include "mpo/model/compress_options.hpp"
+#include "mpo/model/made_by.hpp"
+#include "mpo/model/spectrum_report.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
 
@@ -57,6 +58,9 @@ struct LinearReport {
     ErrorKind error_kind = ErrorKind::exact;  // of relative_error
     double low_rank_error = 0;                // the same for plain low rank of no more parameters
     std::string source_type;                  // "Q4_1"
+    double norm = 0;                          // norm(W), Frobenius; 0 where left dense unread
+    std::vector<SpectrumReport> spectra;      // of the inner bonds, left to right; few points each
+    double seconds = 0;  // to read, factor and measure it, on one of the threads
 };
 
 /// All linears of one kind.
@@ -74,11 +78,15 @@ struct KindReport {
 /// What became of a whole checkpoint.
 struct CompressReport {
     std::vector<LinearReport> linears;  // in the order of the source
+    std::string source;                 // path of what was compressed
     DType dtype = DType::bf16;          // as written
     Index num_tensors = 0;              // of the source
+    Index parameters_before = 0;        // numbers in all tensors of the source
+    Index parameters = 0;               // in all tensors written
     Index bytes_before = 0;             // of all tensors of the source
     Index bytes = 0;                    // of all tensors written
     double seconds = 0;                 // wall clock
+    MadeBy made_by;                     // compress leaves the command line to its caller
 
     /// Sums over all linears.
     [[nodiscard]] SizeChange size() const {
@@ -122,60 +130,5 @@ struct CompressReport {
         });
     }
 };
-
-namespace detail {
-
-[[nodiscard]] inline nlohmann::ordered_json to_json(const SizeChange& size) {
-    return {{"parameters_before", size.parameters_before},
-            {"parameters", size.parameters},
-            {"bytes_before", size.bytes_before},
-            {"bytes", size.bytes},
-            {"multiply_adds_before", size.multiply_adds_before},
-            {"multiply_adds", size.multiply_adds}};
-}
-
-[[nodiscard]] inline nlohmann::ordered_json to_json(const LinearReport& linear) {
-    nlohmann::ordered_json json{{"name", linear.name},
-                                {"kind", to_string(linear.kind)},
-                                {"shape", linear.shape},
-                                {"form", to_string(linear.form)},
-                                {"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
-                                {"bonds", linear.bonds},
-                                {"source_type", linear.source_type},
-                                {"truncation_error", linear.truncation_error},
-                                {"relative_error", linear.relative_error},
-                                {"error_kind", to_string(linear.error_kind)},
-                                {"low_rank_error", linear.low_rank_error}};
-    json.update(to_json(linear.size));
-    return json;
-}
-
-[[nodiscard]] inline nlohmann::ordered_json to_json(const KindReport& kind) {
-    nlohmann::ordered_json json{{"kind", to_string(kind.kind)},
-                                {"count", kind.count},
-                                {"left_dense", kind.dense_count},
-                                {"mean_relative_error", kind.mean_relative_error},
-                                {"max_relative_error", kind.max_relative_error},
-                                {"mean_low_rank_error", kind.mean_low_rank_error}};
-    json.update(to_json(kind.size));
-    return json;
-}
-
-}  // namespace detail
-
-/// The whole report as a JSON object.
-[[nodiscard]] inline std::string to_json(const CompressReport& report) {
-    nlohmann::ordered_json json{{"dtype", to_string(report.dtype)},
-                                {"tensors", report.num_tensors},
-                                {"model_bytes_before", report.bytes_before},
-                                {"model_bytes", report.bytes},
-                                {"seconds", report.seconds}};
-    json.update(detail::to_json(report.size()));
-    json["kinds"] = nlohmann::ordered_json::array();
-    for (const auto& kind : report.kinds()) json["kinds"].push_back(detail::to_json(kind));
-    json["linears"] = nlohmann::ordered_json::array();
-    for (const auto& linear : report.linears) json["linears"].push_back(detail::to_json(linear));
-    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
-}
 
 }  // namespace mpo

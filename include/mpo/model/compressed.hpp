@@ -16,6 +16,7 @@
 #include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,6 +25,9 @@
 #include <utility>
 #include <vector>
 
+#include "mpo/core/printable.hpp"
+#include "mpo/io/json_tree.hpp"
+#include "mpo/io/limits.hpp"
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/network/decompose.hpp"
@@ -74,46 +78,101 @@ struct CompressedLinear {
 
 namespace detail {
 
-/// Reads rule 2 of the format; every refusal names the file and the linear.
-class CompressedConfigReader {
+/// Reads rule 2 of the format; every refusal names the file and the linear. What it does not know
+/// goes by unseen, and each linear is a small tree of its own.
+class CompressedConfigReader final : public JsonEvents {
   public:
-    using Json = nlohmann::ordered_json;
+    using Json = nlohmann::json;
 
     CompressedConfigReader(std::string_view text, std::string source) : source_(std::move(source)) {
-        std::vector<std::unordered_set<std::string>> keys;
-        const auto refuse_duplicates = [&](int, Json::parse_event_t event, Json& value) {
-            if (event == Json::parse_event_t::object_start) keys.emplace_back();
-            if (event == Json::parse_event_t::object_end) keys.pop_back();
-            if (event == Json::parse_event_t::key && !keys.back().insert(value).second)
-                fail(concat("the key ", value.dump(), " occurs twice"));
-            return true;
-        };
-        try {
-            root_ = Json::parse(text, refuse_duplicates);
-        } catch (const nlohmann::json::exception& error) {
-            fail(error.what());
-        }
+        parse_json(text, *this, {source_});
     }
 
     [[nodiscard]] std::vector<CompressedLinear> read() {
-        const Index version = integer(member(root_, "format_version"), "format_version");
+        if (!version_) fail("'format_version' is missing");
+        const Index version = integer(version_->root, "format_version");
         if (version != compressed_format_version)
             fail(concat("format_version ", version, " is unknown, this library reads ",
                         compressed_format_version));
-        const Json& entries = member(root_, "linears");
-        if (!entries.is_object()) fail("'linears' must be an object");
+        if (!seen_linears_) fail("'linears' is missing");
         std::vector<CompressedLinear> linears;
-        for (const auto& [name, entry] : entries.items()) {
-            where_ = concat(" of linear '", name, "'");
-            linears.push_back(linear(name, entry));
+        for (const auto& [name, tree] : entries_) {
+            where_ = concat(" of linear ", in_quotes(name));
+            linears.push_back(linear(name, tree.root));
         }
         return linears;
+    }
+
+    void scalar(JsonScalar value) override {
+        require_object(kind_of(value));
+        count_value();
+        if (kept_) kept_->scalar(std::move(value));
+    }
+    void begin_array() override {
+        require_object("an array");
+        count_value();
+        if (kept_) kept_->begin_array();
+        ++depth_;
+    }
+    void begin_object() override {
+        count_value();
+        if (kept_) kept_->begin_object();
+        ++depth_;
+    }
+    void end_array() override {
+        if (leave()) kept_->end_array();
+    }
+    void end_object() override {
+        if (leave()) kept_->end_object();
+    }
+    void key(std::string name, Index byte) override {
+        const bool member = depth_ == 1, linear = depth_ == 2 && section_ == "linears";
+        if (member || linear) {
+            kept_ = nullptr;
+            kept_depth_ = depth_;
+        }
+        if (member) begin_member(std::move(name), byte);
+        if (linear) begin_linear(std::move(name), byte);
+        if (!member && !linear && kept_) kept_->key(std::move(name), byte);
     }
 
   private:
     [[noreturn]] void fail(const std::string& what) const {
         throw FormatError(concat(source_, ": ", what));
     }
+    /// The document and `linears` are objects.
+    void require_object(const char* got) const {
+        if (depth_ == 0) fail(concat("an object belongs here, not ", got));
+        if (depth_ == 1 && section_ == "linears")
+            fail(concat("'linears' must be an object, not ", got));
+    }
+    /// Keeps a file of many tiny values from taking many times its size in memory.
+    void count_value() {
+        constexpr Index max_values = Index{1} << 22;
+        if (++num_values_ > max_values) fail(concat("more than ", max_values, " values"));
+    }
+    /// Whether what ends belongs to what is kept.
+    [[nodiscard]] bool leave() {
+        --depth_;
+        if (depth_ < kept_depth_) kept_ = nullptr;
+        return kept_ != nullptr;
+    }
+    void begin_member(std::string name, Index byte) {
+        section_ = std::move(name);
+        const bool version = section_ == "format_version", linears = section_ == "linears";
+        if ((version && version_) || (linears && seen_linears_))
+            fail(concat("the key ", in_quotes(section_), " at byte ", byte, " occurs twice"));
+        seen_linears_ = seen_linears_ || linears;
+        if (version) kept_ = &version_.emplace(source_);
+    }
+    void begin_linear(std::string name, Index byte) {
+        if (!names_.insert(name).second)
+            fail(concat("the linear ", in_quotes(name), " at byte ", byte, " occurs twice"));
+        if (static_cast<Index>(entries_.size()) == max_num_tensors)
+            fail(concat("more than ", max_num_tensors, " linears"));
+        kept_ = &entries_.emplace_back(std::move(name), JsonTree(source_)).second;
+    }
+
     [[nodiscard]] const Json& member(const Json& object, const char* key) const {
         if (!object.is_object()) fail(concat("a JSON object must hold '", key, "'", where_));
         const auto found = object.find(key);
@@ -123,12 +182,12 @@ class CompressedConfigReader {
     [[nodiscard]] Index integer(const Json& value, const char* key) const {
         if (!value.is_number_unsigned() || !std::in_range<Index>(value.get<std::uint64_t>()))
             fail(concat("'", key, "'", where_, " must be a non-negative integer, got ",
-                        value.dump()));
+                        described(value)));
         return value.get<Index>();
     }
     [[nodiscard]] Shape integers(const Json& value, const char* key) const {
         if (!value.is_array())
-            fail(concat("'", key, "'", where_, " must be an array, got ", value.dump()));
+            fail(concat("'", key, "'", where_, " must be an array, got ", described(value)));
         Shape result;
         for (const auto& element : value) result.push_back(integer(element, key));
         return result;
@@ -136,15 +195,15 @@ class CompressedConfigReader {
     [[nodiscard]] std::string text(const Json& object, const char* key) const {
         const Json& value = member(object, key);
         if (!value.is_string())
-            fail(concat("'", key, "'", where_, " must be a string, got ", value.dump()));
+            fail(concat("'", key, "'", where_, " must be a string, got ", described(value)));
         return value.get<std::string>();
     }
 
     [[nodiscard]] CompressedLinear linear(const std::string& name, const Json& entry) const {
         const auto stored_as = text(entry, "stored_as");
         if (stored_as != "cores")
-            fail(
-                concat("'stored_as'", where_, " is '", stored_as, "', this library reads 'cores'"));
+            fail(concat("'stored_as'", where_, " is ", in_quotes(stored_as),
+                        ", this library reads 'cores'"));
         CompressedLinear result;
         result.name = name;
         const Json& layout = member(entry, "layout");
@@ -157,7 +216,7 @@ class CompressedConfigReader {
         result.relative_error = error(member(entry, "relative_error"));
         const auto kind = text(entry, "error_kind");
         if (kind != "exact" && kind != "bound")
-            fail(concat("'error_kind'", where_, " must be exact or bound, got '", kind, "'"));
+            fail(concat("'error_kind'", where_, " must be exact or bound, got ", in_quotes(kind)));
         result.error_kind = kind == "exact" ? ErrorKind::exact : ErrorKind::bound;
         require_consistent(result);
         return result;
@@ -165,12 +224,14 @@ class CompressedConfigReader {
     [[nodiscard]] DType dtype(const std::string& name) const {
         const auto parsed = parse_dtype(name);
         if (!parsed || !is_convertible(*parsed) || *parsed == DType::c64)
-            fail(concat("'dtype'", where_, " must be BF16, F16, F32 or F64, got '", name, "'"));
+            fail(
+                concat("'dtype'", where_, " must be BF16, F16, F32 or F64, got ", in_quotes(name)));
         return *parsed;
     }
     [[nodiscard]] double error(const Json& value) const {
         if (!value.is_number() || !(value.get<double>() >= 0))
-            fail(concat("'relative_error'", where_, " must be a number >= 0, got ", value.dump()));
+            fail(concat("'relative_error'", where_, " must be a number >= 0, got ",
+                        described(value)));
         return value.get<double>();
     }
     void require_consistent(const CompressedLinear& linear) const {
@@ -186,7 +247,15 @@ class CompressedConfigReader {
 
     std::string source_;
     std::string where_;
-    Json root_;
+    int depth_ = 0;
+    std::string section_;                                    // key of the document
+    std::optional<JsonTree> version_;                        // its value
+    std::vector<std::pair<std::string, JsonTree>> entries_;  // of `linears`
+    std::unordered_set<std::string> names_;                  // of the entries
+    bool seen_linears_ = false;
+    JsonTree* kept_ = nullptr;  // where values go
+    int kept_depth_ = 0;        // what is kept lies deeper
+    Index num_values_ = 0;
 };
 
 }  // namespace detail
@@ -254,13 +323,14 @@ class CompressedCheckpoint {
   private:
     void require_cores(const CompressedLinear& linear) {
         const auto fail = [&](const auto&... what) {
-            throw FormatError(detail::concat(checkpoint_.path().string(), ": linear '", linear.name,
-                                             "': ", what...));
+            throw FormatError(detail::concat(checkpoint_.path().string(), ": linear ",
+                                             detail::in_quotes(linear.name), ": ", what...));
         };
         const auto position = static_cast<std::size_t>(&linear - linears_.data());
         for (Index k = 0; k < num_sites(linear.layout); ++k) {
             const std::string name = core_name(linear.name, k);
-            if (!checkpoint_.contains(name)) fail("the tensor '", name, "' is missing");
+            if (!checkpoint_.contains(name))
+                fail("the tensor ", detail::in_quotes(name), " is missing");
             const auto at = static_cast<std::size_t>(k);
             const Shape expected{linear.bonds[at], linear.layout.out[at], linear.layout.in[at],
                                  linear.bonds[at + 1]};
@@ -271,16 +341,16 @@ class CompressedCheckpoint {
             cores_.emplace(name, std::pair(position, k));
         }
         if (checkpoint_.contains(linear.name + ".weight"))
-            fail("both its cores and '", linear.name, ".weight' are stored");
+            fail("both its cores and ", detail::in_quotes(linear.name + ".weight"), " are stored");
     }
 
     /// A core that no linear claims would be copied by reconstruct as if it were a weight.
     void require_no_orphans() const {
         for (const auto& tensor : checkpoint_.tensors())
             if (tensor.name.find(".cores.") != std::string::npos && !core_of(tensor.name).linear)
-                throw FormatError(detail::concat(checkpoint_.path().string(), ": the tensor '",
-                                                 tensor.name, "' is no core of any linear in ",
-                                                 compressed_config_file));
+                throw FormatError(detail::concat(
+                    checkpoint_.path().string(), ": the tensor ", detail::in_quotes(tensor.name),
+                    " is no core of any linear in ", compressed_config_file));
     }
 
     Checkpoint checkpoint_;

@@ -6,6 +6,7 @@
 
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compressed.hpp"
+#include "mpo/model/json_lines.hpp"
 #include "mpo/network/layout.hpp"
 
 namespace mpo {
@@ -56,30 +57,25 @@ namespace detail {
 }
 
 [[nodiscard]] inline nlohmann::ordered_json describe(const Checkpoint& checkpoint) {
-    nlohmann::ordered_json json{{"path", checkpoint.path().string()},
+    nlohmann::ordered_json json{{"schema_version", 1},
+                                {"path", checkpoint.path().string()},
                                 {"format", to_string(checkpoint.format())}};
     if (checkpoint.hyperparameters())
         json["hyperparameters"] = describe(*checkpoint.hyperparameters());
-    Index bytes = 0, elements = 0;
     auto tensors = nlohmann::ordered_json::array();
-    for (const auto& tensor : checkpoint.tensors()) {
-        bytes += tensor.bytes;
-        elements += num_elements(tensor.shape);
-        tensors.push_back(describe(tensor));
-    }
-    json["parameters"] = elements;
-    json["bytes"] = bytes;
+    for (const auto& tensor : checkpoint.tensors()) tensors.push_back(describe(tensor));
+    json["parameters"] = checkpoint.num_parameters();
+    json["bytes"] = checkpoint.bytes();
     json["tensors"] = std::move(tensors);
     return json;
 }
 
 }  // namespace detail
 
-/// One JSON object: path, format, hyperparameters where known, parameters, bytes, tensors.
+/// One JSON object: path, format, hyperparameters where known, parameters, bytes, tensors; as in
+/// docs/schema/info.json.
 [[nodiscard]] inline std::string to_json(const Checkpoint& checkpoint) {
-    return detail::describe(checkpoint)
-               .dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
-           "\n";
+    return detail::json_lines(detail::describe(checkpoint));
 }
 
 /// The same, and `compressed_linears`.
@@ -88,7 +84,7 @@ namespace detail {
     json["compressed_linears"] = nlohmann::ordered_json::array();
     for (const auto& linear : compressed.linears())
         json["compressed_linears"].push_back(detail::describe(linear));
-    return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+    return detail::json_lines(json);
 }
 
 }  // namespace mpo

@@ -14,8 +14,10 @@
 
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/error.hpp"
+#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/gguf.hpp"
+#include "mpo/io/json_tree.hpp"
 
 namespace mpo {
 
@@ -46,11 +48,7 @@ namespace detail {
 class ConfigFields {
   public:
     ConfigFields(std::string_view text, std::string source) : source_(std::move(source)) {
-        try {
-            json_ = nlohmann::json::parse(text);
-        } catch (const nlohmann::json::exception& error) {
-            throw FormatError(concat(source_, ": ", error.what()));
-        }
+        json_ = parse_json_tree(text, source_);
         if (!json_.is_object()) throw FormatError(source_ + ": must be a JSON object");
     }
 
@@ -100,10 +98,6 @@ class ConfigFields {
     }
 
   private:
-    /// The value of a number or boolean, the kind of anything else: it may be huge or deeply nested.
-    [[nodiscard]] static std::string described(const nlohmann::json& value) {
-        return value.is_number() || value.is_boolean() ? value.dump() : value.type_name();
-    }
     [[noreturn]] void fail(const char* key, const char* rule, const nlohmann::json& got) const {
         throw FormatError(
             concat(source_, ": '", key, "' must be ", rule, ", got ", described(got)));
@@ -145,9 +139,8 @@ class GgufFields {
         const auto* array = std::get_if<GgufArray>(value);
         const auto single = array ? uniform(*array) : as_integer(*value);
         if (!single || *single < 0)
-            throw FormatError(
-                concat(file_.path().string(), ": metadata '", full,
-                       "' must be one non-negative integer, the same for all layers"));
+            throw FormatError(concat(file_.path().string(), ": metadata ", in_quotes(full),
+                                     " must be one non-negative integer, the same for all layers"));
         return *single;
     }
 
@@ -158,8 +151,8 @@ class GgufFields {
         if (const auto* single = std::get_if<float>(value)) return shortest_decimal(*single);
         const auto result = as_real(*value);
         if (!result)
-            throw FormatError(
-                concat(file_.path().string(), ": metadata '", full, "' must be a fraction"));
+            throw FormatError(concat(file_.path().string(), ": metadata ", in_quotes(full),
+                                     " must be a fraction"));
         return *result;
     }
 

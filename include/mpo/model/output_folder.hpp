@@ -31,14 +31,18 @@ class OutputFolder {
             path_ = final_.parent_path() / (stem + std::to_string(random()) + ".tmp");
             std::error_code error;
             created = std::filesystem::create_directory(path_, error);
-            if (error) throw detail::file_error("create", path_, error.value());
+            if (error) throw detail::file_error("create", final_, error.value());
         }
     }
     OutputFolder(const OutputFolder&) = delete;
     OutputFolder& operator=(const OutputFolder&) = delete;
     ~OutputFolder() {
-        std::error_code ignored;
-        if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
+        if (path_.empty()) return;
+        try {
+            std::error_code ignored;
+            std::filesystem::remove_all(path_, ignored);
+        } catch (...) {  // no memory even for that: the temporary folder stays, as after a kill
+        }
     }
 
     /// Where to write.

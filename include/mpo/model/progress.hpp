@@ -24,6 +24,8 @@ struct Progress {
 enum class ProgressReply { go_on, cancel };
 
 /// Called for one linear at a time, in the order of the file, not always from the same thread.
+/// Linears that other threads have begun are finished before the job ends; what the callback throws
+/// ends it as cancelling does.
 using ProgressCallback = std::function<ProgressReply(const Progress&)>;
 
 /// A ProgressCallback replied cancel; nothing was left on the disk.
@@ -54,7 +56,7 @@ class ProgressMeter {
         const Progress progress{linear, done_, count_, now, (std::max)(0.0, left)};
         if (callback_ && callback_(progress) == ProgressReply::cancel)
             throw Cancelled(concat(who_, ": cancelled after ", done_, " of ", count_,
-                                   " linears; nothing was kept"));
+                                   " linears, the last one ", linear, "; nothing was kept"));
     }
 
   private:

@@ -1,6 +1,6 @@
 // Writes a small synthetic checkpoint, one tensor after the other, and reads it back.
 //
-//   04_write_a_checkpoint [FOLDER]     a new folder; without one a temporary folder that goes away
+//   06_write_a_checkpoint [FOLDER]     a new folder; without one a temporary folder that goes away
 //
 // The weights are random with singular values that fall as k^-0.8, about as those of trained models
 // do: enough to try every command on, and useless as a language model.
@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
     const bool temporary = argc < 2;
     const std::filesystem::path folder =
         temporary ? std::filesystem::temp_directory_path() /
-                        ("mpo_example_04_" + std::to_string(std::random_device{}()))
+                        ("mpo_example_06_" + std::to_string(std::random_device{}()))
                   : std::filesystem::path(argv[1]);
     try {
         write_checkpoint(folder);

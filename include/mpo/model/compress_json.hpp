@@ -1,0 +1,118 @@
+// A CompressReport as JSON; docs/schema/compress.json says what every member means.
+#pragma once
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "mpo/model/compress_notes.hpp"
+#include "mpo/model/compress_report.hpp"
+#include "mpo/model/json_lines.hpp"
+
+namespace mpo {
+
+namespace detail {
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const SizeChange& size) {
+    return {{"parameters_before", size.parameters_before},
+            {"parameters", size.parameters},
+            {"bytes_before", size.bytes_before},
+            {"bytes", size.bytes},
+            {"multiply_adds_before", size.multiply_adds_before},
+            {"multiply_adds", size.multiply_adds}};
+}
+
+/// The number rounded to six significant digits: plots need no more, and files stay small.
+[[nodiscard]] inline double six_digits(double value) {
+    char digits[64];
+    const auto end =
+        std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general, 6).ptr;
+    double rounded = value;
+    std::from_chars(digits, end, rounded);
+    return rounded;
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const SpectrumReport& spectrum) {
+    auto ranks = nlohmann::ordered_json::array(), values = ranks, errors = ranks;
+    for (const auto& point : spectrum.points) {
+        ranks.push_back(point.rank);
+        values.push_back(six_digits(point.singular_value));
+        errors.push_back(six_digits(point.relative_error));
+    }
+    return {{"bond_dim", spectrum.bond_dim},
+            {"useful_bond_dim", spectrum.useful_bond_dim},
+            {"num_computed", spectrum.num_computed},
+            {"limit", to_string(spectrum.limit)},
+            {"discarded_weight", spectrum.discarded_weight},
+            {"rank", std::move(ranks)},
+            {"singular_value", std::move(values)},
+            {"relative_error", std::move(errors)}};
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const MadeBy& made_by) {
+    return {{"mpo", made_by.version},
+            {"compiler", made_by.compiler},
+            {"command", made_by.command},
+            {"seed", made_by.seed},
+            {"threads", made_by.threads}};
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const LinearReport& linear) {
+    nlohmann::ordered_json json{{"name", linear.name},
+                                {"kind", to_string(linear.kind)},
+                                {"shape", linear.shape},
+                                {"form", to_string(linear.form)},
+                                {"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
+                                {"bonds", linear.bonds},
+                                {"source_type", linear.source_type},
+                                {"truncation_error", linear.truncation_error},
+                                {"relative_error", linear.relative_error},
+                                {"error_kind", to_string(linear.error_kind)},
+                                {"low_rank_error", linear.low_rank_error}};
+    json.update(to_json(linear.size));
+    json["seconds"] = linear.seconds;
+    json["norm"] = linear.norm;
+    json["spectra"] = nlohmann::ordered_json::array();
+    for (const auto& spectrum : linear.spectra) json["spectra"].push_back(to_json(spectrum));
+    return json;
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const KindReport& kind) {
+    nlohmann::ordered_json json{{"kind", to_string(kind.kind)},
+                                {"count", kind.count},
+                                {"left_dense", kind.dense_count},
+                                {"mean_relative_error", kind.mean_relative_error},
+                                {"max_relative_error", kind.max_relative_error},
+                                {"mean_low_rank_error", kind.mean_low_rank_error}};
+    json.update(to_json(kind.size));
+    return json;
+}
+
+[[nodiscard]] inline nlohmann::ordered_json describe(const CompressReport& report) {
+    nlohmann::ordered_json json{{"schema_version", 1},
+                                {"source", report.source},
+                                {"made_by", to_json(report.made_by)},
+                                {"dtype", to_string(report.dtype)},
+                                {"tensors", report.num_tensors},
+                                {"model_parameters_before", report.parameters_before},
+                                {"model_parameters", report.parameters},
+                                {"model_bytes_before", report.bytes_before},
+                                {"model_bytes", report.bytes},
+                                {"seconds", report.seconds}};
+    json.update(to_json(report.size()));
+    json["notes"] = notes(report);
+    json["kinds"] = nlohmann::ordered_json::array();
+    for (const auto& kind : report.kinds()) json["kinds"].push_back(to_json(kind));
+    json["linears"] = nlohmann::ordered_json::array();
+    for (const auto& linear : report.linears) json["linears"].push_back(to_json(linear));
+    return json;
+}
+
+}  // namespace detail
+
+/// The whole report as a JSON object: one line per member, kind and linear.
+[[nodiscard]] inline std::string to_json(const CompressReport& report) {
+    return detail::json_lines(detail::describe(report));
+}
+
+}  // namespace mpo
