@@ -2,6 +2,7 @@
 #pragma once
 
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -24,12 +25,11 @@ namespace detail {
 
 /// The number rounded to six significant digits: plots need no more, and files stay small.
 [[nodiscard]] inline double six_digits(double value) {
+    if (!std::isfinite(value)) return value;
     char digits[64];
     const auto end =
         std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general, 6).ptr;
-    double rounded = value;
-    std::from_chars(digits, end, rounded);
-    return rounded;
+    return nlohmann::json::parse(digits, end).get<double>();
 }
 
 [[nodiscard]] inline nlohmann::ordered_json to_json(const SpectrumReport& spectrum) {

@@ -103,7 +103,7 @@ class OptimalOrder {
         const Tree &a = trees_[first][first_tree], &b = trees_[second][second_tree];
         Tree tree{
             a.cost + b.cost + step,
-            std::max({a.peak, held(first) + b.peak, held(first) + held(second) + sizes_of_[set]}),
+            (std::max)({a.peak, held(first) + b.peak, held(first) + held(second) + sizes_of_[set]}),
             static_cast<std::uint32_t>(first), static_cast<std::uint32_t>(first_tree),
             static_cast<std::uint32_t>(second_tree)};
         if (tree.peak > limit_) return;
