@@ -1,6 +1,8 @@
 // A write that the system refuses at any byte, without a disk of one's own: the largest size that a
 // file may have.
 
+#include "mpo/core/random.hpp"
+#include "mpo/io/safetensors_writer.hpp"
 #include "support/child.hpp"
 #include "support/jobs.hpp"
 #include "support/limits.hpp"
@@ -38,6 +40,22 @@ TEST_CASE("write error: wherever it comes, nothing has the final name, and then 
     }
 }
 
+TEST_CASE("write error: a safetensors file whose data were half moved must be written anew") {
+    const TemporaryFolder folder;
+    const auto tensor = normal_tensor<float>({100, 100}, 1);
+    {
+        SafetensorsWriter writer(folder / "out", {.reserved_header_bytes = 0});
+        writer.append("tensor", tensor);
+        {
+            const FileSizeLimit limit(40'010);  // the data fit, but not behind their header
+            check_throws<FileError>([&] { writer.finish(); }, {"out", "File too large"});
+        }
+        check_throws<ArgumentError>([&] { writer.finish(); }, {"out", "written anew"});
+        check_throws<ArgumentError>([&] { writer.append("next", tensor); }, {"written anew"});
+    }
+    CHECK(folder.names().empty());
+}
+
 #ifdef MPO_COMMAND
 
 TEST_CASE("write error: the command ends with status 1, one line, and no output") {
@@ -48,7 +66,7 @@ TEST_CASE("write error: the command ends with status 1, one line, and no output"
     const std::vector<std::vector<std::string>> commands{
         {"compress", model, "-o", "out", "--budget", "0.5"}, {"reconstruct", small, "-o", "out"}};
     for (const auto& command : commands)
-        for (const rlim_t bytes : {0, 4096, 66'000}) {
+        for (const rlim_t bytes : {rlim_t{0}, rlim_t{4096}, rlim_t{66'000}}) {
             INFO(command.front() << ", " << bytes);
             const auto ended = run_program(MPO_COMMAND, command, folder.path(), [bytes] {
                 std::signal(SIGXFSZ, SIG_DFL);  // the command must see to this itself
