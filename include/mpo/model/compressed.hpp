@@ -131,9 +131,12 @@ class CompressedConfigReader final : public JsonEvents {
             kept_ = nullptr;
             kept_depth_ = depth_;
         }
-        if (member) begin_member(std::move(name), byte);
-        if (linear) begin_linear(std::move(name), byte);
-        if (!member && !linear && kept_) kept_->key(std::move(name), byte);
+        if (member)
+            begin_member(std::move(name), byte);
+        else if (linear)
+            begin_linear(std::move(name), byte);
+        else if (kept_)
+            kept_->key(std::move(name), byte);
     }
 
   private:
