@@ -34,6 +34,7 @@ struct LegNetwork {
 struct ContractionStep {
     Index left = 0;   // is consumed
     Index right = 0;  // is consumed
+    /// The same tensors, in the same order.
     friend bool operator==(const ContractionStep&, const ContractionStep&) = default;
 };
 
