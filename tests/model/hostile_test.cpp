@@ -250,7 +250,7 @@ TEST_CASE("hostile: the largest metadata stays below the limits of mpo info") {
             .zeros(key[0] == 'a' ? count * 8 : 0);
     check("arrays.gguf", arrays.data(), 1);
     std::string pairs = R"({"__metadata__":{)";
-    for (int k = 0; pairs.size() < 99'900'000; ++k) pairs += detail::concat('"', k, "\":\"\",");
+    for (int k = 0; pairs.size() < 99'900'000; ++k) pairs += '"' + std::to_string(k) + "\":\"\",";
     pairs.back() = '}';
     check("pairs.safetensors", Bytes().string(pairs + '}').data(), 1);
     const std::string text(99'900'000, 'x');
@@ -273,13 +273,13 @@ TEST_CASE("hostile: the largest JSON beside the weights stays below the limits o
     };
     check("config.json", repeated("{\"x\":[0", ",[]", config / 3 - 10, "]}"), 0);
     std::string keys = "{\"k\":0";
-    for (int k = 0; keys.size() < compressed - 100; ++k) keys += detail::concat(",\"", k, "\":0");
+    for (int k = 0; keys.size() < compressed - 100; ++k) keys += ",\"" + std::to_string(k) + "\":0";
     const std::string begin = R"({"format_version":1,"linears":{"a":)";
     check(compressed_config_file, repeated(begin + "[0", ",[]", compressed / 3 - 30, "]}}"), 1);
     check(compressed_config_file, begin + keys + "}}", 1);
     std::filesystem::rename(folder / "m" / "model.safetensors", folder / "m" / "f");
     std::string map = R"({"weight_map":{)";
-    for (int k = 0; map.size() < index; ++k) map += detail::concat('"', k, "\":\"f\",");
+    for (int k = 0; map.size() < index; ++k) map += '"' + std::to_string(k) + "\":\"f\",";
     map.back() = '}';
     check("model.safetensors.index.json", map + '}', 1);
 }
