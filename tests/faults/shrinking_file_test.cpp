@@ -63,8 +63,8 @@ TEST_CASE("shrinking file: mapped, it ends the process with SIGBUS; nothing else
 TEST_CASE("shrinking file: buffered, it is an exception with path and byte") {
     const TemporaryFolder folder;
     const auto path = folder / "file";
-    for (const std::uintmax_t kept :
-         {0, 1, static_cast<int>(size / 2), static_cast<int>(size - 1)}) {
+    const auto whole = static_cast<std::uintmax_t>(size);
+    for (const std::uintmax_t kept : {std::uintmax_t{0}, std::uintmax_t{1}, whole / 2, whole - 1}) {
         write_file(path, std::string(size, '\1'));
         check_throws<FileError>(
             [&] { (void)sum_after_shortening(path, ReadMode::buffered, kept); },

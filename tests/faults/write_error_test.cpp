@@ -48,7 +48,7 @@ TEST_CASE("write error: the command ends with status 1, one line, and no output"
     const std::vector<std::vector<std::string>> commands{
         {"compress", model, "-o", "out", "--budget", "0.5"}, {"reconstruct", small, "-o", "out"}};
     for (const auto& command : commands)
-        for (const rlim_t bytes : {0, 4096, 66'000}) {
+        for (const rlim_t bytes : {rlim_t{0}, rlim_t{4096}, rlim_t{66'000}}) {
             INFO(command.front() << ", " << bytes);
             const auto ended = run_program(MPO_COMMAND, command, folder.path(), [bytes] {
                 std::signal(SIGXFSZ, SIG_DFL);  // the command must see to this itself
