@@ -2,7 +2,10 @@
 
 #include <sys/statvfs.h>
 
+#include "mpo/core/random.hpp"
 #include "mpo/io/atomic_file.hpp"
+#include "mpo/io/safetensors.hpp"
+#include "mpo/io/safetensors_writer.hpp"
 #include "support/child.hpp"
 #include "support/jobs.hpp"
 #include "support/mounts.hpp"
@@ -100,6 +103,30 @@ TEST_CASE(
         write_text_file(disk / "out", text);
         faults.require(read_file(disk / "out") == text, "the new file is wrong");
         faults.require(disk.names() == std::vector<std::string>{"out"}, "something was left");
+        return faults.text;
+    }));
+}
+
+TEST_CASE("full disk: a safetensors file that could not be finished can be, once there is room") {
+    const TemporaryFolder disk;
+    check_no_fault(in_child([&]() -> std::string {
+        Faults faults;
+        own_mounts();
+        mount_disk(disk.path(), "size=640k");  // 160 pages
+        const auto tensor = normal_tensor<float>({400, 400}, 1);
+        SafetensorsWriter writer(disk / "out", {.reserved_header_bytes = 5000});
+        writer.append("tensor", tensor);  // 157 pages, and a gap of one in front of them
+        write_file(disk / "other", std::string(std::size_t{3} << 12, 'x'));
+        const auto message = message_of<FileError>([&] { writer.finish(); });
+        faults.require(contains(message, "out at byte 0: No space left"), message);
+        faults.require(disk.names().size() == 2, "the file has a name, or is gone");
+        std::filesystem::remove(disk / "other");
+        writer.finish();
+        const SafetensorsFile file(disk / "out");
+        faults.require(file.tensors().size() == 1, "not one tensor");
+        const auto read = file.read<float>("tensor");
+        faults.require(std::equal(read.data(), read.data() + read.size(), tensor.data()),
+                       "other numbers");
         return faults.text;
     }));
 }

@@ -63,8 +63,8 @@ TEST_CASE("shrinking file: mapped, it ends the process with SIGBUS; nothing else
 TEST_CASE("shrinking file: buffered, it is an exception with path and byte") {
     const TemporaryFolder folder;
     const auto path = folder / "file";
-    const auto whole = static_cast<std::uintmax_t>(size);
-    for (const std::uintmax_t kept : {std::uintmax_t{0}, std::uintmax_t{1}, whole / 2, whole - 1}) {
+    for (const Index end : {Index{0}, Index{1}, size / 2, size - 1}) {
+        const auto kept = static_cast<std::uintmax_t>(end);
         write_file(path, std::string(size, '\1'));
         check_throws<FileError>(
             [&] { (void)sum_after_shortening(path, ReadMode::buffered, kept); },

@@ -1,6 +1,8 @@
 // A write that the system refuses at any byte, without a disk of one's own: the largest size that a
 // file may have.
 
+#include "mpo/core/random.hpp"
+#include "mpo/io/safetensors_writer.hpp"
 #include "support/child.hpp"
 #include "support/jobs.hpp"
 #include "support/limits.hpp"
@@ -36,6 +38,22 @@ TEST_CASE("write error: wherever it comes, nothing has the final name, and then 
         CHECK(everything(folder / "out") == good.at(job.name));
         CHECK(folder.names() == std::vector<std::string>{"out"});
     }
+}
+
+TEST_CASE("write error: a safetensors file whose data were half moved must be written anew") {
+    const TemporaryFolder folder;
+    const auto tensor = normal_tensor<float>({100, 100}, 1);
+    {
+        SafetensorsWriter writer(folder / "out", {.reserved_header_bytes = 0});
+        writer.append("tensor", tensor);
+        {
+            const FileSizeLimit limit(40'010);  // the data fit, but not behind their header
+            check_throws<FileError>([&] { writer.finish(); }, {"out", "File too large"});
+        }
+        check_throws<ArgumentError>([&] { writer.finish(); }, {"out", "written anew"});
+        check_throws<ArgumentError>([&] { writer.append("next", tensor); }, {"written anew"});
+    }
+    CHECK(folder.names().empty());
 }
 
 #ifdef MPO_COMMAND

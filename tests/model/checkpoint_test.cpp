@@ -206,6 +206,31 @@ TEST_CASE("per-layer head counts must agree; wrong heads and types are refused")
     check_throws<FormatError>([&] { Checkpoint checkpoint(path); }, {"layer_norm_rms_epsilon"});
 }
 
+TEST_CASE("rows of a type of unknown size are not put in order: nobody knows where one ends") {
+    const TemporaryFolder folder;
+    const std::string data = "bytes as they lie, to the end";
+    const std::uint64_t rows = std::uint64_t{1} << 40;  // walking over them would take an hour
+    write_file(folder / "m.gguf",
+               gguf_file({gguf_text("general.architecture", "llama"),
+                          gguf_u32("llama.attention.head_count", 4)},
+                         {gguf_tensor("blk.0.attn_q.weight", {1, rows}, 99, 0)}, data));
+    const Checkpoint checkpoint(folder / "m.gguf");
+    const auto& tensor = checkpoint.info("model.layers.0.self_attn.q_proj.weight");
+    CHECK(tensor.shape == Shape{Index{1} << 40, 1});
+    CHECK(tensor.permuted_heads == 0);
+    const auto raw = checkpoint.raw(tensor.name);
+    CHECK(std::string(reinterpret_cast<const char*>(raw.data()), raw.span().size()) == data);
+}
+
+TEST_CASE("an architecture that is no text is refused: it becomes a word of config.json") {
+    const TemporaryFolder folder;
+    for (const std::string name : {"\xff", "a\nb", "\x1b[2J"}) {
+        write_file(folder / "m.gguf", gguf_file({gguf_text("general.architecture", name)}, {}, ""));
+        check_throws<FormatError>([&] { Checkpoint checkpoint(folder / "m.gguf"); },
+                                  {"m.gguf", "general.architecture", detail::in_quotes(name)});
+    }
+}
+
 TEST_CASE("two GGUF names that map to one are refused") {
     const TemporaryFolder folder;
     write_file(folder / "m.gguf", gguf_file({gguf_text("general.architecture", "llama")},

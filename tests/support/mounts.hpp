@@ -24,11 +24,12 @@ class NoMounts : public std::runtime_error {
 
 /// In a child only: from here on its mounts are its own, and end with it. Throws NoMounts.
 inline void own_mounts() {
-    const auto user = ::geteuid();
+    const auto user = ::geteuid(), group = ::getegid();
     if (::unshare(CLONE_NEWNS | (user == 0 ? 0 : CLONE_NEWUSER)) != 0) throw NoMounts("unshare");
     if (user != 0) {
         std::ofstream("/proc/self/setgroups") << "deny";
         std::ofstream("/proc/self/uid_map") << "0 " << user << " 1";
+        std::ofstream("/proc/self/gid_map") << "0 " << group << " 1";
     }
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
         throw NoMounts("mount --make-rprivate");

@@ -119,8 +119,8 @@ class Checkpoint {
         return result;
     }
 
-    /// The stored bytes, rows in Hugging Face's order. A mapped window must not outlive the
-    /// checkpoint.
+    /// The stored bytes, rows in Hugging Face's order; as they lie where the size of the type, and so
+    /// of a row, is not known. A mapped window must not outlive the checkpoint.
     [[nodiscard]] FileBytes raw(const std::string& name) const {
         const auto& tensor = info(name);
         auto stored = stored_bytes(tensor);
@@ -255,12 +255,20 @@ class Checkpoint {
 
     void add_tensors(const GgufFile& file) {
         const auto parameters = hyperparameters_.value_or(Hyperparameters{});
-        for (const auto& stored : file.tensors()) {
-            const auto heads = permuted_heads(parameters, stored.name);
-            if (heads) require_whole_heads(stored, *heads);
+        for (const auto& stored : file.tensors())
             add({hugging_face_name(parameters.model_type, stored.name), stored.shape, stored.type,
-                 stored.bytes, stored.name, file.path(), heads.value_or(0)});
-        }
+                 stored.bytes, stored.name, file.path(), heads_to_permute(parameters, stored)});
+    }
+
+    /// 0 where the rows lie in Hugging Face's order, or where a row is not known to be so many bytes.
+    [[nodiscard]] Index heads_to_permute(const Hyperparameters& parameters,
+                                         const GgufTensor& tensor) const {
+        const auto* opaque = std::get_if<OpaqueType>(&tensor.type);
+        if (opaque && detail::ggml_type(opaque->id).values == 0) return 0;
+        const auto heads = permuted_heads(parameters, tensor.name);
+        if (!heads) return 0;
+        require_whole_heads(tensor, *heads);
+        return *heads;
     }
 
     void require_whole_heads(const GgufTensor& tensor, Index heads) const {

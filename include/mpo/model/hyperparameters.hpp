@@ -208,11 +208,15 @@ class GgufFields {
 }
 
 /// The same from GGUF metadata; empty where the file names no architecture. Throws FormatError
-/// where a key has the wrong type.
+/// where a key has the wrong type, or the architecture is no text.
 [[nodiscard]] inline std::optional<Hyperparameters> parse_gguf_metadata(const GgufFile& file) {
     const auto* value = file.find("general.architecture");
     const auto* architecture = value ? std::get_if<std::string>(value) : nullptr;
     if (!architecture) return std::nullopt;
+    if (detail::printable(*architecture) != *architecture)
+        throw FormatError(detail::concat(file.path().string(), ": metadata 'general.architecture' ",
+                                         "must be printable text of at most 100 bytes, got ",
+                                         detail::in_quotes(*architecture)));
     const detail::GgufFields fields(file, *architecture);
     Hyperparameters result;
     result.model_type = *architecture;
