@@ -216,9 +216,7 @@ void EigenOperations<T>::eigh(MatrixView<T> G, Real<T>* values) {
     const auto lambda = hermitian_eigen(A);
     for (Index k = 0; k < n; ++k)
         values[k] = static_cast<Real<T>>(lambda[static_cast<std::size_t>(k)]);
-    for (Index i = 0; i < n; ++i)
-        for (Index k = 0; k < n; ++k)
-            G.data[i * G.row_stride + k * G.col_stride] = static_cast<T>(A(i, k));
+    assign(A, G);
 }
 
 template <Scalar T>

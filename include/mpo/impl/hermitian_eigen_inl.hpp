@@ -46,34 +46,26 @@ class Tridiagonalization {
         for (Index first = (most - 1) / panel * panel; first >= 0 && most > 0; first -= panel)
             apply_block<W>(rows_of(reflectors_, first, (std::min)(first + panel, most), first + 1),
                            tau_.data() + first, BlockSide::plain,
-                           {row(X, first + 1, 0), n_ - first - 1, X.extent(1), X.extent(1), 1});
+                           {row_of(X, first + 1, 0), n_ - first - 1, X.extent(1), X.extent(1), 1});
     }
 
   private:
     static constexpr Index panel = 32;
 
-    /// Row k of a (., n) tensor from column `from` on.
-    [[nodiscard]] static W* row(Tensor<W>& M, Index k, Index from) {
-        return M.data() + k * M.extent(1) + from;
-    }
     [[nodiscard]] static W inner(const W* x, const W* y, Index n) {
         W sum{};
         for (Index i = 0; i < n; ++i) sum += conjugate_of(x[i]) * y[i];
         return sum;
     }
-    static void subtract(W factor, const W* x, W* y, Index n) {
-        for (Index i = 0; i < n; ++i) y[i] -= factor * x[i];
-    }
 
     /// Column j: what the panel's earlier columns do to it, its reflection, the image of that.
     void reduce(Index first, Index j) {
-        W* x = row(reflectors_, j, 0);
+        W* x = row_of(reflectors_, j, 0);
         for (Index i = j; i < n_; ++i) x[i] = conjugate_of(A_(j, i));
-        for (Index p = first; p < j; ++p) {
-            W *v = row(reflectors_, p, 0), *w = row(images_, p - first, 0);
-            subtract(conjugate_of(w[j]), v + j, x + j, n_ - j);
-            subtract(conjugate_of(v[j]), w + j, x + j, n_ - j);
-        }
+        const auto before = rows_of(reflectors_, first, j, j);
+        const auto images = rows_of(images_, 0, j - first, j);
+        subtract_rows(before, conjugated_column(images, 0), x + j);
+        subtract_rows(images, conjugated_column(before, 0), x + j);
         diagonal.push_back(std::real(x[j]));
         x[j] = W{};
         const auto reflection = reflect(x + j + 1, n_ - j - 1);
@@ -85,40 +77,31 @@ class Tridiagonalization {
     /// w = p - tau (p^H v) / 2 v, p = tau A v, so that H^H A H = A - v w^H - w v^H.
     void make_image(Index first, Index j, W tau) {
         const Index from = j + 1, n = n_ - from;
-        const W* v = row(reflectors_, j, from);
-        W* p = row(images_, j - first, 0);
+        const W* v = row_of(reflectors_, j, from);
+        W* p = row_of(images_, j - first, 0);
         std::fill(p, p + from, W{});
         p += from;
         if (tau == W{}) {
             std::fill(p, p + n, W{});
             return;
         }
-        multiply({row(A_, from, from), n, n, n_}, v, p);  // half of all flops, bound by memory
-        const Index before = j - first;
-        std::vector<W> x(v, v + n), on_reflectors(static_cast<std::size_t>(before)),
-            on_images(on_reflectors);
-        conjugate_all(x.data(), n);
-        multiply({row(reflectors_, first, from), before, n, n_}, x.data(), on_reflectors.data());
-        multiply({row(images_, 0, from), before, n, n_}, x.data(), on_images.data());
-        for (Index q = 0; q < before; ++q) {
-            const auto at = static_cast<std::size_t>(q);
-            subtract(conjugate_of(on_images[at]), row(reflectors_, first + q, from), p, n);
-            subtract(conjugate_of(on_reflectors[at]), row(images_, q, from), p, n);
-        }
+        multiply({row_of(A_, from, from), n, n, n_}, v, p);  // half of all flops, bound by memory
+        std::vector<W> conj_v(v, v + n);
+        conjugate_all(conj_v.data(), n);
+        const auto before = rows_of(reflectors_, first, j, from);
+        const auto images = rows_of(images_, 0, j - first, from);
+        subtract_projection(images, conj_v, before, p);
+        subtract_projection(before, conj_v, images, p);
         for (Index i = 0; i < n; ++i) p[i] *= tau;
-        subtract(tau * inner(p, v, n) / 2.0, v, p, n);
-    }
-
-    [[nodiscard]] MatrixView<const W> rows_of(const Tensor<W>& M, Index first, Index last,
-                                              Index from) const {
-        return {M.data() + first * n_ + from, last - first, n_ - from, n_, 1};
+        const W share = tau * inner(p, v, n) / 2.0;
+        for (Index i = 0; i < n; ++i) p[i] -= share * v[i];
     }
 
     /// A -= V^T conj(W) + W^T conj(V), rows and columns from `last` on.
     void update_trailing(Index first, Index last) {
         const auto V = rows_of(reflectors_, first, last, last);
         const auto images = rows_of(images_, 0, last - first, last);
-        const MatrixView<W> rest{row(A_, last, last), n_ - last, n_ - last, n_, 1};
+        const MatrixView<W> rest{row_of(A_, last, last), n_ - last, n_ - last, n_, 1};
         gemm_shared(W{-1}, transpose(V), {conjugated(images), 0}, W{1}, {rest, 0}, 1);
         gemm_shared(W{-1}, transpose(images), {conjugated(V), 0}, W{1}, {rest, 0}, 1);
     }

@@ -63,7 +63,7 @@ class HouseholderQr {
         std::vector<W> conj_v(v, v + n), overlaps(static_cast<std::size_t>(later));
         conjugate_all(conj_v.data(), n);
         W* rest = v + m_;
-        multiply({rest, later, n, m_}, conj_v.data(), overlaps.data());
+        multiply<W>({rest, later, n, m_}, conj_v.data(), overlaps.data());
         for (Index k = 0; k < later; ++k) {
             const W factor = conjugate_of(reflection.tau) * overlaps[static_cast<std::size_t>(k)];
             for (Index i = 0; i < n; ++i) rest[k * m_ + i] -= factor * v[i];

@@ -38,21 +38,33 @@ void conjugate_all(W* x, Index n) {
         for (Index i = 0; i < n; ++i) x[i] = std::conj(x[i]);
 }
 
-/// Rows of a matrix that are `lda` numbers apart.
+/// Row k of a tensor of rank 2 from column `from` on.
 template <class W>
-struct Rows {
-    const W* data = nullptr;
-    Index rows = 0, cols = 0, lda = 0;
-};
+[[nodiscard]] W* row_of(Tensor<W>& M, Index k, Index from) {
+    return M.data() + k * M.extent(1) + from;
+}
+
+/// Rows [first, last) of a tensor of rank 2 from column `from` on.
+template <class W>
+[[nodiscard]] MatrixView<const W> rows_of(const Tensor<W>& M, Index first, Index last, Index from) {
+    return block(matrix<const W>(M.data(), M.extent(0), M.extent(1)), first, from, last - first,
+                 M.extent(1) - from);
+}
 
 /// Pieces of a loop over rows or columns that are worth a thread: 64 KiB of doubles.
 [[nodiscard]] inline Index vector_product_grain(Index other_side) {
     return std::max<Index>(8, (Index{1} << 13) / std::max<Index>(1, other_side));
 }
 
-/// y = M x.
+/// Complex rows as real ones of twice the columns.
+[[nodiscard]] inline MatrixView<const double> as_real(
+    const MatrixView<const std::complex<double>>& M) {
+    return {reinterpret_cast<const double*>(M.data), M.rows, 2 * M.cols, 2 * M.row_stride};
+}
+
+/// y = M x; the rows of M without gaps, here and below.
 template <class W>
-void multiply(const Rows<W>& M, const W* x, W* y) {
+void multiply(const MatrixView<const W>& M, const W* x, W* y) {
     const Index n = M.cols;
     if constexpr (is_complex<W>) {
         std::vector<double> re(static_cast<std::size_t>(2 * n)), im(re);
@@ -62,21 +74,22 @@ void multiply(const Rows<W>& M, const W* x, W* y) {
             re[at] = x[i].real(), re[at + 1] = -x[i].imag();
             im[at] = x[i].imag(), im[at + 1] = x[i].real();
         }
-        const Rows<double> real{reinterpret_cast<const double*>(M.data), M.rows, 2 * n, 2 * M.lda};
-        multiply(real, re.data(), real_y.data());
-        multiply(real, im.data(), imag_y.data());
+        const auto real = as_real(M);
+        multiply<double>(real, re.data(), real_y.data());
+        multiply<double>(real, im.data(), imag_y.data());
         for (Index i = 0; i < M.rows; ++i)
             y[i] = W{real_y[static_cast<std::size_t>(i)], imag_y[static_cast<std::size_t>(i)]};
     } else {
         parallel_for(0, M.rows, vector_product_grain(n), [&](Index first, Index last) {
-            row_products(last - first, n, M.data + first * M.lda, M.lda, x, y + first);
+            row_products(last - first, n, M.data + first * M.row_stride, M.row_stride, x,
+                         y + first);
         });
     }
 }
 
 /// y = M^T x.
 template <class W>
-void multiply_transposed(const Rows<W>& M, const W* x, W* y) {
+void multiply_transposed(const MatrixView<const W>& M, const W* x, W* y) {
     const Index n = M.cols;
     if constexpr (is_complex<W>) {
         std::vector<double> re(static_cast<std::size_t>(M.rows)), im(re);
@@ -85,27 +98,46 @@ void multiply_transposed(const Rows<W>& M, const W* x, W* y) {
             re[static_cast<std::size_t>(i)] = x[i].real();
             im[static_cast<std::size_t>(i)] = x[i].imag();
         }
-        const Rows<double> real{reinterpret_cast<const double*>(M.data), M.rows, 2 * n, 2 * M.lda};
-        multiply_transposed(real, re.data(), by_re.data());
-        multiply_transposed(real, im.data(), by_im.data());
+        const auto real = as_real(M);
+        multiply_transposed<double>(real, re.data(), by_re.data());
+        multiply_transposed<double>(real, im.data(), by_im.data());
         for (Index j = 0; j < n; ++j) {
             const auto at = static_cast<std::size_t>(2 * j);
             y[j] = W{by_re[at] - by_im[at + 1], by_re[at + 1] + by_im[at]};
         }
     } else {
         parallel_for(0, n, vector_product_grain(M.rows), [&](Index first, Index last) {
-            column_products(M.rows, last - first, M.data + first, M.lda, x, y + first);
+            column_products(M.rows, last - first, M.data + first, M.row_stride, x, y + first);
         });
     }
 }
 
 /// y -= sum over k of x_k M_k, the rows of M.
 template <class W>
-void subtract_rows(const Rows<W>& M, const W* x, W* y) {
+void subtract_rows(const MatrixView<const W>& M, const std::vector<W>& x, W* y) {
     if (M.rows == 0) return;
     std::vector<W> sum(static_cast<std::size_t>(M.cols));
-    multiply_transposed(M, x, sum.data());
+    multiply_transposed(M, x.data(), sum.data());
     for (Index j = 0; j < M.cols; ++j) y[j] -= sum[static_cast<std::size_t>(j)];
+}
+
+/// y -= sum over k of (Q_k^H z) M_k, for the rows of Q and M.
+template <class W>
+void subtract_projection(const MatrixView<const W>& Q, const std::vector<W>& conj_z,
+                         const MatrixView<const W>& M, W* y) {
+    std::vector<W> overlaps(static_cast<std::size_t>(Q.rows));
+    multiply(Q, conj_z.data(), overlaps.data());
+    conjugate_all(overlaps.data(), Q.rows);
+    subtract_rows(M, overlaps, y);
+}
+
+/// Column `at` of M, conjugated.
+template <class W>
+[[nodiscard]] std::vector<W> conjugated_column(const MatrixView<const W>& M, Index at) {
+    std::vector<W> column;
+    for (Index k = 0; k < M.rows; ++k)
+        column.push_back(conjugate_of(M.data[k * M.row_stride + at * M.col_stride]));
+    return column;
 }
 
 /// tau of a reflection and the number that it leaves: H^H x = beta e_0.

@@ -63,73 +63,55 @@ class Bidiagonalization {
   private:
     static constexpr Index panel = 32;
 
-    [[nodiscard]] static W* row(Tensor<W>& M, Index k, Index from) {
-        return M.data() + k * M.extent(1) + from;
-    }
     /// The first `count` rows of a panel's tensor from column `from` on.
-    [[nodiscard]] static Rows<W> rows(const Tensor<W>& M, Index count, Index from) {
-        return {M.data() + from, count, M.extent(1) - from, M.extent(1)};
-    }
-    /// Elements `at` of the first `count` rows, conjugated.
-    [[nodiscard]] static std::vector<W> conjugated_column(const Tensor<W>& M, Index count,
-                                                          Index at) {
-        std::vector<W> column;
-        for (Index p = 0; p < count; ++p) column.push_back(conjugate_of(M(p, at)));
-        return column;
-    }
-    /// y -= sum over p of (Q_p^H z) M_p, p < count; Q from column `q_from`, M from column `m_from` on.
-    static void subtract_projection(const Tensor<W>& Q, Index q_from, const std::vector<W>& conj_z,
-                                    const Tensor<W>& M, Index m_from, Index count, W* y) {
-        std::vector<W> overlap(static_cast<std::size_t>(count));
-        multiply(rows(Q, count, q_from), conj_z.data(), overlap.data());
-        conjugate_all(overlap.data(), count);
-        subtract_rows(rows(M, count, m_from), overlap.data(), y);
+    [[nodiscard]] static MatrixView<const W> rows(const Tensor<W>& M, Index count, Index from) {
+        return rows_of(M, 0, count, from);
     }
 
     /// Column j up to date, its reflection v, and y = tau A^H v.
     void reduce_column(Index first, Index j) {
         const Index at = j - first, length = m_ - j, right = n_ - j - 1;
-        W* v = row(v_, at, j);
-        std::fill(row(v_, at, 0), v, W{});
+        W* v = row_of(v_, at, j);
+        std::fill(row_of(v_, at, 0), v, W{});
         for (Index i = 0; i < length; ++i) v[i] = A_(j + i, j);
-        subtract_rows(rows(v_, at, j), conjugated_column(y_, at, j).data(), v);
-        subtract_rows(rows(x_, at, j), conjugated_column(u_, at, j).data(), v);
+        subtract_rows(rows(v_, at, j), conjugated_column(rows(y_, at, 0), j), v);
+        subtract_rows(rows(x_, at, j), conjugated_column(rows(u_, at, 0), j), v);
         const auto reflection = reflect(v, length);
         diagonal.push_back(reflection.beta);
         tau_q_.push_back(reflection.tau);
-        W* y = row(y_, at, 0);
+        W* y = row_of(y_, at, 0);
         std::fill(y, y + n_, W{});
         if (right == 0 || reflection.tau == W{}) return;
         y += j + 1;
         std::vector<W> z(v, v + length);
         conjugate_all(z.data(), length);
-        multiply_transposed({row(A_, j, j + 1), length, right, n_}, z.data(), y);
+        multiply_transposed({row_of(A_, j, j + 1), length, right, n_}, z.data(), y);
         conjugate_all(y, right);
-        subtract_projection(v_, j, z, y_, j + 1, at, y);
-        subtract_projection(x_, j, z, u_, j + 1, at, y);
+        subtract_projection(rows(v_, at, j), z, rows(y_, at, j + 1), y);
+        subtract_projection(rows(x_, at, j), z, rows(u_, at, j + 1), y);
         for (Index c = 0; c < right; ++c) y[c] *= reflection.tau;
     }
 
     /// Row j right of the diagonal up to date, its reflection u, and x = tau A u.
     void reduce_row(Index first, Index j) {
         const Index at = j - first, right = n_ - j - 1, below = m_ - j - 1;
-        W* u = row(u_, at, j + 1);
-        std::fill(row(u_, at, 0), u, W{});
+        W* u = row_of(u_, at, j + 1);
+        std::fill(row_of(u_, at, 0), u, W{});
         for (Index c = 0; c < right; ++c) u[c] = conjugate_of(A_(j, j + 1 + c));
-        subtract_rows(rows(y_, at + 1, j + 1), conjugated_column(v_, at + 1, j).data(), u);
-        subtract_rows(rows(u_, at, j + 1), conjugated_column(x_, at, j).data(), u);
+        subtract_rows(rows(y_, at + 1, j + 1), conjugated_column(rows(v_, at + 1, 0), j), u);
+        subtract_rows(rows(u_, at, j + 1), conjugated_column(rows(x_, at, 0), j), u);
         const auto reflection = reflect(u, right);
         above.push_back(reflection.beta);
         tau_p_.push_back(reflection.tau);
-        W* x = row(x_, at, 0);
+        W* x = row_of(x_, at, 0);
         std::fill(x, x + m_, W{});
         if (below == 0 || reflection.tau == W{}) return;
         x += j + 1;
-        multiply({row(A_, j + 1, j + 1), below, right, n_}, u, x);
+        multiply({row_of(A_, j + 1, j + 1), below, right, n_}, u, x);
         std::vector<W> z(u, u + right);
         conjugate_all(z.data(), right);
-        subtract_projection(y_, j + 1, z, v_, j + 1, at + 1, x);
-        subtract_projection(u_, j + 1, z, x_, j + 1, at, x);
+        subtract_projection(rows(y_, at + 1, j + 1), z, rows(v_, at + 1, j + 1), x);
+        subtract_projection(rows(u_, at, j + 1), z, rows(x_, at, j + 1), x);
         for (Index i = 0; i < below; ++i) x[i] *= reflection.tau;
     }
 
@@ -137,20 +119,19 @@ class Bidiagonalization {
     void keep(Index first, Index last) {
         for (Index j = first; j < last; ++j) {
             for (Index i = j; i < m_; ++i) A_(i, j) = v_(j - first, i);
-            if (j + 1 < n_) std::copy_n(row(u_, j - first, j + 1), n_ - j - 1, row(A_, j, j + 1));
+            if (j + 1 < n_)
+                std::copy_n(row_of(u_, j - first, j + 1), n_ - j - 1, row_of(A_, j, j + 1));
         }
     }
 
     /// A -= V^T conj(Y) + X^T conj(U), rows and columns from `last` on.
     void update_trailing(Index last, Index count) {
         if (last == n_) return;
-        const auto view = [&](const Tensor<W>& M) {
-            const auto r = rows(M, count, last);
-            return MatrixView<const W>{r.data, r.rows, r.cols, r.lda, 1};
-        };
-        const MatrixView<W> rest{row(A_, last, last), m_ - last, n_ - last, n_, 1};
-        gemm_shared(W{-1}, transpose(view(v_)), {conjugated(view(y_)), 0}, W{1}, {rest, 0}, 1);
-        gemm_shared(W{-1}, transpose(view(x_)), {conjugated(view(u_)), 0}, W{1}, {rest, 0}, 1);
+        const MatrixView<W> rest{row_of(A_, last, last), m_ - last, n_ - last, n_, 1};
+        gemm_shared(W{-1}, transpose(rows(v_, count, last)), {conjugated(rows(y_, count, last)), 0},
+                    W{1}, {rest, 0}, 1);
+        gemm_shared(W{-1}, transpose(rows(x_, count, last)), {conjugated(rows(u_, count, last)), 0},
+                    W{1}, {rest, 0}, 1);
     }
 
     /// Reflections [first, last), v_k from row or column k + offset on: of columns (offset 0), of rows (1).

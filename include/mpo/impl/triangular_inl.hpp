@@ -11,12 +11,6 @@ namespace mpo::detail {
 
 inline constexpr Index triangular_block = 48;
 
-/// The block of M (n, n) with rows and columns [row, row + rows) and [col, col + cols).
-template <class W>
-[[nodiscard]] MatrixView<W> part(Tensor<W>& M, Index row, Index col, Index rows, Index cols) {
-    return {M.data() + row * M.extent(1) + col, rows, cols, M.extent(1), 1};
-}
-
 /// L x = b within one block of rows: X (rows, columns) holds b, then x.
 template <class W>
 void forward_substitute(MatrixView<const W> L, MatrixView<W> X) {
@@ -37,12 +31,13 @@ template <class W>
 void solve_lower(const Tensor<W>& L, Tensor<W>& B) {
     const Index n = L.extent(0), columns = B.extent(1);
     const auto l = matrix<const W>(L.data(), n, n);
+    const auto b = matrix(B.data(), n, columns);
     for (Index first = 0; first < n; first += triangular_block) {
         const Index last = (std::min)(first + triangular_block, n);
-        const auto X = part(B, first, 0, last - first, columns);
+        const auto X = block(b, first, 0, last - first, columns);
         forward_substitute(block(l, first, first, last - first, last - first), X);
         gemm_shared<W>(W{-1}, block(l, last, first, n - last, last - first), {X, 0}, W{1},
-                       {part(B, last, 0, n - last, columns), 0}, 1);
+                       {block(b, last, 0, n - last, columns), 0}, 1);
     }
 }
 
@@ -51,6 +46,7 @@ void solve_lower(const Tensor<W>& L, Tensor<W>& B) {
 template <class W>
 [[nodiscard]] Index cholesky_factor(Tensor<W>& A) {
     const Index n = A.extent(0);
+    const auto a = matrix(A.data(), n, n);
     for (Index first = 0; first < n; first += triangular_block) {
         const Index last = (std::min)(first + triangular_block, n);
         for (Index i = first; i < n; ++i) {  // rows of the block, then what is below it
@@ -66,9 +62,9 @@ template <class W>
                 A(i, i) = W{std::sqrt(pivot)};
             }
         }
-        const auto below = part(A, last, first, n - last, last - first);
+        const auto below = block(a, last, first, n - last, last - first);
         gemm_shared<W>(W{-1}, below, {adjoint(MatrixView<const W>(below)), 0}, W{1},
-                       {part(A, last, last, n - last, n - last), 0}, 1);
+                       {block(a, last, last, n - last, n - last), 0}, 1);
     }
     return n;
 }
