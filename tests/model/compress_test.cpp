@@ -276,7 +276,7 @@ TEST_CASE("compress: sums per kind are sums") {
     CHECK(count == 14);
     CHECK(sum.parameters == report.size().parameters);
     CHECK(sum.multiply_adds == report.size().multiply_adds);
-    CHECK(report.bytes_before == detail::tensor_bytes(Checkpoint(shop.folder / "model")));
+    CHECK(report.bytes_before == Checkpoint(shop.folder / "model").bytes());
     const auto json = nlohmann::json::parse(to_json(report));
     CHECK(json["linears"].size() == 14);
     CHECK(json["kinds"].size() == 7);

@@ -43,7 +43,7 @@ TEST_CASE("reconstruct: original names and shapes, and the numbers the cores sta
     CHECK(dense.tensors().size() == model.weights.size());
     CHECK(report.num_tensors == static_cast<Index>(model.weights.size()));
     CHECK(report.num_linears == 14);
-    CHECK(report.bytes == detail::tensor_bytes(dense));
+    CHECK(report.bytes == dense.bytes());
     for (const auto& [name, original] : model.weights) {
         INFO(name);
         CHECK(dense.info(name).shape == original.shape());
@@ -79,7 +79,7 @@ TEST_CASE("reconstruct: the stored type can be chosen") {
         const auto report = model.run(options, to_string(dtype));
         const Checkpoint dense(model.folder / to_string(dtype));
         for (const auto& tensor : dense.tensors()) CHECK(tensor.type == StoredType(dtype));
-        CHECK(report.bytes == detail::tensor_bytes(dense));
+        CHECK(report.bytes == dense.bytes());
     }
 }
 

@@ -10,14 +10,13 @@
 
 namespace mpo::detail {
 
-/// Bytes of the UTF-8 character at `text[at]`; 0 where there is none, or one that controls a
-/// terminal.
-[[nodiscard]] inline std::size_t printable_bytes(std::string_view text, std::size_t at) {
+/// Bytes of the character that begins at text[at]; 0 where none is well-formed UTF-8 there.
+[[nodiscard]] inline std::size_t utf8_length(std::string_view text, std::size_t at) {
     const auto byte = [&](std::size_t k) {
         return at + k < text.size() ? static_cast<unsigned char>(text[at + k]) : 0u;
     };
     const unsigned first = byte(0);
-    if (first < 0x80) return first >= 0x20 && first != 0x7f ? 1 : 0;
+    if (first < 0x80) return 1;
     if (first < 0xc2 || first > 0xf4) return 0;
     const std::size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
     unsigned code = first & (0xffu >> (size + 1));
@@ -25,9 +24,17 @@ namespace mpo::detail {
         if ((byte(k) & 0xc0) != 0x80) return 0;
         code = (code << 6) | (byte(k) & 0x3f);
     }
-    constexpr unsigned least[] = {0xa0, 0x800, 0x10000};  // below: longer than need be, or C1
+    constexpr unsigned least[] = {0x80, 0x800, 0x10000};  // below: longer than need be
     const bool surrogate = code >= 0xd800 && code < 0xe000;
     return code >= least[size - 2] && code <= 0x10ffff && !surrogate ? size : 0;
+}
+
+/// Whether a character controls a terminal instead of being shown: C0, DEL and C1.
+[[nodiscard]] inline bool is_control(std::string_view character) {
+    const auto first = static_cast<unsigned char>(character[0]);
+    if (character.size() == 1) return first < 0x20 || first == 0x7f;
+    return character.size() == 2 && first == 0xc2 &&
+           static_cast<unsigned char>(character[1]) < 0xa0;
 }
 
 /// Text of a stranger for a terminal: at most `max_bytes` of it, control characters and broken
@@ -37,7 +44,8 @@ namespace mpo::detail {
     std::string result;
     std::size_t at = 0;
     while (at < text.size()) {
-        const std::size_t size = printable_bytes(text, at);
+        std::size_t size = utf8_length(text, at);
+        if (size > 0 && is_control(text.substr(at, size))) size = 0;
         if (at + (std::max)(size, std::size_t{1}) > max_bytes) break;
         const auto byte = static_cast<unsigned char>(text[at]);
         if (size == 0) result += {'\\', 'x', digits[byte / 16], digits[byte % 16]};

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "mpo/core/error.hpp"
+#include "mpo/core/printable.hpp"
 
 namespace mpo {
 
@@ -59,29 +60,9 @@ namespace detail {
     return text == "-0" ? "0" : text;
 }
 
-/// Bytes of the character that begins at text[at]; 0 where none is well-formed UTF-8 there.
-[[nodiscard]] inline std::size_t utf8_length(std::string_view text, std::size_t at) {
-    const auto byte = [&](std::size_t k) {
-        return at + k < text.size() ? static_cast<unsigned char>(text[at + k]) : 0u;
-    };
-    const unsigned first = byte(0);
-    if (first < 0x80) return 1;
-    const std::size_t length = first >= 0xf0 ? 4 : (first >= 0xe0 ? 3 : 2);
-    if (first < 0xc2 || first > 0xf4) return 0;
-    for (std::size_t k = 1; k < length; ++k)
-        if ((byte(k) & 0xc0) != 0x80) return 0;
-    const unsigned second = byte(1);
-    const bool overlong = (first == 0xe0 && second < 0xa0) || (first == 0xf0 && second < 0x90);
-    const bool beyond = (first == 0xed && second > 0x9f) || (first == 0xf4 && second > 0x8f);
-    return overlong || beyond ? 0 : length;
-}
-
 /// Controls, and marks that turn the direction of what follows: none may reach a reader's eye.
 [[nodiscard]] inline bool is_invisible(std::string_view character) {
-    const auto first = static_cast<unsigned char>(character[0]);
-    if (character.size() == 1) return first < 0x20 || first == 0x7f;
-    if (character.size() == 2)
-        return first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0;
+    if (is_control(character)) return true;
     const bool turns = (character >= "\u200e" && character <= "\u200f") ||
                        (character >= "\u2028" && character <= "\u202e") ||
                        (character >= "\u2066" && character <= "\u2069");

@@ -242,20 +242,6 @@ class CompressJob {
     std::vector<CompressedLinear> entries_;
 };
 
-/// Bytes of all tensors.
-[[nodiscard]] inline Index tensor_bytes(const Checkpoint& checkpoint) {
-    Index sum = 0;
-    for (const auto& tensor : checkpoint.tensors()) sum += tensor.bytes;
-    return sum;
-}
-
-/// Numbers in all tensors.
-[[nodiscard]] inline Index tensor_parameters(const Checkpoint& checkpoint) {
-    Index sum = 0;
-    for (const auto& tensor : checkpoint.tensors()) sum += num_elements(tensor.shape);
-    return sum;
-}
-
 }  // namespace detail
 
 /// Compresses the decoder linears (q, k, v, o, gate, up, down) of `source` into a new folder.
@@ -293,8 +279,8 @@ template <Backend B>
     // opened once before it gets its name: what cannot be read again does not exist
     const CompressedCheckpoint written(output.path());
     auto report = std::move(job).report();
-    report.bytes = detail::tensor_bytes(written.checkpoint());
-    report.parameters = detail::tensor_parameters(written.checkpoint());
+    report.bytes = written.checkpoint().bytes();
+    report.parameters = written.checkpoint().num_parameters();
     output.commit();
     return report;
 }

@@ -1,11 +1,11 @@
 // A CompressReport as JSON; docs/schema/compress.json says what every member means.
 #pragma once
 
-#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "mpo/core/plot.hpp"
 #include "mpo/model/compress_notes.hpp"
 #include "mpo/model/compress_report.hpp"
 #include "mpo/model/json_lines.hpp"
@@ -26,10 +26,7 @@ namespace detail {
 /// The number rounded to six significant digits: plots need no more, and files stay small.
 [[nodiscard]] inline double six_digits(double value) {
     if (!std::isfinite(value)) return value;
-    char digits[64];
-    const auto end =
-        std::to_chars(digits, digits + sizeof digits, value, std::chars_format::general, 6).ptr;
-    return nlohmann::json::parse(digits, end).get<double>();
+    return nlohmann::json::parse(short_number(value, 6)).get<double>();
 }
 
 [[nodiscard]] inline nlohmann::ordered_json to_json(const SpectrumReport& spectrum) {
