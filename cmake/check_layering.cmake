@@ -15,6 +15,7 @@ set(may_include_io core io)
 set(may_include_model core linalg network io model version.hpp) # a report says which mpo made it
 set(may_include_impl core linalg network impl)
 set(may_include_mpo.hpp core linalg network impl version.hpp)
+set(may_include_diagram.hpp core linalg network impl)
 set(may_include_model.hpp core io model mpo.hpp version.hpp)
 set(may_include_eigen.hpp core)
 set(may_include_cuda.hpp core linalg)

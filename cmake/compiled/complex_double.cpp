@@ -1,4 +1,5 @@
+#include "mpo/impl/eigen_backend_inl.hpp"
 #include "mpo/impl/src.hpp"
 
 template struct mpo::detail::EigenOperations<std::complex<double>>;
-MPO_DETAIL_LAYER_OF(std::complex<double>)
+MPO_DETAIL_LAYER_OF(template, std::complex<double>)

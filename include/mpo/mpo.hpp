@@ -6,9 +6,7 @@
 #include "mpo/core/error.hpp"
 #include "mpo/core/packed.hpp"
 #include "mpo/core/parallel.hpp"
-#include "mpo/core/plot.hpp"
 #include "mpo/core/random.hpp"
-#include "mpo/core/svg.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
@@ -20,8 +18,6 @@
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
 #include "mpo/network/matrix_product.hpp"
-#include "mpo/network/optimize_path.hpp"
-#include "mpo/network/path.hpp"
 #include "mpo/version.hpp"
 
 #ifdef MPO_COMPILED

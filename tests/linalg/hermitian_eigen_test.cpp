@@ -136,7 +136,7 @@ TEST_CASE("T = Z diag(lambda) Z^T for tridiagonal matrices of every kind") {
         for (Index i = 0; i < n; ++i)
             for (Index k = 0; k < n; ++k) {
                 Z(i, k) = eigen.vector(i, k);
-                scaled(i, k) = Z(i, k) * eigen.value(k);
+                scaled(i, k) = Z(i, k) * eigen.values()[static_cast<std::size_t>(k)];
             }
         const auto T = tridiagonal(diagonal, beside);
         CHECK(naive::distance(naive::product(scaled, naive::adjoint(Z)), T) <=

@@ -106,7 +106,7 @@ TEST_CASE("B = L diag(sigma) R^T for bidiagonal matrices of every kind") {
         for (Index k = 0; k < n; ++k) {
             B(k, k) = diagonal[static_cast<std::size_t>(k)];
             if (k + 1 < n) B(k, k + 1) = above[static_cast<std::size_t>(k)];
-            sigma.push_back(svd.value(k));
+            sigma.push_back(svd.values()[static_cast<std::size_t>(k)]);
             CHECK(sigma.back() >= 0);
             for (Index i = 0; i < n; ++i) {
                 L(i, k) = svd.left(i, k);

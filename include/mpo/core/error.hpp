@@ -7,7 +7,6 @@
 
 #include <complex>
 #include <concepts>
-#include <cstdio>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
@@ -77,59 +76,29 @@ class MessagePart {
     template <std::unsigned_integral I>
     MessagePart(I number) : kind_(Kind::natural), natural_(number) {}  // NOLINT
     template <std::floating_point R>
-    MessagePart(R number) : kind_(Kind::real), re_(static_cast<double>(number)) {}  // NOLINT
+    MessagePart(R number) : kind_(Kind::real), number_{static_cast<double>(number), 0} {}  // NOLINT
     template <class R>
     MessagePart(const std::complex<R>& z)  // NOLINT
         : kind_(Kind::complex),
-          re_(static_cast<double>(z.real())),
-          im_(static_cast<double>(z.imag())) {}
+          number_{static_cast<double>(z.real()), static_cast<double>(z.imag())} {}
 
-    void append_to(std::string& message) const {
-        switch (kind_) {
-            case Kind::text:
-                message += text_;
-                break;
-            case Kind::letter:
-                message += letter_;
-                break;
-            case Kind::integer:
-                message += std::to_string(integer_);
-                break;
-            case Kind::natural:
-                message += std::to_string(natural_);
-                break;
-            case Kind::real:
-                append(message, re_);
-                break;
-            case Kind::complex:
-                append(message += '(', re_);
-                append(message += ',', im_);
-                message += ')';
-        }
-    }
+    /// Adds the piece to the end of `message`.
+    void append_to(std::string& message) const;
 
   private:
     enum class Kind { text, letter, integer, natural, real, complex };
 
-    static void append(std::string& message, double number) {
-        char digits[32];
-        std::snprintf(digits, sizeof digits, "%g", number);
-        message += digits;
-    }
-
     Kind kind_;
-    std::string_view text_ = {};
-    char letter_ = 0;
-    long long integer_ = 0;
-    unsigned long long natural_ = 0;
-    double re_ = 0, im_ = 0;
+    union {  // three words a piece: every refusal writes a row of them
+        std::string_view text_;
+        char letter_;
+        long long integer_;
+        unsigned long long natural_;
+        double number_[2];  // real, imaginary
+    };
 };
 
-[[nodiscard]] inline std::string join(std::initializer_list<MessagePart> parts) {
-    std::string message;
-    for (const MessagePart& part : parts) part.append_to(message);
-    return message;
-}
+[[nodiscard]] std::string join(std::initializer_list<MessagePart> parts);
 
 /// All arguments as one string: the only formatter of messages.
 template <class... Args>
@@ -139,3 +108,7 @@ template <class... Args>
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_COMPILED
+#include "mpo/core/error_inl.hpp"
+#endif

@@ -9,13 +9,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdint>
-#include <exception>
-#include <memory>
-#include <mutex>
-#include <thread>
-#include <type_traits>
-#include <vector>
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
@@ -23,153 +16,26 @@
 namespace mpo {
 namespace detail {
 
-inline void spin_pause() {
-#if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
-#else
-    std::this_thread::yield();
-#endif
-}
+/// Whether the calling thread runs a piece of a parallel loop.
+[[nodiscard]] bool inside_piece();
 
-/// Workers that spin for some 20 us after a job and sleep afterwards: a fork-join inside a busy
-/// stretch costs a few cache-line transfers, an idle library costs nothing.
-class ThreadPool {
-  public:
-    explicit ThreadPool(int threads) {
-        try {
-            for (int k = 1; k < threads; ++k) workers_.emplace_back([this, k] { work(k); });
-        } catch (...) {  // the system has no thread left: end those that started, then report
-            stop();
-            throw;
-        }
-    }
-    ~ThreadPool() { stop(); }
-    ThreadPool(const ThreadPool&) = delete;
-    ThreadPool& operator=(const ThreadPool&) = delete;
+/// Runs call(context, 0) .. call(context, pieces - 1), on the pool where it is free, else here one by
+/// one.
+void run_pieces(int pieces, void (*call)(void* context, int piece), void* context);
 
-    [[nodiscard]] int threads() const { return static_cast<int>(workers_.size()) + 1; }
-
-    /// call(context, 0) here, call(context, k) on worker k for every k < threads(); returns when
-    /// all have returned. `call` must not throw.
-    void run(void (*call)(void*, int), void* context) {
-        call_ = call;
-        context_ = context;
-        pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-        generation_.fetch_add(1, std::memory_order_release);
-        generation_.notify_all();
-        call(context, 0);
-        for (int spins = 0; pending_.load(std::memory_order_acquire) != 0; ++spins) {
-            if (spins < spin_limit)
-                spin_pause();
-            else
-                std::this_thread::yield();
-        }
-    }
-
-  private:
-    static constexpr int spin_limit = 1000;  // about 20 us at 40 to 140 cycles a pause
-
-    void work(int piece) {
-        for (std::uint32_t seen = 0;;) {
-            for (int spins = 0; generation_.load(std::memory_order_acquire) == seen; ++spins) {
-                if (spins < spin_limit)
-                    spin_pause();
-                else
-                    generation_.wait(seen, std::memory_order_acquire);
-            }
-            ++seen;  // run() waits for every worker, so no generation is ever missed
-            if (stopping_.load(std::memory_order_relaxed)) return;
-            call_(context_, piece);
-            pending_.fetch_sub(1, std::memory_order_release);
-        }
-    }
-
-    void stop() {
-        stopping_.store(true, std::memory_order_relaxed);
-        generation_.fetch_add(1, std::memory_order_release);
-        generation_.notify_all();
-        for (auto& worker : workers_) worker.join();
-    }
-
-    void (*call_)(void*, int) = nullptr;
-    void* context_ = nullptr;
-    std::atomic<std::uint32_t> generation_{0};
-    std::atomic<int> pending_{0};
-    std::atomic<bool> stopping_{false};
-    std::vector<std::thread> workers_;
-};
-
-/// The process-wide pool, made at first use, and the lock that one fork-join holds.
-struct PoolState {
-    std::mutex busy;
-    std::unique_ptr<ThreadPool> pool;
-    std::atomic<int> threads{(std::max)(1, static_cast<int>(std::thread::hardware_concurrency()))};
-};
-
-inline PoolState& pool_state() {
-    static PoolState state;
-    return state;
-}
-
-inline bool& inside_piece() {
-    thread_local bool inside = false;
-    return inside;
-}
-
-/// Runs piece(0) .. piece(pieces - 1), on the pool where it is free, else here one by one.
 template <class F>
-void run_pieces(int pieces, F& piece) {
-    auto& state = pool_state();
-    std::unique_lock lock(state.busy, std::defer_lock);
-    if (pieces <= 1 || inside_piece() || !lock.try_lock()) {
-        for (int k = 0; k < pieces; ++k) piece(k);
-        return;
-    }
-    const int threads = state.threads.load();
-    if (!state.pool || state.pool->threads() != threads) {
-        state.pool.reset();
-        state.pool = std::make_unique<ThreadPool>(threads);
-    }
-    struct Context {
-        F& piece;
-        int pieces;
-        int threads;
-        std::vector<std::exception_ptr> errors;
-    } context{piece, pieces, threads,
-              std::vector<std::exception_ptr>(static_cast<std::size_t>(pieces))};
-    const auto call = [](void* raw, int worker) {
-        auto& my = *static_cast<Context*>(raw);
-        inside_piece() = true;
-        for (int k = worker; k < my.pieces; k += my.threads) {
-            try {
-                my.piece(k);
-            } catch (...) {
-                my.errors[static_cast<std::size_t>(k)] = std::current_exception();
-            }
-        }
-        inside_piece() = false;
-    };
-    state.pool->run(call, &context);
-    lock.unlock();
-    for (const auto& error : context.errors)
-        if (error) std::rethrow_exception(error);
+void call_piece(void* piece, int k) {
+    (*static_cast<F*>(piece))(k);
 }
 
 }  // namespace detail
 
 /// Threads that the library may use, the calling one included; the hardware's count at first.
-[[nodiscard]] inline int num_threads() {
-    return detail::pool_state().threads.load();
-}
+[[nodiscard]] int num_threads();
 
 /// Sets the one thread knob. Takes effect with the next parallel loop. Throws ArgumentError
 /// below 1.
-inline void set_num_threads(int threads) {
-    if (threads < 1 || threads > 4096)
-        throw ArgumentError(
-            detail::concat("set_num_threads: need 1 to 4096 threads, got ", threads));
-    detail::pool_state().threads.store(threads);
-}
+void set_num_threads(int threads);
 
 /// body(first, last) over pieces of [begin, end), each a multiple of `grain` long but for the last;
 /// a range shorter than two grains stays on the calling thread. Pieces are balanced to one grain.
@@ -185,7 +51,7 @@ void parallel_for(Index begin, Index end, Index grain, F&& body) {
         const Index last = (std::min)(end, begin + grains * (k + 1) / pieces * grain);
         body(first, last);
     };
-    detail::run_pieces(static_cast<int>(pieces), piece);
+    detail::run_pieces(static_cast<int>(pieces), detail::call_piece<decltype(piece)>, &piece);
 }
 
 /// task(k) for k in [0, count), handed out one by one to whichever thread is free. For pieces of
@@ -204,7 +70,12 @@ void parallel_tasks(Index count, F&& task) {
             }
         }
     };
-    detail::run_pieces(static_cast<int>(std::min<Index>(num_threads(), count)), piece);
+    detail::run_pieces(static_cast<int>(std::min<Index>(num_threads(), count)),
+                       detail::call_piece<decltype(piece)>, &piece);
 }
 
 }  // namespace mpo
+
+#ifndef MPO_COMPILED
+#include "mpo/core/parallel_inl.hpp"
+#endif

@@ -10,6 +10,7 @@
 #include <limits>
 #include <numeric>
 #include <string>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -46,38 +47,22 @@ template <class T>
 concept Scalar = std::is_same_v<T, float> || std::is_same_v<T, double> ||
     std::is_same_v<T, std::complex<float>> || std::is_same_v<T, std::complex<double>>;
 
+namespace detail {
+
+/// "3*4*5" where "*" is `between`.
+[[nodiscard]] std::string joined(const Shape& numbers, std::string_view between);
+
+}  // namespace detail
+
 /// "3 x 4 x 5" for messages.
-[[nodiscard]] inline std::string to_string(const Shape& shape) {
-    std::string text = shape.empty() ? "scalar" : "";
-    for (std::size_t k = 0; k < shape.size(); ++k)
-        text += (k == 0 ? "" : " x ") + std::to_string(shape[k]);
-    return text;
-}
+[[nodiscard]] std::string to_string(const Shape& shape);
 
 /// Number of elements of a shape; 1 for rank 0. Throws ShapeError on a negative extent or overflow;
 /// an extent of 0 excuses no overflow of the others: they are strides.
-[[nodiscard]] inline Index num_elements(const Shape& shape) {
-    Index product = 1;
-    bool empty = false;
-    for (const Index extent : shape) {
-        if (extent < 0) throw ShapeError("shape " + to_string(shape) + " has a negative extent");
-        if (extent != 0 && product > (std::numeric_limits<Index>::max)() / extent)
-            throw ShapeError("shape " + to_string(shape) +
-                             " has more elements than an index holds");
-        empty = empty || extent == 0;
-        product *= std::max<Index>(extent, 1);
-    }
-    return empty ? 0 : product;
-}
+[[nodiscard]] Index num_elements(const Shape& shape);
 
 /// Strides, in elements, of a row-major (C order) tensor of this shape. Throws as num_elements.
-[[nodiscard]] inline Shape row_major_strides(const Shape& shape) {
-    (void)num_elements(shape);
-    Shape strides(shape.size(), 1);
-    for (std::size_t k = shape.size(); k-- > 1;)
-        strides[k - 1] = strides[k] * std::max<Index>(shape[k], 1);
-    return strides;
-}
+[[nodiscard]] Shape row_major_strides(const Shape& shape);
 
 /// Looks at elements it does not own. T may be const.
 template <class T>
@@ -144,8 +129,8 @@ template <class T>
     for (const Index axis : order) {
         const bool inside = axis >= 0 && static_cast<std::size_t>(axis) < rank;
         if (!inside || seen[static_cast<std::size_t>(axis)] || order.size() != rank)
-            throw ShapeError("permuted: (" + to_string(order) + ") is not a permutation of the " +
-                             std::to_string(rank) + " axes");
+            throw ShapeError(detail::concat("permuted: (", to_string(order),
+                                            ") is not a permutation of the ", rank, " axes"));
         seen[static_cast<std::size_t>(axis)] = true;
         shape.push_back(view.shape[static_cast<std::size_t>(axis)]);
         strides.push_back(view.strides[static_cast<std::size_t>(axis)]);
@@ -329,3 +314,7 @@ struct BatchView {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_COMPILED
+#include "mpo/core/tensor_inl.hpp"
+#endif

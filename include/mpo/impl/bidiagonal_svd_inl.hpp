@@ -37,8 +37,12 @@ class BidiagonalSvd {
         right_.apply();
     }
 
-    /// Singular value k, in no order.
-    [[nodiscard]] double value(Index k) const { return std::abs(d_[static_cast<std::size_t>(k)]); }
+    /// Singular values, in no order.
+    [[nodiscard]] std::vector<double> values() const {
+        auto values = d_;
+        for (double& value : values) value = std::abs(value);
+        return values;
+    }
     /// Row i of left singular vector k.
     [[nodiscard]] double left(Index i, Index k) const {
         return flipped_ ? element(right_, n_ - 1 - i, k) * sign(k) : element(left_, i, k);

@@ -20,6 +20,32 @@
 
 namespace mpo::detail {
 
+/// How rows split into panels of heights that have kernels and differ by little, so that no panel is
+/// nearly empty. Complex rows are two real ones, so that any number of them has a kernel.
+struct RowPanels {
+    Index rows;
+    Index tallest;  // panel; even
+    bool real;
+
+    [[nodiscard]] Index count() const { return even_panels() + (odd() > 0 ? 1 : 0); }
+    /// First row of a panel; of panel count(): the end.
+    [[nodiscard, gnu::noinline]] Index begin(Index panel) const {
+        const Index first = odd(), step = real ? 2 : 1;
+        if (first > 0 && --panel <= 0) return panel < 0 ? 0 : first;
+        return first + (rows - first) / step * panel / even_panels() * step;
+    }
+
+  private:
+    /// Height of the first panel where the number of rows is odd, else 0: tall tiles have even heights,
+    /// and four or five rows already keep the processor busy.
+    [[nodiscard]] Index odd() const {
+        if (!real || rows % 2 == 0) return 0;
+        const Index tallest_odd = std::min<Index>(tallest, 6) - 1;
+        return rows <= tallest_odd ? rows : rows == 7 ? 3 : tallest_odd;
+    }
+    [[nodiscard]] Index even_panels() const { return (rows - odd() + tallest - 1) / tallest; }
+};
+
 /// C (m, n) of `count` items: C_i = alpha A B_i + beta C_i with one shared A. `lower_only` skips
 /// tiles above the diagonal (Gram matrices). TC: scalar of C; TA: scalar of A and B.
 ///
@@ -47,18 +73,16 @@ struct Product {
     [[nodiscard]] Index n() const { return B.first.cols; }
     [[nodiscard]] Index k() const { return A.cols; }
     [[nodiscard]] bool flat() const { return count > 1 && n() < kernels->columns(); }
-    [[nodiscard]] Index row_panels() const {
-        const Index most = kernels->rows / parts;
-        return (m() + most - 1) / most;
-    }
+    [[nodiscard]] RowPanels split_rows() const { return {m(), kernels->rows / parts, parts == 1}; }
+    [[nodiscard]] Index row_panels() const { return split_rows().count(); }
     [[nodiscard]] Index panels_per_item() const {
         return ((flat() ? count * n() : n()) + kernels->columns() - 1) / kernels->columns();
     }
     [[nodiscard]] Index column_panels() const {
         return flat() ? panels_per_item() : count * panels_per_item();
     }
-    /// First row of a panel: heights differ by at most one, so no panel is nearly empty.
-    [[nodiscard]] Index panel_row(Index panel) const { return m() * panel / row_panels(); }
+    /// First row of a panel.
+    [[nodiscard]] Index panel_row(Index panel) const { return split_rows().begin(panel); }
     /// Numbers that a packed panel of rows or columns takes for one block of k.
     [[nodiscard]] Index row_slot(Index steps) const { return kernels->rows * steps * parts; }
     [[nodiscard]] Index column_slot(Index steps) const {

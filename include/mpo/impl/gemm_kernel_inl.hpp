@@ -93,7 +93,14 @@ void tile_generic(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc, i
     register_tile<R, 16, H, NV>(k, a, b, ldb, c, ldc, accumulate);
 }
 
-/// The kernels of one instruction set: run[v][h] makes h rows of (v + 1) W columns, 1 <= h <= rows.
+/// Heights that have kernels: one for every height would cost a user 0.2 s of compile time. Odd
+/// numbers of rows are begun with one odd tile, see RowPanels.
+[[nodiscard]] constexpr bool has_kernel(int height) {
+    return height <= 6 || height % 2 == 0;
+}
+
+/// The kernels of one instruction set: run[v][h] makes h rows of (v + 1) W columns, where
+/// has_kernel(h), h <= rows.
 template <class R>
 struct KernelSet {
     static constexpr int most_rows = 12;
@@ -113,14 +120,21 @@ template <class R, Isa isa, int H, int NV>
     return &tile_generic<R, H, NV>;
 }
 
+template <class R, Isa isa, int H>
+constexpr void add_kernels(KernelSet<R>& set) {
+    if constexpr (has_kernel(H)) {
+        set.run[0][H] = tile_kernel<R, isa, H, 1>();
+        set.run[1][H] = tile_kernel<R, isa, H, 2>();
+    }
+}
+
 template <class R, Isa isa, int Bytes, int Rows>
 [[nodiscard]] constexpr KernelSet<R> make_kernel_set() {
     KernelSet<R> set;
     set.rows = Rows;
     set.width = Simd<R, Bytes>::width;
     [&]<int... h>(std::integer_sequence<int, h...>) {
-        ((set.run[0][h + 1] = tile_kernel<R, isa, h + 1, 1>()), ...);
-        ((set.run[1][h + 1] = tile_kernel<R, isa, h + 1, 2>()), ...);
+        (add_kernels<R, isa, h + 1>(set), ...);
     }
     (std::make_integer_sequence<int, Rows>{});
     return set;

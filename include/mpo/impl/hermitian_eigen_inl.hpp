@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "mpo/impl/reflectors_inl.hpp"
@@ -138,13 +137,12 @@ template <class W>
     }
     const Tridiagonalization<W> reduced(A);
     const TridiagonalEigen eigen(reduced.diagonal, reduced.beside);
-    std::vector<Index> order(static_cast<std::size_t>(n));
-    std::iota(order.begin(), order.end(), Index{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](Index p, Index q) { return eigen.value(p) > eigen.value(q); });
+    const auto eigenvalues = eigen.values();
+    const auto order = descending_order(eigenvalues);
     std::vector<double> values;
     values.reserve(order.size());
-    for (const Index k : order) values.push_back(std::ldexp(eigen.value(k), exponent));
+    for (const Index k : order)
+        values.push_back(std::ldexp(eigenvalues[static_cast<std::size_t>(k)], exponent));
     for (Index i = 0; i < n; ++i)
         for (Index k = 0; k < n; ++k)
             A(i, k) = W{eigen.vector(i, order[static_cast<std::size_t>(k)])};

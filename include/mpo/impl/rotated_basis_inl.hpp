@@ -4,6 +4,8 @@
 // column pair at a time.
 #pragma once
 
+#include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -54,5 +56,16 @@ class RotatedBasis {
     std::vector<RotationSweep> pending_;
     std::size_t num_pending_ = 0;
 };
+
+/// Positions of values[0], values[1], .. from the largest value to the smallest; equal ones stay in order.
+inline std::vector<Index> descending_order(const std::vector<double>& values) {
+    std::vector<Index> order(values.size());
+    std::iota(order.begin(), order.end(), Index{0});
+    const auto value = [&](Index k) { return values[static_cast<std::size_t>(k)]; };
+    std::sort(order.begin(), order.end(), [&](Index p, Index q) {
+        return value(p) > value(q) || (value(p) == value(q) && p < q);
+    });
+    return order;
+}
 
 }  // namespace mpo::detail

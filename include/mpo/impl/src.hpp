@@ -1,5 +1,5 @@
-// The templates of one layer that mpo::compiled instantiates once a scalar: cmake/compiled/<scalar>.cpp
-// defines them, mpo.hpp declares them to whoever links it.
+// The templates of one layer that mpo::compiled instantiates once a scalar: declared here to whoever
+// links it, defined in cmake/compiled/<scalar>.cpp. What is no template is in ordinary.cpp.
 #pragma once
 
 #include "mpo/linalg/eigen_backend.hpp"
@@ -10,38 +10,25 @@
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/matrix_product.hpp"
 
-#ifdef MPO_COMPILED
-#define MPO_DETAIL_INSTANTIATE extern template
-#else
-#define MPO_DETAIL_INSTANTIATE template
-#endif
-
-#define MPO_DETAIL_LAYER_OF(T)                                                                   \
-    namespace mpo {                                                                              \
-    MPO_DETAIL_INSTANTIATE class Mpo<T>;                                                         \
-    MPO_DETAIL_INSTANTIATE class Plan<T, EigenBackend>;                                          \
-    MPO_DETAIL_INSTANTIATE LowRank<T, EigenBackend> low_rank<T>(MatrixView<const T>,             \
-                                                                const LowRankOptions&,           \
-                                                                const EigenBackend&);            \
-    MPO_DETAIL_INSTANTIATE Decomposition<T> decompose<T>(const TensorView<const T>&,             \
-                                                         const DecomposeOptions&,                \
-                                                         const EigenBackend&);                   \
-    MPO_DETAIL_INSTANTIATE Mpo<T> move_center<T>(Mpo<T>, Index, const EigenBackend&);            \
-    MPO_DETAIL_INSTANTIATE Mpo<T> left_canonicalize<T>(Mpo<T>, const EigenBackend&);             \
-    MPO_DETAIL_INSTANTIATE Mpo<T> right_canonicalize<T>(Mpo<T>, const EigenBackend&);            \
-    MPO_DETAIL_INSTANTIATE Truncated<T> truncate<T>(Mpo<T>, const Truncation&,                   \
-                                                    const EigenBackend&);                        \
-    MPO_DETAIL_INSTANTIATE Mpo<T> compose<T>(const Mpo<T>&, const Mpo<T>&, const EigenBackend&); \
-    MPO_DETAIL_INSTANTIATE T inner<T>(const Mpo<T>&, const Mpo<T>&, const EigenBackend&);        \
-    MPO_DETAIL_INSTANTIATE double norm<T>(const Mpo<T>&, const EigenBackend&);                   \
-    MPO_DETAIL_INSTANTIATE Tensor<T> to_dense<T>(const Mpo<T>&, const EigenBackend&);            \
+#define MPO_DETAIL_LAYER_OF(INSTANTIATE, T)                                                        \
+    namespace mpo {                                                                                \
+    INSTANTIATE class Mpo<T>;                                                                      \
+    INSTANTIATE class Plan<T, EigenBackend>;                                                       \
+    INSTANTIATE LowRank<T, EigenBackend> low_rank<T>(MatrixView<const T>, const LowRankOptions&,   \
+                                                     const EigenBackend&);                         \
+    INSTANTIATE Decomposition<T> decompose<T>(const TensorView<const T>&, const DecomposeOptions&, \
+                                              const EigenBackend&);                                \
+    INSTANTIATE Mpo<T> move_center<T>(Mpo<T>, Index, const EigenBackend&);                         \
+    INSTANTIATE Mpo<T> left_canonicalize<T>(Mpo<T>, const EigenBackend&);                          \
+    INSTANTIATE Mpo<T> right_canonicalize<T>(Mpo<T>, const EigenBackend&);                         \
+    INSTANTIATE Truncated<T> truncate<T>(Mpo<T>, const Truncation&, const EigenBackend&);          \
+    INSTANTIATE Mpo<T> compose<T>(const Mpo<T>&, const Mpo<T>&, const EigenBackend&);              \
+    INSTANTIATE T inner<T>(const Mpo<T>&, const Mpo<T>&, const EigenBackend&);                     \
+    INSTANTIATE double norm<T>(const Mpo<T>&, const EigenBackend&);                                \
+    INSTANTIATE Tensor<T> to_dense<T>(const Mpo<T>&, const EigenBackend&);                         \
     }
 
-#ifdef MPO_COMPILED
-MPO_DETAIL_LAYER_OF(float)
-MPO_DETAIL_LAYER_OF(double)
-MPO_DETAIL_LAYER_OF(std::complex<float>)
-MPO_DETAIL_LAYER_OF(std::complex<double>)
-#undef MPO_DETAIL_LAYER_OF
-#undef MPO_DETAIL_INSTANTIATE
-#endif
+MPO_DETAIL_LAYER_OF(extern template, float)
+MPO_DETAIL_LAYER_OF(extern template, double)
+MPO_DETAIL_LAYER_OF(extern template, std::complex<float>)
+MPO_DETAIL_LAYER_OF(extern template, std::complex<double>)

@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "mpo/impl/bidiagonal_svd_inl.hpp"
@@ -178,12 +177,11 @@ template <class W>
     }
     const Bidiagonalization<W> reduced(std::move(A));
     const BidiagonalSvd svd(reduced.diagonal, reduced.above);
-    std::vector<Index> order(static_cast<std::size_t>(n));
-    std::iota(order.begin(), order.end(), Index{0});
-    std::stable_sort(order.begin(), order.end(),
-                     [&](Index p, Index q) { return svd.value(p) > svd.value(q); });
+    const auto values = svd.values();
+    const auto order = descending_order(values);
     ThinSvd<W> result{Tensor<W>({m, n}), {}, Tensor<W>({n, n})};
-    for (const Index k : order) result.sigma.push_back(std::ldexp(svd.value(k), exponent));
+    for (const Index k : order)
+        result.sigma.push_back(std::ldexp(values[static_cast<std::size_t>(k)], exponent));
     for (Index i = 0; i < n; ++i) {
         for (Index k = 0; k < n; ++k) {
             result.U(i, k) = W{svd.left(i, order[static_cast<std::size_t>(k)])};

@@ -34,7 +34,7 @@ class TridiagonalEigen {
         vectors_.apply();
     }
 
-    [[nodiscard]] double value(Index k) const { return d_[static_cast<std::size_t>(k)]; }
+    [[nodiscard]] const std::vector<double>& values() const { return d_; }
     /// Row i of eigenvector k.
     [[nodiscard]] double vector(Index i, Index k) const {
         return vectors_(reversed_ ? n_ - 1 - i : i, k);

@@ -51,12 +51,11 @@ struct EigenOperations {
     static void lu(MatrixView<T> A, Index* pivots);
 };
 
-inline void check_shape(bool fits, const char* operation, const char* rule,
-                        std::initializer_list<Index> sizes) {
+[[gnu::cold]] inline void check_shape(bool fits, const char* operation, const char* rule,
+                                      std::initializer_list<Index> sizes) {
     if (fits) return;
-    std::string text;
-    for (const Index size : sizes) text += (text.empty() ? "" : ", ") + std::to_string(size);
-    throw ShapeError(detail::concat("EigenBackend::", operation, ": ", rule, ", got ", text));
+    throw ShapeError(
+        concat("EigenBackend::", operation, ": ", rule, ", got ", joined(Shape(sizes), ", ")));
 }
 
 }  // namespace detail

@@ -213,7 +213,7 @@ struct ChartKind {
     forms[0] = chart.kind.dense_count;
     for (const auto* linear : chart.linears) ++forms[static_cast<std::size_t>(linear->form)];
     std::string text = "<b>" + to_string(chart.kind.kind) + "</b><span>" +
-                       product_text(chart.kind.typical.shape, " \u00d7 ") + ":";
+                       joined(chart.kind.typical.shape, " \u00d7 ") + ":";
     const auto add = [&](Index count, std::string_view style, std::string_view word) {
         if (count > 0)
             text += concat(text.back() == ':' ? " " : ", ", "</span><span class=\"", style, "\">",

@@ -86,7 +86,7 @@ struct SizeRow {
     std::string text =
         concat("<span class=\"", low_rank ? "low\">low rank" : "chain\">MPO", "</span> ",
                to_string(typical.layout), ", <span class=\"keep\">bonds ",
-               product_text(typical.bonds, " "), "</span>");
+               joined(typical.bonds, " "), "</span>");
     if (kind.typical_count < kind.count)
         text += concat(" <span class=\"soft keep\">(", kind.typical_count, " of ", kind.count,
                        ")</span>");
@@ -114,7 +114,7 @@ struct SizeRow {
         "<tr><th scope=\"row\">", to_string(kind.kind), "</th>",
         cell("linears", concat("<span class=\"keep\">",
                                datum(kind.count, std::to_string(kind.count), at + "count"), " of ",
-                               product_text(kind.typical.shape, " \u00d7 "), "</span>")),
+                               joined(kind.typical.shape, " \u00d7 "), "</span>")),
         cell("form", kind_form(kind), "left"), size_cells(kind.size, at),
         cell("each linear's error, 0 to 1", error_strip(report, kind.kind), "strip"),
         cell("mean error", error_datum(kind.mean_relative_error, at + "mean_relative_error")),
