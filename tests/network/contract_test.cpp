@@ -1,13 +1,12 @@
 // A plan applies the matrix that its MPO stands for, within the memory it was given.
 #include "mpo/network/contract.hpp"
 
-#include <atomic>
-#include <memory>
 #include <thread>
 
 #include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/factorisation_conformance.hpp"
+#include "support/metered_backend.hpp"
 #include "support/scalars.hpp"
 #include "support/thread_count.hpp"
 
@@ -46,20 +45,6 @@ void check_apply(const Plan<T, B>& plan, const Mpo<T>& mpo, const Tensor<Wide<T>
     for (Index k = 0; k < W.extent(0); ++k) CHECK(std::isnan(std::real(Y(batch, k))));
     CHECK(naive::distance(X, before) == 0);
 }
-
-/// EigenBackend that adds up the bytes it hands out.
-class MeteredBackend : public EigenBackend {
-  public:
-    template <Scalar T>
-    [[nodiscard]] Buffer<T> allocate(Index n) const {
-        *bytes_ += n * static_cast<Index>(sizeof(T));
-        return EigenBackend::allocate<T>(n);
-    }
-    [[nodiscard]] Index bytes() const { return *bytes_; }
-
-  private:
-    std::unique_ptr<std::atomic<Index>> bytes_ = std::make_unique<std::atomic<Index>>(0);
-};
 
 /// Bytes that the smallest workspace needs, as the refusal of 0 bytes states; 0 where none is.
 template <class T, class B>
