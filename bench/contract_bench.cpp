@@ -83,7 +83,8 @@ struct Point {
     const auto W = to_dense(op, backend);                                  // (out, in)
     const auto X = normal_tensor<float>({point.batch, width}, 3);          // (B, in)
     Tensor<float> Y({point.batch, width}), dense_Y({point.batch, width});  // (B, out)
-    const auto plan = make_plan(op, {.batch = point.batch}, backend);
+    const auto plan =
+        make_plan(op, {.batch = point.batch, .direction = SweepDirection::right_to_left}, backend);
     const double mib =
         workspace_per_thread(plan, X, Y, options.threads) / static_cast<double>(1 << 20);
     point.workspace->measured({mib, mib, mib});

@@ -11,11 +11,14 @@
 namespace mpo {
 namespace detail {
 
-/// Where x lies between the points of an ascending grid, in logarithms: (index, share of the next).
-template <class Grid>
-[[nodiscard]] std::pair<std::size_t, double> place_on(const Grid& grid, Index x) {
-    if (x <= grid.front()) return {0, 0};
-    if (x >= grid.back()) return {grid.size() - 2, 1};
+/// Where x lies between the points of an ascending grid, in logarithms.
+struct GridPlace {
+    std::size_t at;  // point below
+    double share;    // of the next one
+};
+[[nodiscard]] inline GridPlace place_on(const Index* grid, std::size_t size, Index x) {
+    if (x <= grid[0]) return {0, 0};
+    if (x >= grid[size - 1]) return {size - 2, 1};
     std::size_t at = 0;
     while (grid[at + 1] <= x) ++at;
     const auto log = [](Index value) { return std::log(static_cast<double>(value)); };
@@ -26,9 +29,9 @@ template <class Grid>
 
 MPO_DETAIL_INLINE double MachineTable::rate(Side side, Index m, Index k, Index n) const {
     const auto& values = side == Side::left ? left : right;
-    const auto [i, row] = detail::place_on(rows, m);
-    const auto [p, depth] = detail::place_on(inner, k);
-    const auto [j, column] = detail::place_on(cols, n);
+    const auto [i, row] = detail::place_on(rows.data(), rows.size(), m);
+    const auto [p, depth] = detail::place_on(inner.data(), inner.size(), k);
+    const auto [j, column] = detail::place_on(cols.data(), cols.size(), n);
     double sum = 0;
     for (std::size_t corner = 0; corner < 8; ++corner) {
         const std::size_t a = corner & 1, b = corner >> 1 & 1, c = corner >> 2;
@@ -42,7 +45,7 @@ MPO_DETAIL_INLINE double MachineTable::rate(Side side, Index m, Index k, Index n
 }
 
 MPO_DETAIL_INLINE double MachineTable::bandwidth(Index bytes) const {
-    const auto [i, share] = detail::place_on(sizes, bytes);
+    const auto [i, share] = detail::place_on(sizes.data(), sizes.size(), bytes);
     return std::exp((1 - share) * std::log(bytes_per_second[i]) +
                     share * std::log(bytes_per_second[i + 1]));
 }
