@@ -303,13 +303,15 @@ MpoLinear<T, B> MpoLinear<T, B>::load(const R& reader, const PlanOptions& option
     for (Index k = 0; k < sites; ++k)
         cores.push_back(
             detail::read_numbers<T>(reader, detail::concat("cores.", k), 4));  // (D, o, i, D')
+    const bool has_bias = reader.contains("bias");
     Tensor<T> bias;
-    if (reader.contains("bias")) bias = detail::read_numbers<T>(reader, "bias", 1);  // (out)
+    if (has_bias) bias = detail::read_numbers<T>(reader, "bias", 1);  // (out)
     Mpo<T> mpo;
     try {  // a chain that is none is the file's fault, not the caller's
         mpo.set_cores(std::move(cores));
         detail::require_countable(mpo.layout(), mpo.bond_dims());
         bias = detail::checked_bias(std::move(bias), mpo.rows());
+        if (has_bias && bias.size() == 0) throw ShapeError("MpoLinear: the bias has no elements");
     } catch (const ShapeError& error) {
         throw FormatError(path + ": " + error.what());
     } catch (const ArgumentError& error) {
