@@ -170,6 +170,7 @@ TEMPLATE_LIST_TEST_CASE("tensorize: planted structure is found exactly", "", Bac
     check_found<T>({{12, 2}, {2, 18}}, {1, 3, 1}, 0.4, backend);  // opposed, one way
     check_found<T>({{2, 12}, {18, 2}}, {1, 3, 1}, 0.4, backend);  // and the other
     check_found<T>({{4, 2, 2}, {2, 2, 4}}, {1, 3, 3, 1}, 0.35, backend);
+    check_found<T>({{2, 4, 4}, {4, 2, 4}}, {1, 1, 1, 1}, 0.5, backend);  // bonds could be full
 }
 
 TEST_CASE("tensorize: opposed legs win where they are the cheapest of equals") {

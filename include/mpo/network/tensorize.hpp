@@ -134,7 +134,7 @@ class TensorizeSearch {
                 options.max_flops_ratio,
                 options.slack,
                 8 * eps,
-                3 * std::sqrt(eps),
+                8 * std::sqrt(eps),
                 checked_multiply(W.extent(0), W.extent(1))},
           metric_(W, options.second_moments, backend) {}
 

@@ -71,14 +71,16 @@ class UnfoldingSketches {
     UnfoldingSketches(MatrixView<const T> W, std::uint64_t seed, const B& backend)
         : W_(W), seed_(seed), backend_(backend) {}
 
-    /// Announces a layout: true where its cuts are known or may still be sketched, of which there
-    /// are `most` at most.
+    /// Announces a layout and the largest bonds that will be asked for: true where all its cuts are
+    /// known or may still be sketched, `most` in all.
     [[nodiscard]] bool announce(const Layout& layout, const Shape& bonds, Index most) {
         const Shape useful = useful_bond_dims(layout);
         std::vector<Sketch> wanted;
         for (std::size_t k = 1; k + 1 < bonds.size(); ++k)
-            if (bonds[k] < useful[k])
-                wanted.push_back({cut_behind(layout, static_cast<Index>(k) - 1), bonds[k], {}});
+            if (useful[k] > 1)  // a full bond loses nothing and needs no column
+                wanted.push_back({cut_behind(layout, static_cast<Index>(k) - 1),
+                                  (std::min)(bonds[k], useful[k] - 1),
+                                  {}});
         Index added = 0;
         for (const auto& sketch : wanted) added += find(sketch.cut) == nullptr ? 1 : 0;
         if (static_cast<Index>(sketches_.size()) + added > most) return false;
@@ -91,8 +93,8 @@ class UnfoldingSketches {
         return true;
     }
 
-    /// Estimated error of a layout that was announced: sqrt of the sum of tails over its bonds, what
-    /// sequential SVDs stay below (Oseledets, SIAM J. Sci. Comput. 33 (2011), Thm 2.2).
+    /// Estimated error at bonds no larger than announced: sqrt of the sum of tails over the bonds,
+    /// what sequential SVDs stay below (Oseledets, SIAM J. Sci. Comput. 33 (2011), Thm 2.2).
     [[nodiscard]] double error(const Layout& layout, const Shape& bonds) {
         const Shape useful = useful_bond_dims(layout);
         double lost = 0;
