@@ -39,7 +39,7 @@ struct TensorizeOptions {
     double max_flops_ratio = std::numeric_limits<double>::infinity();
     double slack = 1e-2;       // a relative difference of error or parameters that counts as none
     Index max_sites = 4;       // of the chains, 2 to 12
-    Index max_estimates = 96;  // cuts of W that are sketched at most, >= 0
+    Index max_estimates = 64;  // cuts of W that are sketched at most, >= 0
     Index max_decompositions =
         6;  // layouts that are decomposed at most, >= 1; low rank is the first
     std::vector<Layout> layouts = {};  // where given, these compete and no others
@@ -147,8 +147,9 @@ class TensorizeSearch {
             candidates_.push_back(priced_candidate(price_layout(layout, limits_of(goal_)),
                                                    limits_of(goal_), goal_.dense));
         chains_.resize(candidates_.size());
-        decompose_first();
+        if (goal_.tolerance) decompose_first();  // its size is what all others have to beat
         const Index sketched = estimate();
+        if (goal_.budget) decompose_first();
         for (const Index k : promising(candidates_, goal_, options_.max_decompositions - 1))
             decompose_candidate(static_cast<std::size_t>(k));
         const Index won = winner_of(candidates_, goal_);
@@ -165,8 +166,8 @@ class TensorizeSearch {
             if (candidates_[k].standing == Standing::not_tried) return decompose_candidate(k);
     }
 
-    /// Sketches the cuts of all others, as many as allowed. Under a tolerance only what has no more
-    /// parameters than the best so far can win, so the estimate is made at that size.
+    /// Sketches the cuts of all that are not decomposed yet, as many as allowed. Under a tolerance only
+    /// what has no more parameters than the best so far can win: the estimate is made at that size.
     [[nodiscard]] Index estimate() {
         UnfoldingSketches<T, B> sketches(as_matrix(W_), options_.seed, backend_);
         std::vector<std::size_t> announced;
@@ -231,7 +232,11 @@ class TensorizeSearch {
         }
         DecomposeOptions how;
         how.layout = candidate.layout;
-        how.truncation = {priced.max_bond_dim, goal_.tolerance.value_or(goal_.rounding)};
+        how.truncation.max_bond_dim = priced.max_bond_dim;
+        if (goal_.tolerance)
+            how.truncation.max_relative_error = *goal_.tolerance;
+        else if (!estimate || *estimate <= sufficient_error(goal_))
+            how.truncation.max_relative_error = goal_.rounding;  // no bond for what is rounding
         how.seed = options_.seed;
         auto found = decompose<T>(W_, how, backend_);
         const Shape bonds = found.mpo.bond_dims();

@@ -143,12 +143,15 @@ MPO_DETAIL_INLINE std::vector<Index> promising(std::vector<TensorizeCandidate>& 
         return candidates[static_cast<std::size_t>(k)];
     };
     std::vector<Index> order, chosen;
-    for (Index k = 0; k < static_cast<Index>(candidates.size()); ++k)
-        if (at(k).estimated_error && !at(k).relative_error) order.push_back(k);
+    double smallest = std::numeric_limits<double>::infinity();
+    for (Index k = 0; k < static_cast<Index>(candidates.size()); ++k) {
+        if (!at(k).estimated_error) continue;
+        smallest = (std::min)(smallest, *at(k).estimated_error);
+        if (!at(k).relative_error) order.push_back(k);
+    }
     std::stable_sort(order.begin(), order.end(),
                      [&](Index a, Index b) { return promises_more(at(a), at(b), goal); });
-    if (order.empty()) return chosen;
-    const double smallest = *at(order.front()).estimated_error, enough = sufficient_error(goal);
+    const double enough = sufficient_error(goal);
     const double limit = goal.tolerance ? 4 * enough : 1.25 * (std::max)(smallest, enough);
     for (const Index k : order) {
         auto& candidate = at(k);
