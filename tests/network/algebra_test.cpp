@@ -178,3 +178,31 @@ TEMPLATE_LIST_TEST_CASE("algebra refuses what does not fit", "", BackendCases) {
     CHECK_THROWS_AS(element(empty, 0, 0), ArgumentError);
     CHECK_THROWS_AS(to_dense(empty, backend), ArgumentError);
 }
+
+TEMPLATE_LIST_TEST_CASE("merged sites stand for the same matrix", "", BackendCases) {
+    using T = typename TestType::T;
+    const typename TestType::Backend backend;
+    const auto mpo =
+        random_mpo<T>({{2, 3, 4, 1}, {3, 1, 2, 4}}, {1, 3, 7, 5, 1}, 41);  // W (24, 24)
+    const auto W = naive::to_dense(mpo);
+    double size = 1;
+    for (const auto& core : mpo.cores()) size *= naive::norm(core);
+    for (const Shape& groups :
+         {Shape{1, 1, 1, 1}, Shape{2, 1, 1}, Shape{1, 2, 1}, Shape{1, 3}, Shape{2, 2}, Shape{4}}) {
+        CAPTURE(to_string(groups));
+        const auto merged = merge_sites(mpo, groups, backend);
+        CHECK(merged.num_sites() == static_cast<Index>(groups.size()));
+        Index site = 0;
+        for (std::size_t g = 0; g < groups.size(); site += groups[g++]) {
+            CHECK(merged.bond_dim(static_cast<Index>(g)) == mpo.bond_dim(site));
+            Index out = 1;
+            for (Index k = site; k < site + groups[g]; ++k) out *= mpo.core(k).extent(1);
+            CHECK(merged.core(static_cast<Index>(g)).extent(1) == out);
+        }
+        CHECK(naive::distance(naive::to_dense(merged), W) <=
+              tolerance<T>(mpo.num_parameters(), size));
+    }
+    CHECK_THROWS_AS(merge_sites(mpo, {2, 1}, backend), ArgumentError);
+    CHECK_THROWS_AS(merge_sites(mpo, {5, -1}, backend), ArgumentError);
+    CHECK_THROWS_AS(merge_sites(mpo, {}, backend), ArgumentError);
+}

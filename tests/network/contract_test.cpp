@@ -160,23 +160,130 @@ TEMPLATE_LIST_TEST_CASE("all threads together stay within the workspace", "", Ev
         }
 }
 
-TEMPLATE_LIST_TEST_CASE("the cheaper direction is found by counting", "", BackendCases) {
+TEMPLATE_LIST_TEST_CASE("every way that is considered applies the matrix", "", BackendCases) {
     using T = typename TestType::T;
     const typename TestType::Backend backend;
-    int leftwards = 0, rightwards = 0;
+    int forms[3] = {};
     for (const auto& [layout, bonds] : chains()) {
-        const auto plan = make_plan(random_mpo<T>(layout, bonds, 95), {}, backend);
-        const Index right_to_left = multiply_adds_right_to_left(layout, bonds);
-        const Index left_to_right = multiply_adds_left_to_right(layout, bonds);
-        CHECK(plan.multiply_adds_per_token() == std::min(right_to_left, left_to_right));
-        CHECK(plan.direction() != SweepDirection::automatic);
-        (plan.direction() == SweepDirection::right_to_left ? leftwards : rightwards) += 1;
+        if (layout.out.size() > 5) continue;  // 12 sites of one leg each: the same again
+        const auto mpo = random_mpo<T>(layout, bonds, 95);
+        const auto W = naive::to_dense(mpo);
+        for (const Index batch : {1, 40}) {
+            const PlanOptions options{.batch = batch, .dense_cache = DenseCache::allow};
+            const auto plan = make_plan(mpo, options, backend);
+            CAPTURE(to_string(layout), to_string(bonds), plan.explain());
+            auto candidates = plan.candidates();
+            CHECK(candidates.size() >= (layout.out.size() > 1 ? 4 : 1));
+            for (std::size_t k = 0; k < candidates.size(); ++k) {
+                CHECK(candidates[k].admissible);
+                CHECK(candidates[k].seconds >= plan.choice().seconds);
+                auto forced = candidates;
+                std::swap(forced[0], forced[k]);
+                const Plan<T, typename TestType::Backend> other(mpo, forced, options, backend);
+                CAPTURE(to_string(other.choice().form), to_string(other.choice().groups),
+                        to_string(other.direction()));
+                CHECK(other.steps().empty() == (other.choice().form == PlanForm::tiles));
+                check_apply(other, mpo, W, 7);
+                check_apply(other, mpo, W, batch);
+                forms[static_cast<int>(other.choice().form)] += 1;
+            }
+        }
     }
-    CHECK(leftwards > 0);
-    CHECK(rightwards > 0);
+    for (const int times : forms) CHECK(times > 0);
+}
+
+TEMPLATE_LIST_TEST_CASE("every way keeps to the workspace, or is ruled out", "", EveryScalar) {
+    using T = TestType;
+    const auto mpo = random_mpo<T>({{3, 5, 3}, {5, 3, 1}}, {1, 3, 3, 1}, 101);
+    const auto W = naive::to_dense(mpo);
+    const auto X = normal_tensor<T>({97, 15}, 102);
+    int ruled_out = 0, kept = 0;
+    for (const int threads : {1, 2, 5})
+        for (Index bytes = 40; bytes < 200'000; bytes = bytes * 7 / 4) {
+            const ThreadCount count(threads);
+            const MeteredBackend backend;
+            const PlanOptions options{.batch = 97, .max_workspace_bytes = bytes};
+            const auto question = detail::question_of(options, static_cast<Index>(sizeof(T)));
+            auto candidates = plan_candidates(mpo.layout(), mpo.bond_dims(), question,
+                                              detail::table_of(options, threads));
+            for (std::size_t k = 0; k < candidates.size(); ++k) {
+                auto forced = candidates;
+                std::swap(forced[0], forced[k]);
+                if (!forced[0].admissible) {
+                    ++ruled_out;
+                    continue;
+                }
+                CAPTURE(threads, bytes, to_string(forced[0].form), to_string(forced[0].groups));
+                const Plan<T, MeteredBackend> plan(mpo, forced, options, backend);
+                const Index added =
+                    std::max<Index>(0, forced[0].factor_bytes -
+                                           mpo.num_parameters() * static_cast<Index>(sizeof(T)));
+                CHECK(plan.workspace_bytes_per_thread() * plan.max_workers() + added <= bytes);
+                const Index before = backend.bytes();
+                Tensor<T> Y({97, 45});
+                for (int repeat = 0; repeat < 3; ++repeat) plan.apply(X, Y);
+                CHECK(backend.bytes() - before + added <= bytes);
+                check_apply(plan, mpo, W, 5);
+                ++kept;
+            }
+        }
+    CHECK(ruled_out > 10);
+    CHECK(kept > 10);
+}
+
+TEST_CASE("plan: the choice follows the batch, and W is kept only where that is allowed") {
+    const EigenBackend backend;
+    const auto balanced = random_mpo<float>({{32, 32}, {32, 32}}, {1, 64, 1}, 103);
+    const auto choice = [&](Index batch, DenseCache cache) {
+        return make_plan(balanced, {.batch = batch, .dense_cache = cache}, backend).choice();
+    };
+    // a sweep needs 4 times the multiply-adds of W: worth it only while making W is not
+    CHECK(choice(1, DenseCache::forbid).form == PlanForm::sweep);
+    CHECK(choice(4096, DenseCache::forbid).form == PlanForm::tiles);
+    CHECK(choice(4096, DenseCache::allow).form == PlanForm::dense);
+    const auto low_rank = random_mpo<float>({{1024, 1}, {1, 1024}}, {1, 8, 1}, 104);
+    for (const Index batch : {1, 64, 4096}) {
+        const auto plan =
+            make_plan(low_rank, {.batch = batch, .dense_cache = DenseCache::allow}, backend);
+        CHECK(plan.choice().form == PlanForm::sweep);
+        CHECK(plan.multiply_adds_per_token() == 2 * 8 * 1024);
+    }
+    const auto opposed = random_mpo<float>({{16, 64}, {64, 16}}, {1, 16, 1}, 105);
+    CHECK(make_plan(opposed, {.batch = 8}, backend).direction() == SweepDirection::left_to_right);
+    const auto mirror = random_mpo<float>({{64, 16}, {16, 64}}, {1, 16, 1}, 105);
+    CHECK(make_plan(mirror, {.batch = 8}, backend).direction() == SweepDirection::right_to_left);
+
+    const auto words = make_plan(balanced, {.batch = 4096}, backend).explain();
+    CAPTURE(words);
+    for (const char* word : {"tiles (1 1)", "<- chosen", "dense_cache is forbidden",
+                             "the dense matrix would be", "with as many parameters"})
+        CHECK(words.find(word) != std::string::npos);
     CHECK(to_string(SweepDirection::automatic) == "automatic");
     CHECK(to_string(SweepDirection::right_to_left) == "right_to_left");
     CHECK(to_string(SweepDirection::left_to_right) == "left_to_right");
+}
+
+TEMPLATE_LIST_TEST_CASE("a plan set takes the plan of the batch", "", BackendCases) {
+    using T = typename TestType::T;
+    using B = typename TestType::Backend;
+    const B backend;
+    const auto mpo = random_mpo<T>({{8, 8}, {8, 8}}, {1, 16, 1}, 106);
+    const auto W = naive::to_dense(mpo);
+    const PlanSet<T, B> set(mpo, {512, 1, 16, 2}, {.dense_cache = DenseCache::allow}, backend);
+    CHECK(set.size() >= 1);
+    CHECK(set.size() <= 4);
+    for (const Index batch : {1, 2, 16, 512}) {
+        const auto alone =
+            make_plan(mpo, {.batch = batch, .dense_cache = DenseCache::allow}, backend);
+        CHECK(set.plan_for(batch).choice().form == alone.choice().form);
+        CHECK(set.plan_for(batch).choice().groups == alone.choice().groups);
+        check_apply(set.plan_for(batch), mpo, W, batch);
+    }
+    CHECK(&set.plan_for(100'000) == &set.plan_for(512));
+    CHECK_THROWS_AS((PlanSet<T, B>(mpo, {}, {}, backend)), ArgumentError);
+
+    const auto tuned = make_plan(mpo, {.batch = 5, .autotune = true}, backend);
+    check_apply(tuned, mpo, W, 5);
 }
 
 TEMPLATE_LIST_TEST_CASE("one plan serves many threads", "", BackendCases) {

@@ -221,31 +221,76 @@ template <Scalar T>
     return right.front();
 }
 
+namespace detail {
+
+/// Cores first .. last-1 as one, (D, o1 .. ol, i1 .. il, D'), on the host.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] Tensor<T> merged_core(const Mpo<T>& mpo, Index first, Index last, const B& backend) {
+    auto merged = load(mpo.core(first), backend).elements;  // (D o1 i1, D1)
+    const Index left = mpo.core(first).extent(0), right = mpo.core(last - 1).extent(3);
+    Shape legs{left, mpo.core(first).extent(1), mpo.core(first).extent(2)};  // D, o1, i1, o2, ..
+    Index out = legs[1], in = legs[2];
+    for (Index k = first + 1; k < last; ++k) {
+        const auto core = load(mpo.core(k), backend);
+        const Shape& s = core.shape;
+        const Index m = num_elements(legs), n = s[1] * s[2] * s[3];
+        auto next = backend.template allocate<T>(num_elements({m, n}));
+        backend.gemm(T(1), matrix(merged.data(), m, s[0]), matrix(core.elements.data(), s[0], n),
+                     T(0), matrix(next.data(), m, n));  // (D o1 i1 .. ok ik, D')
+        merged = std::move(next);
+        legs.insert(legs.end(), {s[1], s[2]});
+        out *= s[1];
+        in *= s[2];
+    }
+    const Index axes = 1 + 2 * (last - first);
+    Shape order{0};  // all out legs, then all in legs
+    for (Index axis = 1; axis < axes; axis += 2) order.push_back(axis);
+    for (Index axis = 2; axis < axes; axis += 2) order.push_back(axis);
+    order.push_back(axes);
+    legs.push_back(right);
+    Tensor<T> result({left, out, in, right});
+    const auto ordered = backend.template allocate<T>(result.size());
+    backend.permute(permuted(TensorView<const T>(merged.data(), legs), order), ordered.data());
+    backend.download(static_cast<const T*>(ordered.data()), result.view());
+    return result;
+}
+
+}  // namespace detail
+
+/// The same matrix on fewer sites: groups[g] neighbours become one, their legs fused.
+///
+/// groups   numbers of sites, each at least 1, together num_sites()
+/// cost     of a group of cores k .. l: sum of D_k (prod o i) D_j o_j+1 i_j+1 D_j+2 multiply-adds; the
+///          bonds inside vanish, the rest stay. Parameters may grow: to those of W where all become one
+/// throws   ArgumentError (groups)
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] Mpo<T> merge_sites(const Mpo<T>& mpo, const Shape& groups, const B& backend) {
+    Index first = 0;
+    bool fits = !groups.empty();
+    for (const Index group : groups) {
+        fits = fits && group >= 1;
+        first += group;
+    }
+    if (!fits || first != mpo.num_sites())
+        throw ArgumentError(detail::concat("merge_sites: groups (", detail::joined(groups, ", "),
+                                           ") must be at least 1 and add up to ", mpo.num_sites(),
+                                           " sites"));
+    std::vector<Tensor<T>> cores;
+    first = 0;
+    for (const Index group : groups) {
+        cores.push_back(group == 1 ? mpo.core(first)
+                                   : detail::merged_core(mpo, first, first + group, backend));
+        first += group;
+    }
+    return Mpo<T>(std::move(cores));
+}
+
 /// W (rows, cols). Cost: sum over k of (prod_{j<k} o i) D o i D' multiply-adds; twice W in backend
 /// memory. Throws ArgumentError for an Mpo without sites.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Tensor<T> to_dense(const Mpo<T>& mpo, const B& backend) {
     detail::require_sites(mpo.num_sites(), "to_dense");
-    auto merged = detail::load(mpo.core(0), backend).elements;  // (o1 i1, D)
-    Shape legs{mpo.core(0).extent(1), mpo.core(0).extent(2)};   // o1, i1, o2, i2, ..
-    for (Index k = 1; k < mpo.num_sites(); ++k) {
-        const auto core = detail::load(mpo.core(k), backend);
-        const Shape& s = core.shape;
-        const Index m = num_elements(legs), n = s[1] * s[2] * s[3];
-        auto next = backend.template allocate<T>(num_elements({m, n}));
-        backend.gemm(T(1), matrix(merged.data(), m, s[0]), matrix(core.elements.data(), s[0], n),
-                     T(0), matrix(next.data(), m, n));  // (o1 i1 .. ok ik, D')
-        merged = std::move(next);
-        legs.insert(legs.end(), {s[1], s[2]});
-    }
-    Shape order;  // all out legs, then all in legs
-    for (Index axis = 0; axis < 2 * mpo.num_sites(); axis += 2) order.push_back(axis);
-    for (Index axis = 1; axis < 2 * mpo.num_sites(); axis += 2) order.push_back(axis);
-    Tensor<T> W({mpo.rows(), mpo.cols()});
-    const auto ordered = backend.template allocate<T>(W.size());
-    backend.permute(permuted(TensorView<const T>(merged.data(), legs), order), ordered.data());
-    backend.download(static_cast<const T*>(ordered.data()), W.view());  // (out, in)
-    return W;
+    return detail::merged_core(mpo, 0, mpo.num_sites(), backend).reshape({mpo.rows(), mpo.cols()});
 }
 
 }  // namespace mpo

@@ -1,52 +1,80 @@
-// Plan: an MPO made ready to be applied, Y (B, out) = X (B, in) W^T, without forming W, and to give the
-// gradients of its input and of its cores. How: network/sweep.hpp.
+// Plan: an MPO made ready to be applied, Y (B, out) = X (B, in) W^T, in the way that is fastest for the
+// batch, and to give the gradients of its input and of its cores. The ways: network/plan_cost.hpp.
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <optional>
+#include <string>
+#include <utility>
 #include <vector>
 
+#include "mpo/core/stopwatch.hpp"
+#include "mpo/network/algebra.hpp"
+#include "mpo/network/plan_cost.hpp"
 #include "mpo/network/sweep.hpp"
+#include "mpo/network/tiles.hpp"
 
 namespace mpo {
 
+/// Whether a plan may make W once and keep it.
+enum class DenseCache { forbid, allow };
+
 /// What a plan is made for.
 struct PlanOptions {
-    Index batch = 1;                             // tokens expected in one call; any number works
-    Index max_workspace_bytes = Index{1} << 26;  // intermediates of one apply, all threads together
-    SweepDirection direction = SweepDirection::automatic;  // automatic: fewer multiply-adds
-    bool with_gradient = false;  // keeps the cores a second time, for Plan::gradient
+    Index batch = 1;  // tokens expected in one call; any number works
+    /// Intermediates of one apply, all threads together, and what merged cores take more than the cores.
+    Index max_workspace_bytes = Index{1} << 26;
+    SweepDirection direction = SweepDirection::automatic;  // otherwise: this sweep and nothing else
+    bool with_gradient = false;  // for Plan::gradient: sweeps alone, the cores a second time
+    DenseCache dense_cache = DenseCache::forbid;  // allow: W itself where it is faster
+    const MachineTable* machine = nullptr;        // rates; nullptr: default_machine_table()
+    bool autotune = false;                        // makes the two best plans and times them
 };
 
-/// An MPO with its cores in backend memory, packed for the products of one sweep. Movable; apply is
-/// const and safe from many threads at once. The backend must outlive the plan.
+/// An MPO with its factors in backend memory, packed for its products. Movable; apply is const and safe
+/// from many threads at once. The backend must outlive the plan.
 template <Scalar T, BackendFor<T> B>
 class Plan {
   public:
-    /// See make_plan.
-    Plan(const Mpo<T>& mpo, const PlanOptions& options, const B& backend);
+    /// See make_plan. `candidates`: of plan_candidates; the first one is taken.
+    Plan(const Mpo<T>& mpo, std::vector<PlanCandidate> candidates, const PlanOptions& options,
+         const B& backend);
 
     /// Length of an output: rows of W.
     [[nodiscard]] Index rows() const { return rows_; }
     /// Length of an input: columns of W.
     [[nodiscard]] Index cols() const { return cols_; }
-    /// The direction that was chosen; never automatic.
-    [[nodiscard]] SweepDirection direction() const { return sweep_.direction(); }
-    /// One step per core, in the order in which they run.
-    [[nodiscard]] const std::vector<SweepStep>& steps() const { return sweep_.steps(); }
-    /// Sum over the steps.
+    /// The way that was chosen, with its price.
+    [[nodiscard]] const PlanCandidate& choice() const { return candidates_.front(); }
+    /// All ways that were considered, the chosen one first.
+    [[nodiscard]] const std::vector<PlanCandidate>& candidates() const { return candidates_; }
+    /// The candidates in words: what each costs, what ruled it out, what the dense matrix would cost, and
+    /// which layout of as many parameters would be faster.
+    [[nodiscard]] std::string explain() const {
+        return explain_candidates(candidates_, layout_, bonds_, question_, table_);
+    }
+    /// The direction of the sweep; never automatic.
+    [[nodiscard]] SweepDirection direction() const { return choice().direction; }
+    /// One step per factor, in the order in which they run; none where tiles were chosen.
+    [[nodiscard]] const std::vector<SweepStep>& steps() const { return steps_; }
+    /// Sum over the steps; of tiles their making too, shared out over the batch.
     [[nodiscard]] Index multiply_adds_per_token() const {
-        Index sum = 0;
-        for (const auto& step : sweep_.steps()) sum += step.multiply_adds();
-        return sum;
+        return static_cast<Index>(std::llround(choice().multiply_adds));
     }
     /// Intermediates that one thread holds during apply.
     [[nodiscard]] Index workspace_bytes_per_thread() const {
-        return sweep_.workspace_elements() * static_cast<Index>(sizeof(T));
+        return (sweep_ ? sweep_->workspace_elements() : tiles_->cut().elements) *
+               static_cast<Index>(sizeof(T));
     }
     /// Threads that one apply uses at most; times workspace_bytes_per_thread, at most the limit.
-    [[nodiscard]] Index max_workers() const { return sweep_.cut().workers; }
-    /// Tokens that one thread carries through the sweep at a time.
-    [[nodiscard]] Index chunk_tokens() const { return sweep_.cut().chunk; }
+    [[nodiscard]] Index max_workers() const {
+        return sweep_ ? sweep_->cut().workers : tiles_->cut().workers;
+    }
+    /// Tokens that one thread carries through a sweep at a time; tiles carry the whole batch.
+    [[nodiscard]] Index chunk_tokens() const {
+        return sweep_ ? sweep_->cut().chunk : question_.batch;
+    }
 
     /// Y (B, out) = X (B, in) W^T on the host.
     ///
@@ -92,27 +120,58 @@ class Plan {
 
     const B* backend_;
     Index rows_, cols_;
-    Index max_workspace_bytes_;
-    std::vector<Shape> cores_;  // shapes, where gradients are wanted
-    detail::CoreSweep<T, B> sweep_;
+    Layout layout_;
+    Shape bonds_;
+    PlanQuestion question_;
+    MachineTable table_;
+    std::vector<PlanCandidate> candidates_;
+    std::vector<SweepStep> steps_;
+    std::vector<Shape> cores_;                      // shapes, where gradients are wanted
+    std::optional<detail::CoreSweep<T, B>> sweep_;  // this one
+    std::optional<detail::Tiles<T, B>> tiles_;      // or that one
 };
 
 namespace detail {
 
-/// The direction with fewer multiply-adds, unless one is asked for.
-[[nodiscard]] SweepDirection choose_direction(const Layout& layout, const Shape& bonds,
-                                              const PlanOptions& options);
+/// What the options ask of plan_candidates.
+[[nodiscard]] PlanQuestion question_of(const PlanOptions& options, Index element_size);
+
+/// The candidates of a question; throws ArgumentError where none is admissible.
+[[nodiscard]] std::vector<PlanCandidate> admissible_candidates(const Layout& layout,
+                                                               const Shape& bonds,
+                                                               const PlanQuestion& question,
+                                                               const MachineTable& table);
+
+/// The table of the options, for as many threads as the backend has.
+[[nodiscard]] MachineTable table_of(const PlanOptions& options, int threads);
 
 }  // namespace detail
 
 template <Scalar T, BackendFor<T> B>
-Plan<T, B>::Plan(const Mpo<T>& mpo, const PlanOptions& options, const B& backend)
+Plan<T, B>::Plan(const Mpo<T>& mpo, std::vector<PlanCandidate> candidates,
+                 const PlanOptions& options, const B& backend)
     : backend_(&backend),
       rows_(mpo.rows()),
       cols_(mpo.cols()),
-      max_workspace_bytes_(options.max_workspace_bytes),
-      sweep_(mpo, detail::choose_direction(mpo.layout(), mpo.bond_dims(), options), options.batch,
-             options.max_workspace_bytes, options.with_gradient, backend) {
+      layout_(mpo.layout()),
+      bonds_(mpo.bond_dims()),
+      question_(detail::question_of(options, static_cast<Index>(sizeof(T)))),
+      table_(detail::table_of(options, backend.concurrency())),
+      candidates_(std::move(candidates)) {
+    const auto& groups = choice().groups;
+    const Index added = choice().form == PlanForm::dense
+                            ? 0
+                            : std::max<Index>(0, choice().factor_bytes -
+                                                     mpo.num_parameters() * question_.element_size);
+    const Index limit = options.max_workspace_bytes - added;
+    if (choice().form == PlanForm::tiles) {
+        tiles_.emplace(mpo, groups.front(), limit, backend);
+    } else {
+        const bool merged = static_cast<Index>(groups.size()) < mpo.num_sites();
+        sweep_.emplace(merged ? merge_sites(mpo, groups, backend) : mpo, choice().direction,
+                       options.batch, limit, options.with_gradient, backend);
+        steps_ = sweep_->steps();
+    }
     for (Index k = 0; options.with_gradient && k < mpo.num_sites(); ++k)
         cores_.push_back(mpo.core(k).shape());
 }
@@ -154,20 +213,25 @@ void Plan<T, B>::apply(const TensorView<const T>& X, const TensorView<T>& Y) con
 
 template <Scalar T, BackendFor<T> B>
 void Plan<T, B>::apply_resident(const T* X, T* Y, Index batch) const {
-    sweep_.apply(X, Y, batch, nullptr);
+    if (sweep_)
+        sweep_->apply(X, Y, batch, nullptr);
+    else
+        tiles_->apply(X, Y, batch);
 }
 
 template <Scalar T, BackendFor<T> B>
 void Plan<T, B>::apply(const Tensor<T>& X, Tensor<T>& Y, Tape& tape) const {
     check(X.view(), Y.view(), "Plan::apply");
     const Index batch = X.extent(0);
-    const Index most = max_workspace_bytes_ / static_cast<Index>(sizeof(T));
-    const Index one = sweep_.tape_elements();
-    const bool kept = one == 0 || batch <= most / one;
+    const Index most = question_.max_workspace_bytes / question_.element_size;
+    const Index one = sweep_ ? sweep_->tape_elements() : 0;
     tape.batch_ = batch;
     tape.between_.clear();
     run_on_host(X.view(), Y.view(), [&](const T* x, T* y) {
-        sweep_.apply(x, y, batch, kept ? &tape.between_ : nullptr);
+        if (one > 0 && batch <= most / one)
+            sweep_->apply(x, y, batch, &tape.between_);
+        else
+            apply_resident(x, y, batch);
     });
 }
 
@@ -194,10 +258,10 @@ void Plan<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX
     const T* dy_data = B::memory_is_host ? dY.data() : dy.data();
     run_on_host(X.view(), dX.view(), [&](const T* x, T* dx) {
         const auto gradient =
-            sweep_.gradient(x, dy_data, dx, batch, tape != nullptr ? &tape->between_ : nullptr);
+            sweep_->gradient(x, dy_data, dx, batch, tape != nullptr ? &tape->between_ : nullptr);
         for (std::size_t k = 0; k < cores_.size(); ++k) {
             const auto part =
-                sweep_.gradient_of_core(gradient.data(), static_cast<Index>(k), cores_[k]);
+                sweep_->gradient_of_core(gradient.data(), static_cast<Index>(k), cores_[k]);
             auto ordered = backend_->template allocate<T>(part.size());
             backend_->template permute<T>(part, ordered.data());
             Tensor<T> core(cores_[k]);
@@ -207,17 +271,72 @@ void Plan<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX
     });
 }
 
-/// Makes an MPO ready to be applied: moves and packs its cores, chooses the direction and the
-/// chunk. Throws ArgumentError (batch below 1, a workspace that holds not even one slice of a
-/// token).
+/// Makes an MPO ready to be applied: prices every way (see plan_candidates), takes the fastest one that
+/// the options admit, moves and packs its factors.
+///
+/// cost     some 50 us for two sites, besides packing; with autotune two plans and three applies of each
+/// throws   ArgumentError (batch below 1, a workspace that holds not even one slice of a token)
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Plan<T, B> make_plan(const Mpo<T>& mpo, const PlanOptions& options,
                                    const B& backend) {
-    return Plan<T, B>(mpo, options, backend);
+    auto candidates = detail::admissible_candidates(
+        mpo.layout(), mpo.bond_dims(), detail::question_of(options, static_cast<Index>(sizeof(T))),
+        detail::table_of(options, backend.concurrency()));
+    Plan<T, B> best(mpo, candidates, options, backend);
+    if (!options.autotune || candidates.size() < 2 || !candidates[1].admissible) return best;
+    std::swap(candidates[0], candidates[1]);
+    Plan<T, B> second(mpo, std::move(candidates), options, backend);
+    const Tensor<T> X({options.batch, mpo.cols()});
+    Tensor<T> Y({options.batch, mpo.rows()});
+    const auto seconds = [&](const Plan<T, B>& plan) {
+        plan.apply(X, Y);
+        return detail::least_seconds(3, [&] { plan.apply(X, Y); });
+    };
+    return seconds(second) < seconds(best) ? std::move(second) : std::move(best);
 }
 /// The plan keeps a pointer to its backend: a temporary one is refused at compile time.
 template <Scalar T, BackendFor<T> B>
 Plan<T, B> make_plan(const Mpo<T>& mpo, const PlanOptions& options, const B&& backend) = delete;
+
+/// Plans of one MPO for several batches. Movable; apply is const and safe from many threads at once.
+template <Scalar T, BackendFor<T> B>
+class PlanSet {
+  public:
+    /// One plan for every batch that needs another way; `options.batch` does not matter. Throws as
+    /// make_plan, and ArgumentError without batches.
+    PlanSet(const Mpo<T>& mpo, std::vector<Index> batches, PlanOptions options, const B& backend) {
+        if (batches.empty()) throw ArgumentError("PlanSet: need at least one batch");
+        std::sort(batches.begin(), batches.end(), std::greater<>());
+        for (const Index batch :
+             batches) {  // the plan of a larger batch serves a smaller one alike
+            options.batch = batch;
+            auto plan = make_plan(mpo, options, backend);
+            const bool same = !plans_.empty() &&
+                              plans_.back().choice().form == plan.choice().form &&
+                              plans_.back().choice().groups == plan.choice().groups &&
+                              plans_.back().direction() == plan.direction();
+            if (!same) plans_.push_back(std::move(plan));
+            smallest_.resize(plans_.size());
+            smallest_.back() = batch;
+        }
+    }
+
+    /// The plan that an apply to `batch` tokens takes: that of the largest batch planned for which is not
+    /// above it, or of the smallest.
+    [[nodiscard]] const Plan<T, B>& plan_for(Index batch) const {
+        for (std::size_t k = 0; k < plans_.size(); ++k)
+            if (batch >= smallest_[k]) return plans_[k];
+        return plans_.back();
+    }
+    /// How many plans there are.
+    [[nodiscard]] Index size() const { return static_cast<Index>(plans_.size()); }
+    /// As Plan::apply, with the plan for this batch.
+    void apply(const Tensor<T>& X, Tensor<T>& Y) const { plan_for(X.extent(0)).apply(X, Y); }
+
+  private:
+    std::vector<Plan<T, B>> plans_;  // largest batch first
+    std::vector<Index> smallest_;    // batch that each was made for
+};
 
 }  // namespace mpo
 

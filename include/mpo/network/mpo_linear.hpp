@@ -64,7 +64,7 @@ class MpoLinear {
     ///
     /// mpo       the weight (out, in)
     /// bias      (out), or no elements: none is added
-    /// options   of the plan
+    /// options   of the plan; a machine table that they point to must outlive the layer
     /// backend   must outlive the layer
     /// throws    ShapeError (bias), as make_plan
     MpoLinear(Mpo<T> mpo, Tensor<T> bias, const PlanOptions& options, const B& backend);

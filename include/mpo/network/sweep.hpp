@@ -78,8 +78,15 @@ struct SweepNeed {
 
 /// Tokens per chunk such that what they need fits half an L2 cache of 1 MiB, at least one. Throws
 /// ArgumentError where not even one slice of one token fits the limit.
-[[nodiscard]] SweepCut cut_sweep(const SweepNeed& need, Index leg, Index batch, Index limit_bytes,
-                                 Index concurrency);
+[[nodiscard]] SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min_repeats, Index batch,
+                                 Index limit_bytes, Index concurrency);
+
+/// Tokens per chunk that give every worker as many, but no fewer rows than a register tile has: those
+/// would leave it idle, the threads then rather share a product.
+[[nodiscard]] Index balanced_chunk(Index batch, Index workers, Index min_repeats);
+
+/// Rows that a token at least brings to a product with a prepared right side.
+[[nodiscard]] Index min_repeats(const std::vector<SweepStep>& steps);
 
 /// Step n of slice s: the part of the core that takes part, and how the batch looks.
 struct SweepPart {
@@ -178,6 +185,7 @@ class CoreSweep {
 
     [[nodiscard]] bool leftwards() const { return direction_ == SweepDirection::right_to_left; }
     void prepare(const Mpo<T>& mpo, bool with_gradient);
+    [[nodiscard]] Index chunk_of(Index batch, const SweepCut& cut) const;
     [[nodiscard]] SweepPart part_of(std::size_t n, Index s, const SweepCut& cut) const;
     /// Part of the matrix of a step that a slice touches.
     [[nodiscard]] MatrixView<T> part_of_matrix(T* M, std::size_t n, const SweepPart& part,

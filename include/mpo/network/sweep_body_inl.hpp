@@ -18,10 +18,12 @@ CoreSweep<T, B>::CoreSweep(const Mpo<T>& mpo, SweepDirection direction, Index ba
     const Index leg = leftwards() ? layout.in.front() : layout.out.front();
     const auto size = static_cast<Index>(sizeof(T));
     const auto need = need_of_apply(steps_, size);
-    cut_ = cut_sweep(need, leg, batch, max_workspace_bytes, backend.concurrency());
+    cut_ = cut_sweep(need, leg, min_repeats(steps_), batch, max_workspace_bytes,
+                     backend.concurrency());
     if (with_gradient) {
         const auto need_back = need_of_gradient(steps_, direction_, size);
-        back_cut_ = cut_sweep(need_back, leg, batch, max_workspace_bytes, backend.concurrency());
+        back_cut_ = cut_sweep(need_back, leg, min_repeats(steps_), batch, max_workspace_bytes,
+                              backend.concurrency());
         if (back_cut_.slices > 1) {  // the cores are packed for one kind of slices
             const Index workers = cut_.workers;
             cut_ = back_cut_;
@@ -121,6 +123,11 @@ void CoreSweep<T, B>::run_step(std::size_t n, Index s, const T* from, T* to, Ind
 }
 
 template <Scalar T, BackendFor<T> B>
+Index CoreSweep<T, B>::chunk_of(Index batch, const SweepCut& cut) const {
+    return std::clamp<Index>(balanced_chunk(batch, cut.workers, min_repeats(steps_)), 1, cut.chunk);
+}
+
+template <Scalar T, BackendFor<T> B>
 void CoreSweep<T, B>::apply(const T* X, T* Y, Index batch, Tape* tape) const {
     if (tape != nullptr) {
         tape->clear();
@@ -128,13 +135,14 @@ void CoreSweep<T, B>::apply(const T* X, T* Y, Index batch, Tape* tape) const {
             tape->push_back(backend_->template allocate<T>(steps_[n].output_elements() * batch));
         if (tape->empty()) tape = nullptr;
     }
-    const Index chunks = (batch + cut_.chunk - 1) / cut_.chunk;
+    const Index chunk = chunk_of(batch, cut_);
+    const Index chunks = (batch + chunk - 1) / chunk;
     const Index workers = std::min<Index>({chunks, backend_->concurrency(), cut_.workers});
     const auto work = [&](Index first, Index last) {
         typename WorkspaceList<B, T>::Loan loan(*free_, *backend_,
                                                 tape != nullptr ? 0 : workspace_elements_);
         for (Index c = first; c < last; ++c) {
-            const Index begin = c * cut_.chunk, tokens = (std::min)(cut_.chunk, batch - begin);
+            const Index begin = c * chunk, tokens = (std::min)(chunk, batch - begin);
             for (Index s = 0; s < cut_.slices; ++s) {
                 const T* from = X + begin * cols_;
                 for (std::size_t n = 0; n < steps_.size(); ++n) {

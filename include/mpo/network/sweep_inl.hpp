@@ -67,12 +67,26 @@ MPO_DETAIL_INLINE SweepNeed need_of_gradient(const std::vector<SweepStep>& steps
     return need;
 }
 
+inline constexpr Index full_tile_rows = 12;
+
 MPO_DETAIL_INLINE Index bytes_of_slice(const SweepNeed& need, Index leg, Index slice) {
     return (need.fixed + need.sliced / leg * slice) * need.element_size;
 }
 
-MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index batch,
-                                     Index limit_bytes, Index concurrency) {
+MPO_DETAIL_INLINE Index min_repeats(const std::vector<SweepStep>& steps) {
+    Index least = full_tile_rows;
+    for (const auto& step : steps)
+        if (step.cols == 1) least = (std::min)(least, step.repeats);
+    return least;
+}
+
+MPO_DETAIL_INLINE Index balanced_chunk(Index batch, Index workers, Index min_repeats) {
+    const Index full = (full_tile_rows + min_repeats - 1) / min_repeats;
+    return (std::max)((batch + workers - 1) / workers, (std::min)(batch, full));
+}
+
+MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min_repeats,
+                                     Index batch, Index limit_bytes, Index concurrency) {
     constexpr Index cache_bytes = Index{1} << 19;
     SweepCut cut{.leg = leg};
     while (cut.slices < leg &&
@@ -88,7 +102,7 @@ MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index bat
     cut.workers = std::max<Index>(1, concurrency);
     while (cut.workers > 1 && cut.workers * (one + extra) > limit_bytes) --cut.workers;
     const Index room = limit_bytes / cut.workers - (cut.workers > 1 ? extra : 0);
-    cut.chunk = std::max<Index>(1, (batch + cut.workers - 1) / cut.workers);
+    cut.chunk = balanced_chunk(batch, cut.workers, min_repeats);
     if (cut.slices > 1) cut.chunk = 1;
     if (one > 0)
         cut.chunk = std::clamp<Index>((std::min)(cache_bytes, room) / one, 1,

@@ -1,0 +1,120 @@
+// Bodies of network/machine_table.hpp that are no templates.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+
+#include "mpo/core/inline.hpp"
+#include "mpo/network/machine_table.hpp"
+
+namespace mpo {
+namespace detail {
+
+/// Where x lies between the points of an ascending grid, in logarithms: (index, share of the next).
+template <class Grid>
+[[nodiscard]] std::pair<std::size_t, double> place_on(const Grid& grid, Index x) {
+    if (x <= grid.front()) return {0, 0};
+    if (x >= grid.back()) return {grid.size() - 2, 1};
+    std::size_t at = 0;
+    while (grid[at + 1] <= x) ++at;
+    const auto log = [](Index value) { return std::log(static_cast<double>(value)); };
+    return {at, (log(x) - log(grid[at])) / (log(grid[at + 1]) - log(grid[at]))};
+}
+
+}  // namespace detail
+
+MPO_DETAIL_INLINE double MachineTable::rate(Side side, Index m, Index k, Index n) const {
+    const auto& values = side == Side::left ? left : right;
+    const auto [i, row] = detail::place_on(rows, m);
+    const auto [p, depth] = detail::place_on(inner, k);
+    const auto [j, column] = detail::place_on(cols, n);
+    double sum = 0;
+    for (std::size_t corner = 0; corner < 8; ++corner) {
+        const std::size_t a = corner & 1, b = corner >> 1 & 1, c = corner >> 2;
+        const double weight = (a != 0 ? row : 1 - row) * (b != 0 ? depth : 1 - depth) *
+                              (c != 0 ? column : 1 - column);
+        if (weight > 0)
+            sum +=
+                weight * std::log(values[((i + a) * inner.size() + p + b) * cols.size() + j + c]);
+    }
+    return std::exp(sum);
+}
+
+MPO_DETAIL_INLINE double MachineTable::bandwidth(Index bytes) const {
+    const auto [i, share] = detail::place_on(sizes, bytes);
+    return std::exp((1 - share) * std::log(bytes_per_second[i]) +
+                    share * std::log(bytes_per_second[i + 1]));
+}
+
+/// Measured, and put into few numbers: 55e9 multiply-adds a second, less where a tile is not full. A
+/// prepared left side takes narrow right ones together, a prepared right side pads its columns.
+MPO_DETAIL_INLINE const MachineTable& default_machine_table() {
+    static const MachineTable table = [] {
+        MachineTable made;
+        std::size_t at = 0;
+        for (const Index m : MachineTable::rows)
+            for (const Index k : MachineTable::inner)
+                for (const Index n : MachineTable::cols) {
+                    const auto share = [](double loss, Index of) {
+                        return loss / static_cast<double>(of);
+                    };
+                    const double full = 1 + share(1.2, m) + share(5.6, k);
+                    const double narrow =
+                        0.9 + share(34, m) + share(25, k);  // columns of several items
+                    made.left[at] = 55e9 / (full + (n < 16 ? narrow : share(8, n)));
+                    made.right[at++] = 55e9 / (full + share(22, n));
+                }
+        made.bytes_per_second = {90e9, 80e9, 60e9, 25e9};
+        return made;
+    }();
+    return table;
+}
+
+MPO_DETAIL_INLINE std::string to_text(const MachineTable& table) {
+    std::string text = detail::concat("mpo machine table 1\n", table.threads, "\n");
+    const auto append = [&](double value) { text += detail::concat(value, "\n"); };
+    append(table.fork_join_seconds);
+    for (const double value : table.bytes_per_second) append(value);
+    for (const double value : table.left) append(value);
+    for (const double value : table.right) append(value);
+    return text;
+}
+
+MPO_DETAIL_INLINE MachineTable machine_table_from_text(std::string_view text) {
+    MachineTable table;
+    Index line = 0;
+    const auto next_line = [&] {
+        ++line;
+        const auto end = text.find('\n');
+        if (end == std::string_view::npos)  // the last number may be cut short, too
+            throw FormatError(detail::concat("machine table: line ", line, " does not end"));
+        const std::string result(text.substr(0, end));
+        text.remove_prefix(end + 1);
+        return result;
+    };
+    const auto next = [&] {
+        const std::string digits = next_line();
+        char* end = nullptr;
+        const double value = std::strtod(digits.c_str(), &end);
+        if (digits.empty() || *end != 0 || !std::isfinite(value) || value <= 0)
+            throw FormatError(
+                detail::concat("machine table: line ", line, " must be one number above 0"));
+        return value;
+    };
+    if (next_line() != "mpo machine table 1")
+        throw FormatError("machine table: line 1 must be 'mpo machine table 1'");
+    const double threads = next();
+    if (threads != std::floor(threads) || threads > 4096)
+        throw FormatError("machine table: line 2 must be a number of threads, 1 to 4096");
+    table.threads = static_cast<int>(threads);
+    table.fork_join_seconds = next();
+    for (double& value : table.bytes_per_second) value = next();
+    for (double& value : table.left) value = next();
+    for (double& value : table.right) value = next();
+    if (!text.empty())
+        throw FormatError(detail::concat("machine table: nothing may follow line ", line));
+    return table;
+}
+
+}  // namespace mpo

@@ -1,0 +1,283 @@
+// Bodies of network/plan_cost.hpp.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "mpo/core/inline.hpp"
+#include "mpo/network/plan_cost.hpp"
+#include "mpo/network/tiles.hpp"
+
+namespace mpo {
+
+MPO_DETAIL_INLINE std::string_view to_string(PlanForm form) {
+    constexpr std::string_view names[] = {"sweep", "tiles", "dense"};
+    return names[static_cast<int>(form)];
+}
+
+namespace detail {
+
+/// A chain on fewer sites.
+struct MergedChain {
+    Layout layout;
+    Shape bonds;
+};
+
+[[nodiscard]] inline MergedChain merged_chain(const Layout& layout, const Shape& bonds,
+                                              const Shape& groups) {
+    MergedChain chain{{}, {1}};
+    std::size_t site = 0;
+    for (const Index group : groups) {
+        Index out = 1, in = 1;
+        for (Index k = 0; k < group; ++k, ++site) {
+            out *= layout.out[site];
+            in *= layout.in[site];
+        }
+        chain.layout.out.push_back(out);
+        chain.layout.in.push_back(in);
+        chain.bonds.push_back(bonds[site]);
+    }
+    return chain;
+}
+
+/// Prices products on a machine.
+class Clock {
+  public:
+    Clock(const PlanQuestion& question, const MachineTable& table)
+        : question_(question), table_(table) {}
+
+    /// One product of `multiply_adds` whose prepared operand of `bytes` is read `reads` times. Spread over
+    /// the threads where `spread`.
+    [[nodiscard]] double product(Side side, Index m, Index k, Index n, double multiply_adds,
+                                 double bytes, double reads, bool spread) const {
+        // products below a million flops stay on one thread, see impl/gemm_inl.hpp
+        const bool parallel = spread && table_.threads > 1 && multiply_adds > 5e5;
+        const double threads = parallel ? table_.threads : 1;
+        const double computing = multiply_adds / (table_.rate(side, m, k, n) * threads);
+        const double reading =
+            reads * bytes / (table_.bandwidth(static_cast<Index>(bytes)) * threads);
+        return (std::max)(computing, reading) + (parallel ? table_.fork_join_seconds : 0) + 2e-7;
+    }
+
+    /// A sweep over a chain, cut as `cut`.
+    [[nodiscard]] double sweep(const std::vector<SweepStep>& steps, const SweepCut& cut) const {
+        const Index chunks = (question_.batch + cut.chunk - 1) / cut.chunk;
+        const Index workers = std::min<Index>({chunks, cut.workers, table_.threads});
+        const Index rounds = (chunks + workers - 1) / workers;
+        double factors = 0;
+        for (const auto& step : steps)
+            factors += static_cast<double>(step.rows * step.inner * question_.element_size);
+        double seconds = 0;
+        const Index tokens = (std::min)(cut.chunk, question_.batch);
+        for (const auto& step : steps) {
+            const double work =
+                static_cast<double>(step.multiply_adds()) * static_cast<double>(tokens);
+            const double share =
+                static_cast<double>(step.rows * step.inner * question_.element_size);
+            // all factors pass by in every round: where they do not fit a cache, each is read from
+            // where all of them lie
+            const double reads = table_.bandwidth(static_cast<Index>(share)) /
+                                 table_.bandwidth(static_cast<Index>(factors));
+            seconds += step.cols == 1 ? product(Side::right, tokens * step.repeats, step.inner,
+                                                step.rows, work, share, reads, workers == 1)
+                                      : product(Side::left, step.rows, step.inner, step.cols, work,
+                                                share, reads, workers == 1);
+        }
+        return seconds * static_cast<double>(rounds) + (workers > 1 ? table_.fork_join_seconds : 0);
+    }
+
+  private:
+    const PlanQuestion& question_;
+    const MachineTable& table_;
+};
+
+[[nodiscard]] inline Index parameters_of(const std::vector<SweepStep>& steps) {
+    Index sum = 0;
+    for (const auto& step : steps) sum += step.rows * step.inner;
+    return sum;
+}
+
+/// A sweep over the merged chain; one group alone is the dense product.
+[[nodiscard]] inline PlanCandidate sweep_candidate(const Layout& layout, const Shape& bonds,
+                                                   const Shape& groups, SweepDirection direction,
+                                                   const PlanQuestion& question,
+                                                   const MachineTable& table) {
+    const auto chain = merged_chain(layout, bonds, groups);
+    const auto steps = sweep_steps(chain.layout, chain.bonds, direction);
+    PlanCandidate candidate{.direction = direction, .groups = groups};
+    const bool merged = groups.size() < layout.out.size();
+    if (merged && groups.size() == 1) candidate.form = PlanForm::dense;
+    for (const auto& step : steps)
+        candidate.multiply_adds += static_cast<double>(step.multiply_adds());
+    candidate.factor_bytes = parameters_of(steps) * question.element_size;
+    const auto need = need_of_apply(steps, question.element_size);
+    const Index leg = direction == SweepDirection::right_to_left ? chain.layout.in.front()
+                                                                 : chain.layout.out.front();
+    const Index added =
+        merged ? std::max<Index>(0, candidate.factor_bytes -
+                                        num_parameters(layout, bonds) * question.element_size)
+               : 0;
+    const Index limit =
+        question.max_workspace_bytes - (candidate.form == PlanForm::dense ? 0 : added);
+    candidate.workspace_bytes = bytes_of_slice(need, leg, 1);
+    candidate.admissible = candidate.workspace_bytes <= limit &&
+                           (candidate.form != PlanForm::dense || question.dense_cache);
+    const Index priced = (std::max)(limit, candidate.workspace_bytes);
+    const auto cut =
+        cut_sweep(need, leg, min_repeats(steps), question.batch, priced, table.threads);
+    candidate.seconds = Clock(question, table).sweep(steps, cut);
+    return candidate;
+}
+
+/// Tiles of the chain cut before site `cut`.
+[[nodiscard]] inline PlanCandidate tiles_candidate(const Layout& layout, const Shape& bonds,
+                                                   Index cut, const PlanQuestion& question,
+                                                   const MachineTable& table) {
+    const Index sites = num_sites(layout);
+    PlanCandidate candidate{.form = PlanForm::tiles, .groups = {cut, sites - cut}};
+    const auto chain = merged_chain(layout, bonds, candidate.groups);
+    const Index o1 = chain.layout.out[0], o2 = chain.layout.out[1];
+    const Index i1 = chain.layout.in[0], i2 = chain.layout.in[1], bond = chain.bonds[1];
+    const Index in = i1 * i2, size = question.element_size;
+    candidate.factor_bytes = (o1 * i1 + o2 * i2) * bond * size;
+    const Index added =
+        std::max<Index>(0, candidate.factor_bytes - num_parameters(layout, bonds) * size);
+    const auto tiles =
+        cut_tiles(o1, o2, in, size, question.max_workspace_bytes - added, table.threads);
+    candidate.admissible = tiles.elements > 0;
+    const Index rows = tiles.inner * tiles.outer;
+    const Index count = (o1 * o2 + rows - 1) / rows;
+    const Index workers = (std::min)(tiles.workers, count);
+    candidate.workspace_bytes = (std::max)(tiles.elements, in) * size * workers;
+    const double elements = static_cast<double>(o1 * o2) * static_cast<double>(in);
+    const double batch = static_cast<double>(question.batch);
+    candidate.multiply_adds = elements * (1 + static_cast<double>(bond) / batch);
+    // made, packed (read and written), multiplied
+    const double seconds =
+        elements * static_cast<double>(bond) / table.rate(Side::left, i1, bond, i2) +
+        2 * elements * static_cast<double>(size) / table.bandwidth(rows * in * size) +
+        elements * batch / table.rate(Side::right, question.batch, in, rows);
+    candidate.seconds = seconds / static_cast<double>(workers) + table.fork_join_seconds;
+    return candidate;
+}
+
+/// All ordered ways to write `sites` as a sum, the longest chains first.
+inline void append_groups(Index sites, Shape& head, std::vector<Shape>& all) {
+    if (sites == 0) {
+        all.push_back(head);
+        return;
+    }
+    for (Index group = 1; group <= sites; ++group) {
+        head.push_back(group);
+        append_groups(sites - group, head, all);
+        head.pop_back();
+    }
+}
+
+[[nodiscard]] inline std::vector<Shape> ways_to_merge(Index sites, const PlanQuestion& question) {
+    const Shape unmerged(static_cast<std::size_t>(sites), 1);
+    if (!question.merge) return {unmerged};
+    constexpr Index most_sites = 8;
+    if (sites > most_sites) return {unmerged, {sites}};
+    std::vector<Shape> all;
+    Shape head;
+    append_groups(sites, head, all);
+    return all;
+}
+
+}  // namespace detail
+
+MPO_DETAIL_INLINE std::vector<PlanCandidate> plan_candidates(const Layout& layout,
+                                                             const Shape& bonds,
+                                                             const PlanQuestion& question,
+                                                             const MachineTable& table) {
+    detail::require_bonds(layout, bonds, "plan_candidates");
+    std::vector<PlanCandidate> all;
+    for (const Shape& groups : detail::ways_to_merge(num_sites(layout), question))
+        for (const auto direction :
+             {SweepDirection::right_to_left, SweepDirection::left_to_right}) {
+            const bool asked =
+                question.direction == SweepDirection::automatic || question.direction == direction;
+            // one factor alone is the same either way
+            const bool again = groups.size() == 1 && direction != question.direction &&
+                               direction == SweepDirection::left_to_right;
+            if (asked && !again)
+                all.push_back(
+                    detail::sweep_candidate(layout, bonds, groups, direction, question, table));
+        }
+    for (Index cut = 1; question.merge && cut < num_sites(layout); ++cut)
+        all.push_back(detail::tiles_candidate(layout, bonds, cut, question, table));
+    const auto before = [](const PlanCandidate& a, const PlanCandidate& b) {
+        return a.admissible != b.admissible ? a.admissible : a.seconds < b.seconds;
+    };
+    for (std::size_t k = 0; k < all.size(); ++k)  // few, and std::sort costs its user compile time
+        for (std::size_t j = k + 1; j < all.size(); ++j)
+            if (before(all[j], all[k])) std::swap(all[j], all[k]);
+    return all;
+}
+
+MPO_DETAIL_INLINE CheaperLayout cheapest_layout(Index m, Index n, Index parameters,
+                                                const PlanQuestion& question,
+                                                const MachineTable& table) {
+    CheaperLayout best{{}, 0, std::numeric_limits<double>::infinity()};
+    const auto consider = [&](const Layout& layout) {
+        const Index bond = max_uniform_bond(layout, parameters);
+        if (bond < 1) return;
+        const auto candidates =
+            plan_candidates(layout, uniform_bonds(layout, bond), question, table);
+        if (!candidates.front().admissible || candidates.front().seconds >= best.seconds) return;
+        best = {layout, bond, candidates.front().seconds};
+    };
+    consider(low_rank_layout(m, n));
+    for (const Index f : detail::divisors(m)) {
+        if (n % f != 0 || f == 1) continue;
+        const auto layout = opposed_layout(m, n, f);
+        consider(*layout);
+        consider(mirrored(*layout));
+    }
+    return best;
+}
+
+MPO_DETAIL_INLINE std::string explain_candidates(const std::vector<PlanCandidate>& candidates,
+                                                 const Layout& layout, const Shape& bonds,
+                                                 const PlanQuestion& question,
+                                                 const MachineTable& table) {
+    using detail::concat;
+    std::string text =
+        concat("W (", rows(layout), ", ", cols(layout), ") as ", to_string(layout), ", bonds ",
+               detail::joined(bonds, " "), ", batch ", question.batch, "\n");
+    const auto& won = candidates.front();
+    const double dense_work = static_cast<double>(rows(layout)) * static_cast<double>(cols(layout));
+    for (const auto& candidate : candidates) {
+        text += concat("  ", to_string(candidate.form), " (", detail::joined(candidate.groups, " "),
+                       ")");
+        if (candidate.form == PlanForm::sweep) text += concat(" ", to_string(candidate.direction));
+        text += concat(": ", 1e6 * candidate.seconds, " us, ", candidate.multiply_adds / dense_work,
+                       " of dense's multiply-adds, ", candidate.factor_bytes, " bytes of factors");
+        if (!candidate.admissible)
+            text += candidate.form == PlanForm::dense && !question.dense_cache
+                        ? "; ruled out: dense_cache is forbidden"
+                        : concat("; ruled out: needs more than ", question.max_workspace_bytes,
+                                 " bytes");
+        text += &candidate == &won ? "  <- chosen\n" : "\n";
+    }
+    auto all_allowed = question;
+    all_allowed.dense_cache = true;
+    const Shape together{num_sites(layout)};
+    const double dense = detail::sweep_candidate(layout, bonds, together,
+                                                 SweepDirection::right_to_left, all_allowed, table)
+                             .seconds;
+    const double ratio = dense / won.seconds;
+    text += ratio >= 1 ? concat("the dense matrix would be ", ratio, " times slower\n")
+                       : concat("the dense matrix would be ", 1 / ratio, " times faster\n");
+    const auto cheaper =
+        cheapest_layout(rows(layout), cols(layout), num_parameters(layout, bonds), question, table);
+    if (cheaper.bond_dim > 0 && cheaper.seconds < 0.95 * won.seconds)
+        text += concat("with as many parameters ", to_string(cheaper.layout), ", bond ",
+                       cheaper.bond_dim, ", would be ", won.seconds / cheaper.seconds,
+                       " times faster\n");
+    return text;
+}
+
+}  // namespace mpo
