@@ -11,7 +11,8 @@
 
 namespace {
 
-/// A sum of 4 Kronecker products (32 x 2) (2 x 32) and noise: no low rank, but an MPO with opposed legs.
+/// Four Kronecker products (32 x 2) (2 x 32) and noise: an MPO with opposed legs of bond 4; plain low
+/// rank needs four times the parameters.
 [[nodiscard]] mpo::Tensor<float> hidden_structure() {
     auto W = mpo::normal_tensor<float>({64, 64}, 1);          // (out, in)
     const auto A = mpo::normal_tensor<float>({4, 32, 2}, 2);  // (term, out, in)
