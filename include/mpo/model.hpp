@@ -3,6 +3,7 @@
 
 #include "mpo/io/atomic_file.hpp"
 #include "mpo/io/gguf.hpp"
+#include "mpo/io/layer_file.hpp"
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/io/safetensors.hpp"
 #include "mpo/io/safetensors_shards.hpp"

@@ -17,7 +17,11 @@
 #include "mpo/network/contract.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
+#include "mpo/network/layout_search.hpp"
 #include "mpo/network/matrix_product.hpp"
+#include "mpo/network/mpo_linear.hpp"
+#include "mpo/network/tensorize.hpp"
+#include "mpo/network/tensorize_verdict.hpp"
 #include "mpo/version.hpp"
 
 #ifdef MPO_COMPILED

@@ -200,3 +200,20 @@ TEST_CASE("a sharded writer that is not finished leaves the folder empty") {
         {"max_shard_bytes 0"});
     check_throws<FileError>([&] { ShardedSafetensorsWriter writer(folder / "none"); }, {"none"});
 }
+
+TEST_CASE("metadata are added until the file is finished") {
+    const test::TemporaryFolder folder;
+    const auto path = folder / "out.safetensors";
+    SafetensorsWriter writer(path, {{{"origin", "test"}}});
+    writer.append("a", quarters({2}));
+    writer.set_metadata("kind", "first");
+    writer.set_metadata("kind", "second \"quoted\"");
+    check_throws<ArgumentError>([&] { writer.set_metadata("format", "np"); }, {"format"});
+    CHECK_THROWS_AS(writer.set_metadata("kind", "\xff"), ArgumentError);
+    CHECK_THROWS_AS(writer.set_metadata("\xff", "kind"), ArgumentError);
+    writer.finish();
+    check_throws<ArgumentError>([&] { writer.set_metadata("late", "1"); }, {"late", "finish()"});
+    const std::map<std::string, std::string> metadata{
+        {"format", "pt"}, {"kind", "second \"quoted\""}, {"origin", "test"}};
+    CHECK(SafetensorsFile(path).metadata() == metadata);
+}

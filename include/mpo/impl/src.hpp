@@ -9,11 +9,14 @@
 #include "mpo/network/contract.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/matrix_product.hpp"
+#include "mpo/network/mpo_linear.hpp"
+#include "mpo/network/tensorize.hpp"
 
 #define MPO_DETAIL_LAYER_OF(INSTANTIATE, T)                                                        \
     namespace mpo {                                                                                \
     INSTANTIATE class Mpo<T>;                                                                      \
     INSTANTIATE class Plan<T, EigenBackend>;                                                       \
+    INSTANTIATE class MpoLinear<T, EigenBackend>;                                                  \
     INSTANTIATE LowRank<T, EigenBackend> low_rank<T>(MatrixView<const T>, const LowRankOptions&,   \
                                                      const EigenBackend&);                         \
     INSTANTIATE Decomposition<T> decompose<T>(const TensorView<const T>&, const DecomposeOptions&, \
@@ -26,6 +29,9 @@
     INSTANTIATE T inner<T>(const Mpo<T>&, const Mpo<T>&, const EigenBackend&);                     \
     INSTANTIATE double norm<T>(const Mpo<T>&, const EigenBackend&);                                \
     INSTANTIATE Tensor<T> to_dense<T>(const Mpo<T>&, const EigenBackend&);                         \
+    INSTANTIATE Tensorized<T, EigenBackend> tensorize<T>(const TensorView<const T>&,               \
+                                                         const TensorizeOptions<T>&,               \
+                                                         const EigenBackend&);                     \
     }
 
 MPO_DETAIL_LAYER_OF(extern template, float)

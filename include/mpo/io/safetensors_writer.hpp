@@ -55,6 +55,22 @@ class SafetensorsWriter {
     /// What was appended, in order; offsets count from the first tensor.
     [[nodiscard]] const std::vector<SafetensorsEntry>& tensors() const { return entries_; }
 
+    /// Adds a pair to the metadata, or replaces its value. Throws ArgumentError after finish(), for
+    /// what is no text, and for "format", which readers insist on.
+    ///
+    /// key      UTF-8
+    /// value    UTF-8
+    void set_metadata(const std::string& key, const std::string& value) {
+        require_whole();
+        if (state_ == State::sealed || key == "format")
+            throw ArgumentError(detail::concat(
+                "SafetensorsWriter: metadata '", key, "' ",
+                state_ == State::sealed ? "comes after finish()" : "belongs to the writer"));
+        static_cast<void>(detail::json_quote(key));  // refuses what is no text
+        static_cast<void>(detail::json_quote(value));
+        options_.metadata[key] = value;
+    }
+
     /// Appends a tensor that is stored already. Throws ArgumentError where the name was used before
     /// or the bytes do not fit the shape. After any throw the writer is as it was.
     void append(const std::string& name, DType dtype, const Shape& shape,

@@ -26,6 +26,7 @@
 #include "mpo/model/in_order.hpp"
 #include "mpo/model/output_folder.hpp"
 #include "mpo/model/progress.hpp"
+#include "mpo/network/layout_search.hpp"
 
 namespace mpo {
 namespace detail {
@@ -145,9 +146,7 @@ template <Backend B>
     report.form = low_rank ? LinearForm::low_rank : LinearForm::mpo;
     report.size.parameters = parameters;
     report.size.bytes = parameters * bits_per_element(options.dtype) / 8;
-    report.size.multiply_adds =
-        (std::min)(multiply_adds_right_to_left(report.layout, report.bonds),
-                   multiply_adds_left_to_right(report.layout, report.bonds));
+    report.size.multiply_adds = multiply_adds_of_best_sweep(report.layout, report.bonds);
     report.truncation_error = found.report.relative_error;
     report.norm = found.report.norm;
     for (const auto& bond : found.report.bonds)
