@@ -2,6 +2,7 @@
 #include "mpo/core/error_inl.hpp"
 #include "mpo/core/parallel_inl.hpp"
 #include "mpo/core/tensor_inl.hpp"
+#include "mpo/network/chain_wiring_inl.hpp"
 #include "mpo/network/contract_network_inl.hpp"
 #include "mpo/network/contract_pair_inl.hpp"
 #include "mpo/network/layout_inl.hpp"

@@ -3,5 +3,10 @@
 #pragma once
 
 #include "mpo/core/svg.hpp"
+#include "mpo/network/chain_wiring.hpp"
+#include "mpo/network/contract_network.hpp"
+#include "mpo/network/contract_pair.hpp"
 #include "mpo/network/optimize_path.hpp"
 #include "mpo/network/path.hpp"
+#include "mpo/network/tensor_diagram.hpp"
+#include "mpo/network/wiring.hpp"

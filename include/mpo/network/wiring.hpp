@@ -95,6 +95,27 @@ class Wiring {
     std::vector<std::string> open_;
 };
 
+namespace detail {
+
+/// How a tensor is cut in two over a new bond, whose extent is not in the shapes yet.
+struct Halves {
+    Shape order = {};          // axes of the left half, then of the right one
+    Index rows = 1, cols = 1;  // elements of the halves, the bond not counted
+    WiredTensor left = {}, right = {};
+};
+
+/// Throws ArgumentError where `left_legs` are not legs that the tensor has once, each named once.
+[[nodiscard]] Halves halve(const WiredTensor& tensor, const std::vector<std::string>& left_legs,
+                           std::string left, std::string right);
+
+/// The halves with a bond of `extent`.
+[[nodiscard]] std::vector<WiredTensor> bonded(Halves halves, const std::string& bond, Index extent);
+
+/// Two tensors of a diagram alone; open is what is open there or what another tensor has.
+[[nodiscard]] Wiring pair_wiring(const Wiring& wiring, Index first, Index second);
+
+}  // namespace detail
+
 /// A diagram in the letters of einsum, "aib,bjc->aijc": a letter is a leg, a word a tensor.
 struct Einsum {
     std::vector<std::vector<std::string>> tensors;  // the legs of each

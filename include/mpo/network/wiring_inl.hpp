@@ -266,6 +266,58 @@ MPO_DETAIL_INLINE LegNetwork Wiring::network() const {
     return network;
 }
 
+namespace detail {
+
+MPO_DETAIL_INLINE Halves halve(const WiredTensor& tensor, const std::vector<std::string>& left_legs,
+                               std::string left, std::string right) {
+    Halves halves;
+    halves.left.name = std::move(left);
+    halves.right.name = std::move(right);
+    require_distinct(left_legs, "split");
+    const auto take = [&](std::size_t axis, WiredTensor& half, Index& size) {
+        halves.order.push_back(static_cast<Index>(axis));
+        half.legs.push_back(tensor.legs[axis]);
+        half.shape.push_back(tensor.shape[axis]);
+        size *= tensor.shape[axis];
+    };
+    for (const auto& leg : left_legs) {
+        const auto at = std::find(tensor.legs.begin(), tensor.legs.end(), leg);
+        if (std::count(at, tensor.legs.end(), leg) != 1)
+            throw ArgumentError(concat("split: tensor ", in_quotes(tensor.name), " ",
+                                       listed(tensor.legs), " must have leg ", in_quotes(leg),
+                                       " once"));
+        take(static_cast<std::size_t>(at - tensor.legs.begin()), halves.left, halves.rows);
+    }
+    for (std::size_t axis = 0; axis < tensor.legs.size(); ++axis)
+        if (!holds(left_legs, tensor.legs[axis])) take(axis, halves.right, halves.cols);
+    return halves;
+}
+
+MPO_DETAIL_INLINE std::vector<WiredTensor> bonded(Halves halves, const std::string& bond,
+                                                  Index extent) {
+    halves.left.legs.push_back(bond);
+    halves.left.shape.push_back(extent);
+    halves.right.legs.insert(halves.right.legs.begin(), bond);
+    halves.right.shape.insert(halves.right.shape.begin(), extent);
+    return {std::move(halves.left), std::move(halves.right)};
+}
+
+MPO_DETAIL_INLINE Wiring pair_wiring(const Wiring& wiring, Index first, Index second) {
+    Wiring pair;
+    std::vector<std::string> kept;
+    for (const Index k : {first, second}) {
+        const auto& tensor = wiring.tensors()[static_cast<std::size_t>(k)];
+        pair.add(tensor.name, tensor.shape, tensor.legs);
+    }
+    for (const auto& leg : pair.legs())
+        if (holds(wiring.open(), leg) || wiring.num_axes(leg) > pair.num_axes(leg))
+            kept.push_back(leg);
+    pair.set_open(std::move(kept));
+    return pair;
+}
+
+}  // namespace detail
+
 MPO_DETAIL_INLINE Einsum parse_einsum(std::string_view equation) {
     Einsum result;
     std::string text;
