@@ -5,6 +5,8 @@
 #include "mpo/network/chain_wiring_inl.hpp"
 #include "mpo/network/contract_network_inl.hpp"
 #include "mpo/network/contract_pair_inl.hpp"
+#include "mpo/network/draw_inl.hpp"
+#include "mpo/network/draw_scene_inl.hpp"
 #include "mpo/network/layout_inl.hpp"
 #include "mpo/network/optimize_path_inl.hpp"
 #include "mpo/network/path_inl.hpp"

@@ -6,6 +6,8 @@
 #include "mpo/network/chain_wiring.hpp"
 #include "mpo/network/contract_network.hpp"
 #include "mpo/network/contract_pair.hpp"
+#include "mpo/network/draw.hpp"
+#include "mpo/network/draw_scene.hpp"
 #include "mpo/network/optimize_path.hpp"
 #include "mpo/network/path.hpp"
 #include "mpo/network/tensor_diagram.hpp"

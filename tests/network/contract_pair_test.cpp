@@ -143,6 +143,13 @@ TEST_CASE("contract_pair: operands lie in any strides, also backwards") {
     }
 }
 
+TEST_CASE("contract_pair: vectors that lie backwards or stand still are copied") {
+    for (const Index stride : {-1, 0, 1, 3}) {  // what no BLAS takes
+        const auto plan = plan_pair({{0}, {stride}}, {{0, 1}, {4, 1}}, {1}, {5, 4});
+        CHECK(plan.num_copies() == (stride < 1 ? 1 : 0));
+    }
+}
+
 TEST_CASE("contract_pair: small slivers are copied, large ones are not") {
     // a (a b c) x (b d): a counts as batch of c x b matrices, unless c is a sliver
     const auto copies = [](Index c) {
