@@ -87,8 +87,18 @@ TEST_CASE("draw: a chain stands in a row, in legs above, everything inside the p
         CHECK(row.tensors[k].at.y == row.tensors[0].at.y);
         CHECK(row.tensors[k].at.x > row.tensors[k - 1].at.x);
     }
-    for (const auto& text : row.texts)
-        if (text.tone == detail::Tone::up) CHECK(text.at.y < row.tensors[0].at.y);
+    for (const auto& text : row.texts) {
+        if (text.tone == detail::Tone::ink) continue;
+        const bool up = text.text[0] == 'i';  // in legs
+        CHECK((text.tone == detail::Tone::up) == up);
+        CHECK((text.at.y < row.tensors[0].at.y) == up);
+    }
+    Wiring boxes;  // wide ones, side by side: 30 px between them at least
+    boxes.add("left", {2, 2, 2, 2, 9}, {"a", "b", "c", "d", "x"});
+    boxes.add("right", {2, 2, 2, 2, 9}, {"e", "f", "g", "h", "x"});
+    const auto wide = detail::scene_of({boxes}, {});
+    CHECK(wide.tensors[1].at.x - wide.tensors[1].half_width >=
+          wide.tensors[0].at.x + wide.tensors[0].half_width + 30);
 }
 
 TEST_CASE("draw: rings, places, dots and loops") {
@@ -106,6 +116,9 @@ TEST_CASE("draw: rings, places, dots and loops") {
     CHECK(placed.tensors[2].at.y - placed.tensors[0].at.y == 120);
     const auto everything = detail::scene_of({zoo()}, {});
     CHECK(everything.dots.size() == 3);  // x and h meet in one, s ends in one
+    for (const auto& text : everything.texts)
+        if (text.text == "x: 2")  // at the end of the line that leaves the dot
+            CHECK(text.at.y > everything.dots[0].y + 30);
     // a, b, s, p, q, the loop t; x has two lines and a tip, h three
     CHECK(everything.lines.size() == 6 + 3 + 3);
 }
@@ -137,6 +150,7 @@ TEST_CASE("draw: TikZ draws the same picture") {
     CHECK(count(tikz, "\\node[circle") == 2);
     CHECK(count(tikz, "\\node[rectangle") == 1);
     CHECK(count(tikz, "{b1: 6}") == 1);
+    CHECK(count(tikz, "line width=2.094pt") == 1);  // 0.75 (1 + ln 6)
     CHECK(count(tikz, "{$=$}") + count(tikz, "{=}") == 1);
     CHECK(count(tikz, "\\begin{tikzpicture}") == 1);
     CHECK(count(tikz, "\\end{tikzpicture}") == 1);

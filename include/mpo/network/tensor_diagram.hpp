@@ -145,16 +145,19 @@ class TensorDiagram {
     TensorDiagram& fuse_legs(const std::vector<std::string>& legs, const std::string& fused) {
         Wiring next = wiring_;
         const auto orders = next.fuse_legs(legs, fused);
-        auto tensors = tensors_;
-        for (std::size_t k = 0; k < tensors.size(); ++k) {
+        auto shapes = shapes_of(next);
+        std::vector<Tensor<T>> copies(tensors_.size());
+        for (std::size_t k = 0; k < tensors_.size(); ++k) {
             if (orders[k].empty()) continue;
-            const TensorView<const T> view = tensors[k];
+            const TensorView<const T> view = tensors_[k];
             const auto moved = permuted(view, orders[k]);
-            if (!moved.is_contiguous()) tensors[k] = detail::row_major_copy<T>(moved);
-            tensors[k] = std::move(tensors[k]).reshape(next.tensors()[k].shape);
+            if (!moved.is_contiguous()) copies[k] = detail::row_major_copy<T>(moved);
+        }
+        for (std::size_t k = 0; k < tensors_.size(); ++k) {
+            if (copies[k].size() > 0) tensors_[k] = std::move(copies[k]);
+            tensors_[k] = std::move(tensors_[k]).reshape(std::move(shapes[k]));
         }
         wiring_ = std::move(next);
-        tensors_ = std::move(tensors);
         return *this;
     }
 
@@ -162,9 +165,12 @@ class TensorDiagram {
     /// moves nothing. Throws as Wiring::split_leg.
     TensorDiagram& split_leg(std::string_view leg, const std::vector<std::string>& parts,
                              const Shape& extents) {
-        wiring_.split_leg(leg, parts, extents);
+        Wiring next = wiring_;
+        next.split_leg(leg, parts, extents);
+        auto shapes = shapes_of(next);
         for (std::size_t k = 0; k < tensors_.size(); ++k)
-            tensors_[k] = std::move(tensors_[k]).reshape(wiring_.tensors()[k].shape);
+            tensors_[k] = std::move(tensors_[k]).reshape(std::move(shapes[k]));
+        wiring_ = std::move(next);
         return *this;
     }
 
@@ -197,11 +203,13 @@ class TensorDiagram {
         next.replace({at}, detail::bonded(halves, names.bond, 1));
         SplitReport report;
         auto parts = halved(tensor, halves, std::string(name), options, report, backend);
-        const auto shapes = detail::bonded(halves, names.bond, report.bond.bond_dim);
+        auto wired = detail::bonded(halves, names.bond, report.bond.bond_dim);
         next = wiring_;
-        next.replace({at}, shapes);
-        tensors_[static_cast<std::size_t>(at)] = std::move(parts[0]).reshape(shapes[0].shape);
-        tensors_.insert(tensors_.begin() + at + 1, std::move(parts[1]).reshape(shapes[1].shape));
+        next.replace({at}, wired);
+        tensors_[static_cast<std::size_t>(at)] =
+            std::move(parts[0]).reshape(std::move(wired[0].shape));
+        tensors_.insert(tensors_.begin() + at + 1,
+                        std::move(parts[1]).reshape(std::move(wired[1].shape)));
         wiring_ = std::move(next);
         return report;
     }
@@ -268,6 +276,12 @@ class TensorDiagram {
     [[nodiscard]] Index num_parameters() const { return wiring_.num_parameters(); }
 
   private:
+    [[nodiscard]] static std::vector<Shape> shapes_of(const Wiring& wiring) {
+        std::vector<Shape> shapes;
+        for (const auto& tensor : wiring.tensors()) shapes.push_back(tensor.shape);
+        return shapes;
+    }
+
     /// The two halves of a tensor, as matrices, and what they lost.
     template <BackendFor<T> B>
     [[nodiscard]] static std::vector<Tensor<T>> halved(const Tensor<T>& tensor,

@@ -107,8 +107,11 @@ MPO_DETAIL_INLINE void Wiring::connect(std::string_view first, std::string_view 
         throw ShapeError(detail::concat("connect: leg ", detail::in_quotes(first), " has extent ",
                                         left, ", leg ", detail::in_quotes(second), " ", right));
     const std::string kept(first), gone(second);
-    for (auto& tensor : tensors_) std::replace(tensor.legs.begin(), tensor.legs.end(), gone, kept);
-    std::erase_if(open_, [&](const std::string& leg) { return leg == kept || leg == gone; });
+    Wiring next = *this;
+    for (auto& tensor : next.tensors_)
+        std::replace(tensor.legs.begin(), tensor.legs.end(), gone, kept);
+    std::erase_if(next.open_, [&](const std::string& leg) { return leg == kept || leg == gone; });
+    *this = std::move(next);
 }
 
 MPO_DETAIL_INLINE void Wiring::set_open(std::vector<std::string> legs) {
@@ -195,7 +198,8 @@ MPO_DETAIL_INLINE void Wiring::split_leg(std::string_view leg,
                                                detail::in_quotes(leg),
                                                part.empty() ? " has no name" : " exists already"));
     const std::string gone(leg);
-    for (auto& tensor : tensors_) {
+    Wiring next = *this;
+    for (auto& tensor : next.tensors_) {
         WiredTensor after{tensor.name, {}, {}};
         for (std::size_t axis = 0; axis < tensor.legs.size(); ++axis)
             if (tensor.legs[axis] == gone) {
@@ -207,8 +211,9 @@ MPO_DETAIL_INLINE void Wiring::split_leg(std::string_view leg,
             }
         tensor = std::move(after);
     }
-    const auto at = std::find(open_.begin(), open_.end(), gone);
-    if (at != open_.end()) open_.insert(open_.erase(at), parts.begin(), parts.end());
+    const auto at = std::find(next.open_.begin(), next.open_.end(), gone);
+    if (at != next.open_.end()) next.open_.insert(next.open_.erase(at), parts.begin(), parts.end());
+    *this = std::move(next);
 }
 
 MPO_DETAIL_INLINE std::vector<std::string> Wiring::legs() const {
