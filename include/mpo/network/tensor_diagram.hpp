@@ -96,7 +96,7 @@ class TensorDiagram {
     /// No tensors.
     TensorDiagram() = default;
 
-    /// A diagram in the letters of einsum, as "aib,bjc->aijc"; its tensors are called T0, T1, ..
+    /// A diagram in the letters of einsum, as "aib,bjc->aijc"; its tensors are called T0, T1 and so on.
     ///
     /// equation  one word of legs per tensor, and the open legs; see parse_einsum
     /// tensors   one per word
@@ -126,7 +126,8 @@ class TensorDiagram {
         return *this;
     }
 
-    /// Makes two legs one, under the name `first`, which is summed over. Throws as Wiring::connect.
+    /// Makes `second` one leg with `first`, under the name `first`, which is summed over. Throws as
+    /// Wiring::connect.
     TensorDiagram& connect(std::string_view first, std::string_view second) {
         wiring_.connect(first, second);
         return *this;
