@@ -280,6 +280,9 @@ TEST_CASE("tensor_diagram: what makes no sense is refused, and nothing has chang
             "split: max_bond_dim must be at least 1, got 0");
     refused([&] { diagram.contract("X", "X", "Q", backend); },
             "contract: need two tensors, got 'X' twice");
+    refused([&] { (void)diagram.tensor("Q"); },
+            "TensorDiagram: there is no tensor 'Q' among (X, Y, Z)");
+    CHECK_THROWS_AS(diagram.contract(backend, {.max_peak_elements = 17}), ArgumentError);
     refused([&] { diagram.contract("X", "Q", "Q", backend); },
             "TensorDiagram: there is no tensor 'Q' among (X, Y, Z)");
     refused([&] { diagram.contract("X", "Y", "Z", backend); },

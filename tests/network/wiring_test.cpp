@@ -39,6 +39,11 @@ TEST_CASE("wiring: a leg is open from its first axis on and summed from its seco
     CHECK(wiring.num_axes("b") == 3);
     CHECK(wiring.num_axes("z") == 0);
     CHECK(wiring.num_parameters() == 6 + 12 + 49 + 6);
+    Wiring huge;
+    huge.add("A", {Index{1} << 62}, {"a"});
+    huge.add("B", {Index{1} << 62}, {"b"});
+    CHECK_THROWS_AS(huge.num_parameters(), ShapeError);
+    CHECK_THROWS_AS(huge.add("C", {Index{1} << 40, Index{1} << 40}, {"c", "d"}), ShapeError);
     const auto network = wiring.network();
     CHECK(network.tensors == std::vector<std::vector<Index>>{{0, 1}, {1, 2}, {3, 3}, {1, 4}});
     CHECK(network.extents == Shape{2, 3, 4, 7, 2});
