@@ -7,6 +7,7 @@
 #include "mpo/network/contract_pair_inl.hpp"
 #include "mpo/network/draw_inl.hpp"
 #include "mpo/network/draw_scene_inl.hpp"
+#include "mpo/network/draw_sketch_inl.hpp"
 #include "mpo/network/layout_inl.hpp"
 #include "mpo/network/optimize_path_inl.hpp"
 #include "mpo/network/path_inl.hpp"

@@ -1,5 +1,5 @@
-// Networks of any shape: their legs, the order in which to contract them, and pictures. Apart from
-// mpo.hpp, which it costs a third more time to compile with.
+// Networks of any shape: diagrams of tensors with named legs, the order in which to contract them, and
+// pictures. Apart from mpo.hpp: headers alone, both together take 1.7 times as long to compile.
 #pragma once
 
 #include "mpo/core/svg.hpp"

@@ -2,6 +2,8 @@
 // order of the legs allows.
 #include "mpo/network/contract_pair.hpp"
 
+#include <limits>
+
 #include "mpo/core/random.hpp"
 #include "support/backends.hpp"
 #include "support/catch.hpp"
@@ -84,7 +86,7 @@ TEMPLATE_LIST_TEST_CASE("contract_pair: every pair is one loop over its legs", "
             else
                 network.open = plan.result_legs.legs;
             Tensor<T> C(shape_of(network.open, extents));
-            std::fill(C.data(), C.data() + C.size(), T(std::nan("")));
+            std::fill(C.data(), C.data() + C.size(), T(std::numeric_limits<Real<T>>::quiet_NaN()));
             contract_pair<T>(plan, A.data(), B.data(), C.data(), backend);
             const auto expected =
                 naive::einsum<Wide<T>>(network, {naive::widen(A), naive::widen(B)});

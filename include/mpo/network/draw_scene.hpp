@@ -39,6 +39,17 @@ struct DrawOptions {
 
 namespace detail {
 
+/// Sizes in px that all pictures share.
+struct DrawSizes {
+    static constexpr double radius = 20;    // of a tensor
+    static constexpr double leg = 38;       // length of an open leg
+    static constexpr double text = 13;      // height of letters
+    static constexpr double letter = 7.2;   // their mean width
+    static constexpr double line_gap = 44;  // between open legs on one side, at least
+    static constexpr double row_gap = 120;  // between rows of a grid
+    static constexpr double margin = 14;
+};
+
 /// What a line or a word is: tones are turned into colours by whoever writes the picture.
 enum class Tone { ink, up, down };
 
@@ -72,6 +83,9 @@ struct Scene {
     std::string title = {};
 };
 
+/// One diagram; its first row lies at y = 0.
+[[nodiscard]] Scene sketch_of(const Wiring& diagram, const DrawOptions& options);
+
 /// Diagrams side by side, the sign between them. Throws ArgumentError (no diagram, no tensor, options).
 [[nodiscard]] Scene scene_of(const std::vector<Wiring>& diagrams, const DrawOptions& options);
 
@@ -97,4 +111,5 @@ struct SceneBox {
 
 #ifndef MPO_COMPILED
 #include "mpo/network/draw_scene_inl.hpp"
+#include "mpo/network/draw_sketch_inl.hpp"
 #endif

@@ -9,7 +9,6 @@
 #include "mpo/core/inline.hpp"
 #include "mpo/core/printable.hpp"
 #include "mpo/network/draw_scene.hpp"
-#include "mpo/network/draw_sketch_inl.hpp"
 
 namespace mpo::detail {
 
@@ -76,7 +75,7 @@ MPO_DETAIL_INLINE Scene scene_of(const std::vector<Wiring>& diagrams, const Draw
     double x = 0;
     for (const auto& diagram : diagrams) {
         if (diagram.tensors().empty()) throw ArgumentError("draw: the diagram has no tensors");
-        auto scene = Sketch(diagram, options).take();
+        auto scene = sketch_of(diagram, options);
         auto box = box_of(scene);
         if (const double row = scene.tensors.front().at.y; row != 0 && diagrams.size() > 1)
             shift(scene, 0, -(box.low.y + box.high.y) / 2);  // rings and grids: in the middle

@@ -1,4 +1,4 @@
-// How one diagram is placed and drawn, for draw_scene_inl.hpp.
+// How one diagram is placed and drawn, see network/draw_scene.hpp.
 #pragma once
 
 #include <algorithm>
@@ -13,17 +13,6 @@
 #include "mpo/network/wiring_inl.hpp"
 
 namespace mpo::detail {
-
-/// Sizes in px that all pictures share.
-struct DrawSizes {
-    static constexpr double radius = 20;    // of a tensor
-    static constexpr double leg = 38;       // length of an open leg
-    static constexpr double text = 13;      // height of letters
-    static constexpr double letter = 7.2;   // their mean width
-    static constexpr double line_gap = 44;  // between open legs on one side, at least
-    static constexpr double row_gap = 120;  // between rows of a grid
-    static constexpr double margin = 14;
-};
 
 /// Draws one diagram; its first row lies at y = 0.
 class Sketch {
@@ -332,5 +321,9 @@ class Sketch {
     int dots_ = 0, traces_ = 0;
     Scene scene_;
 };
+
+MPO_DETAIL_INLINE Scene sketch_of(const Wiring& diagram, const DrawOptions& options) {
+    return Sketch(diagram, options).take();
+}
 
 }  // namespace mpo::detail
