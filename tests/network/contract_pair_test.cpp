@@ -36,7 +36,7 @@ std::vector<Pair> pairs() {
         {"abc,acd->abd", {4, 3, 5, 2}, 0},  // a is a batch
         {"bac,acd->bad", {4, 3, 5, 2}, 0},  // a batch in the middle
         {"abc,cad->bad", {4, 3, 5, 2}, 0},  // anywhere, as long as a leg of each matrix is fastest
-        {"bca,cda->bda", {16, 16, 16, 16}, 3},       // the batch is fastest in all three
+        {"bca,cda->bda", {4, 3, 5, 2}, 1},  // the batch is fastest in all three
         {"abef,befc->abec", {2, 3, 2, 1, 3, 5}, 0},  // two batches, one of size 1 leg summed
         {"abc,de->abcde", {2, 3, 2, 3, 2}, 0},       // outer
         {"abc,cd->adb", {16, 32, 8, 32}, 0},         // a counts as batch
@@ -150,6 +150,21 @@ TEST_CASE("contract_pair: vectors that lie backwards or stand still are copied")
         const auto plan = plan_pair({{0}, {stride}}, {{0, 1}, {4, 1}}, {1}, {5, 4});
         CHECK(plan.num_copies() == (stride < 1 ? 1 : 0));
     }
+}
+
+TEST_CASE("contract_pair: a large batch that is fastest in all three tensors is copied in all") {
+    const Shape extents{64, 64, 64, 64}, strides{4096, 64, 1};
+    CHECK(plan_pair({{1, 2, 0}, strides}, {{2, 3, 0}, strides}, {1, 3, 0}, extents).num_copies() ==
+          3);
+}
+
+TEST_CASE("contract_pair: copies are read in runs") {
+    // A (t b i q) x B (i p t) -> (b p q): t and i of A lie apart, q is its fastest leg
+    const Shape extents{32, 64, 64, 64, 64};
+    const auto plan = plan_pair({{0, 1, 2, 3}, row_major_strides({32, 64, 64, 64})},
+                                {{2, 4, 0}, row_major_strides({64, 64, 32})}, {1, 4, 3}, extents);
+    REQUIRE(plan.left_copy);
+    CHECK(plan.left_copy->strides.back() == 1);
 }
 
 TEST_CASE("contract_pair: small slivers are copied, large ones are not") {

@@ -31,7 +31,7 @@ enum class LegOrder {
     free,      // as the products leave them
 };
 
-/// A row-major copy: what is read, and in which order.
+/// A copy without gaps: what is read, and in which order.
 struct PairCopy {
     Shape shape = {};    // of the copy
     Shape strides = {};  // of the original, per axis of the copy
@@ -78,7 +78,7 @@ struct PairPlan {
 /// extents      of all legs, by their numbers, each at least 1
 /// order        whether the result must lie in the order of `result`
 /// returns      the plan; plan.result_legs has the legs of the result as they will lie
-/// cost         8 ways, times the rows and cols that may count as batch
+/// cost         27 ways, times the rows and cols that may count as batch
 /// throws       ArgumentError (a leg outside of extents, a leg of one tensor alone, a result that no
 ///              tensor has or has twice)
 [[nodiscard]] PairPlan plan_pair(const StridedLegs& left, const StridedLegs& right,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <iterator>
 #include <utility>
 
@@ -22,9 +23,12 @@ using PairStride = std::optional<Index> PairAxis::*;
 
 using PairAxes = std::vector<PairAxis>;
 
+/// Whether a tensor is copied, and which of the two indices of its matrices is then the faster one.
+enum class PairMove { none, row_major, col_major };
+
 /// What may be done to make the groups fit: copies, and the slowest rows and cols that count as batch.
 struct PairWay {
-    bool copies_left = false, copies_right = false, copies_result = false;
+    PairMove left = PairMove::none, right = PairMove::none, result = PairMove::none;
     std::size_t batch_rows = 0, batch_cols = 0;
 };
 
@@ -58,7 +62,7 @@ MPO_DETAIL_INLINE void sort_by(PairAxes& axes, PairStride stride) {
 }
 
 /// Row-major strides over those axes of the groups, one group after another, that the tensor has.
-MPO_DETAIL_INLINE void lay_out(std::initializer_list<PairAxes*> groups, PairStride stride) {
+MPO_DETAIL_INLINE void lay_out(const std::array<PairAxes*, 3>& groups, PairStride stride) {
     Index next = 1;
     for (auto group = std::rbegin(groups); group != std::rend(groups); ++group)
         for (auto axis = (*group)->rbegin(); axis != (*group)->rend(); ++axis)
@@ -107,21 +111,23 @@ class PairSearch {
     }
 
     [[nodiscard]] PairPlan best() const {
+        constexpr PairMove moves[] = {PairMove::none, PairMove::row_major, PairMove::col_major};
         std::optional<PairPlan> best;
         PairWay way;
-        for (const bool copies_result : {false, true})
-            for (const bool copies_right : {false, true})
-                for (const bool copies_left : {false, true})
+        for (const PairMove result : moves) {
+            if (order_ == LegOrder::free && result != PairMove::none) break;
+            for (const PairMove right : moves)
+                for (const PairMove left : moves)
                     for (way.batch_rows = 0; way.batch_rows <= rows_.size(); ++way.batch_rows)
                         for (way.batch_cols = 0; way.batch_cols <= cols_.size(); ++way.batch_cols) {
-                            way.copies_left = copies_left;
-                            way.copies_right = copies_right;
-                            way.copies_result = copies_result;
-                            if (copies_result && order_ == LegOrder::free) continue;
+                            way.left = left;
+                            way.right = right;
+                            way.result = result;
                             auto plan = attempt(way);
                             if (plan && (!best || plan->seconds < best->seconds))
                                 best = std::move(plan);
                         }
+        }
         return *best;  // with three copies, everything fits
     }
 
@@ -133,20 +139,20 @@ class PairSearch {
     /// The groups in the order of the tensors that stay as they are, with the strides of all three.
     [[nodiscard]] Groups ordered(const PairWay& way) const {
         Groups g{batch_, rows_, inner_, cols_};
-        const bool free_result = way.copies_result || order_ == LegOrder::free;
-        const auto sort_first = [](PairAxes& axes, bool moves, PairStride stride, bool other_moves,
-                                   PairStride other) {
-            if (!moves)
-                sort_by(axes, stride);
-            else if (!other_moves)
-                sort_by(axes, other);
+        const bool left_moves = way.left != PairMove::none,
+                   right_moves = way.right != PairMove::none;
+        const bool result_moves = way.result != PairMove::none || order_ == LegOrder::free;
+        const auto follow = [](PairAxes& axes, bool moves, PairStride stride, bool other_moves,
+                               PairStride other) {
+            sort_by(axes, moves && !other_moves ? other : stride);
         };
-        sort_first(g.rows, way.copies_left, &PairAxis::left, free_result, &PairAxis::result);
-        sort_first(g.cols, way.copies_right, &PairAxis::right, free_result, &PairAxis::result);
-        sort_first(g.inner, way.copies_left, &PairAxis::left, way.copies_right, &PairAxis::right);
-        sort_first(g.batch, way.copies_left && way.copies_right, &PairAxis::result, way.copies_left,
-                   &PairAxis::left);
-        if (way.copies_left && !way.copies_right) sort_by(g.batch, &PairAxis::right);
+        follow(g.rows, left_moves, &PairAxis::left, result_moves, &PairAxis::result);
+        follow(g.cols, right_moves, &PairAxis::right, result_moves, &PairAxis::result);
+        follow(g.inner, left_moves, &PairAxis::left, right_moves, &PairAxis::right);
+        if (left_moves && right_moves)
+            follow(g.batch, true, &PairAxis::left, result_moves, &PairAxis::result);
+        else
+            follow(g.batch, left_moves, &PairAxis::left, right_moves, &PairAxis::right);
         const auto promote = [&g](PairAxes& from, std::size_t count) {
             const auto last = from.begin() + static_cast<Index>(count);
             g.batch.insert(g.batch.end(), from.begin(), last);
@@ -154,14 +160,21 @@ class PairSearch {
         };
         promote(g.rows, way.batch_rows);
         promote(g.cols, way.batch_cols);
-        if (way.copies_left) lay_out({&g.batch, &g.rows, &g.inner}, &PairAxis::left);
-        if (way.copies_right) lay_out({&g.batch, &g.inner, &g.cols}, &PairAxis::right);
-        if (free_result) lay_out({&g.batch, &g.rows, &g.cols}, &PairAxis::result);
+        if (left_moves) lay_out(as_moved(g.batch, g.rows, g.inner, way.left), &PairAxis::left);
+        if (right_moves) lay_out(as_moved(g.batch, g.inner, g.cols, way.right), &PairAxis::right);
+        if (result_moves) lay_out(as_moved(g.batch, g.rows, g.cols, way.result), &PairAxis::result);
         return g;
     }
 
+    /// The groups of one tensor, slowest first.
+    [[nodiscard]] static std::array<PairAxes*, 3> as_moved(PairAxes& batch, PairAxes& rows,
+                                                           PairAxes& cols, PairMove move) {
+        if (move == PairMove::col_major) return {&batch, &cols, &rows};
+        return {&batch, &rows, &cols};
+    }
+
     [[nodiscard]] std::optional<PairPlan> attempt(const PairWay& way) const {
-        const Groups g = ordered(way);
+        Groups g = ordered(way);
         const auto left = matrix_of(g.rows, g.inner, &PairAxis::left);
         const auto right = matrix_of(g.inner, g.cols, &PairAxis::right);
         const auto result = matrix_of(g.rows, g.cols, &PairAxis::result);
@@ -201,14 +214,14 @@ class PairSearch {
     }
 
     /// Original strides in the order of the copies, and the legs of the result.
-    void name_copies(PairPlan& plan, const PairWay& way, const Groups& g) const {
+    void name_copies(PairPlan& plan, const PairWay& way, Groups& g) const {
         const auto original = [this](Index leg) {
             for (const auto* group : {&batch_, &rows_, &inner_, &cols_})
                 for (const auto& axis : *group)
                     if (axis.leg == leg) return axis;
             return PairAxis{};
         };
-        const auto copy = [&](std::initializer_list<const PairAxes*> groups, PairStride stride) {
+        const auto copy = [&](const std::array<PairAxes*, 3>& groups, PairStride stride) {
             PairCopy made;
             for (const auto* group : groups)
                 for (const auto& axis : *group)
@@ -218,16 +231,17 @@ class PairSearch {
                     }
             return made;
         };
-        if (way.copies_left) plan.left_copy = copy({&g.batch, &g.rows, &g.inner}, &PairAxis::left);
-        if (way.copies_right)
-            plan.right_copy = copy({&g.batch, &g.inner, &g.cols}, &PairAxis::right);
+        if (way.left != PairMove::none)
+            plan.left_copy = copy(as_moved(g.batch, g.rows, g.inner, way.left), &PairAxis::left);
+        if (way.right != PairMove::none)
+            plan.right_copy = copy(as_moved(g.batch, g.inner, g.cols, way.right), &PairAxis::right);
         plan.result_legs.legs = wanted_;
         if (order_ == LegOrder::free) plan.result_legs.legs = free_order(g);
         Shape shape;
         for (const Index leg : plan.result_legs.legs)
             shape.push_back(extents_[static_cast<std::size_t>(leg)]);
         plan.result_legs.strides = row_major_strides(shape);
-        if (!way.copies_result) return;
+        if (way.result == PairMove::none) return;
         plan.result_copy = PairCopy{shape, Shape(shape.size(), 1)};
         for (const auto* group : {&g.batch, &g.rows, &g.cols})
             for (const auto& axis : *group) {
@@ -257,9 +271,14 @@ class PairSearch {
         }
         const double tile = padded(plan.rows) * padded(plan.cols) * static_cast<double>(plan.inner);
         double sum = matrices * (3e-11 * tile + 1e-8) + 3e-7 * (matrices / longest);
-        if (plan.left_copy) sum += 1.5e-9 * left_size_ + 3e-7;
-        if (plan.right_copy) sum += 1.5e-9 * right_size_ + 3e-7;
-        if (plan.result_copy) sum += 1.5e-9 * result_size_ + 3e-7;
+        const auto add_copy = [&sum](const std::optional<PairCopy>& copy, double size) {
+            if (!copy) return;
+            const bool in_runs = copy->strides.empty() || copy->strides.back() == 1;
+            sum += (in_runs ? 8e-10 : 3e-9) * size + 3e-7;
+        };
+        add_copy(plan.left_copy, left_size_);
+        add_copy(plan.right_copy, right_size_);
+        add_copy(plan.result_copy, result_size_);
         return sum;
     }
 
