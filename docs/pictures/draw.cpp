@@ -10,6 +10,7 @@
 
 #include "mpo/core/plot.hpp"
 #include "mpo/core/svg.hpp"
+#include "mpo/network/draw.hpp"
 
 namespace {
 
@@ -194,6 +195,21 @@ void legs(Svg& svg, double left, const std::string& title, const std::vector<dou
     return svg.to_string();
 }
 
+/// A 216 x 216 matrix and its MPO of three sites: 2 36 D + 36 D^2 parameters.
+[[nodiscard]] std::string matrix_and_mpo() {
+    const mpo::Layout layout{{6, 6, 6}, {6, 6, 6}};
+    const auto W = mpo::matrix_wiring(layout);
+    const auto chain = mpo::chain_wiring(layout, {1, 10, 10, 1});
+    auto options = mpo::chain_options(3);
+    options.sign = "≈";
+    options.captions = {
+        "216 × 216 = " + std::to_string(W.num_parameters()) + " parameters",
+        "2 · 36 · 10 + 36 · 10² = " + std::to_string(chain.num_parameters()) + " parameters"};
+    options.paper = paper;
+    options.ink = ink;
+    return mpo::draw_svg({W, chain}, options);
+}
+
 [[nodiscard]] std::string read(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
@@ -212,7 +228,7 @@ int main(int argc, char** argv) {
     for (const auto& [name, picture] :
          {std::pair{"chain.svg", chain()}, std::pair{"core.svg", core_indices()},
           std::pair{"row_major.svg", row_major()}, std::pair{"center.svg", center()},
-          std::pair{"layouts.svg", layouts()}}) {
+          std::pair{"layouts.svg", layouts()}, std::pair{"matrix_and_mpo.svg", matrix_and_mpo()}}) {
         if (!check) std::ofstream(folder / name, std::ios::binary) << picture;
         if (read(folder / name) == picture) continue;
         std::cerr << (folder / name).string() << " is not what draw draws\n";

@@ -63,6 +63,15 @@ struct LowRank {
 
 namespace detail {
 
+/// Power of two that brings a largest magnitude near 1 where sums of squares might leave the range
+/// of R, which a factorisation computes them in; 1 elsewhere.
+template <class R>
+[[nodiscard]] R safe_scale(double largest) {
+    constexpr int most = std::numeric_limits<R>::max_exponent;
+    if (largest == 0 || std::abs(std::ilogb(largest)) < most / 4) return 1;
+    return std::ldexp(R{1}, (std::min)(-std::ilogb(largest), most - 1));
+}
+
 /// The cheaper of the two methods that do not depend on the rank. Seconds on one core with AVX-512,
 /// roughly: only their order matters.
 struct DirectMethod {

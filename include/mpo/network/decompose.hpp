@@ -88,15 +88,6 @@ template <Scalar T>
     return largest;
 }
 
-/// Power of two that brings a largest magnitude near 1 where sums of squares might leave the range
-/// of R, which a factorisation computes them in; 1 elsewhere.
-template <class R>
-[[nodiscard]] R safe_scale(double largest) {
-    constexpr int most = std::numeric_limits<R>::max_exponent;
-    if (largest == 0 || std::abs(std::ilogb(largest)) < most / 4) return 1;
-    return std::ldexp(R{1}, (std::min)(-std::ilogb(largest), most - 1));
-}
-
 /// What the elements were multiplied by, and their norm(W)^2 afterwards.
 template <class R>
 struct ScaledNorm {
