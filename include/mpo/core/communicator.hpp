@@ -66,8 +66,8 @@ class SingleProcess {
   private:
     static void require_root(int root, const char* call) {
         if (root != 0)
-            throw ArgumentError(
-                detail::concat(call, ": root ", root, " is outside a group of 1 process"));
+            detail::raise<ArgumentError>(
+                {call, ": root ", root, " is outside a group of 1 process"});
     }
 };
 

@@ -249,8 +249,8 @@ void decode(DType type, const std::byte* source, T* target, Index n) {
                     });
             [[fallthrough]];
         default:
-            throw ArgumentError(detail::concat("decode: ", to_string(type), " does not convert to ",
-                                               is_complex<T> ? "complex" : "real", " numbers"));
+            detail::raise<ArgumentError>({"decode: ", to_string(type), " does not convert to ",
+                                          is_complex<T> ? "complex" : "real", " numbers"});
     }
 }
 
@@ -288,8 +288,8 @@ template <Scalar T>
                 break;
         }
     }
-    throw ArgumentError(detail::concat("encode: ", is_complex<T> ? "complex" : "real",
-                                       " numbers do not convert to ", to_string(type)));
+    detail::raise<ArgumentError>({"encode: ", is_complex<T> ? "complex" : "real",
+                                  " numbers do not convert to ", to_string(type)});
 }
 
 }  // namespace mpo

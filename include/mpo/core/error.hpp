@@ -100,6 +100,13 @@ class MessagePart {
 
 [[nodiscard]] std::string join(std::initializer_list<MessagePart> parts);
 
+/// Throws E with the parts as its message. No inlining: every refusal would else carry a string, its
+/// exception and their clean-up into its caller's code.
+template <class E>
+[[noreturn, gnu::cold, gnu::noinline]] void raise(std::initializer_list<MessagePart> parts) {
+    throw E(join(parts));
+}
+
 /// All arguments as one string: the only formatter of messages.
 template <class... Args>
 [[nodiscard]] std::string concat(const Args&... args) {

@@ -64,8 +64,8 @@ struct PackedBlock {
         case PackedType::q6_k:
             return {"Q6_K", 256, 210};
     }
-    throw ArgumentError(
-        detail::concat("packed_block: no format has the id ", static_cast<std::uint32_t>(type)));
+    detail::raise<ArgumentError>(
+        {"packed_block: no format has the id ", static_cast<std::uint32_t>(type)});
 }
 
 /// "Q4_1" for PackedType::q4_1.
@@ -219,8 +219,8 @@ template <Scalar T>
 void decode(PackedType type, const std::byte* source, T* target, Index n) {
     const auto [name, values, bytes] = packed_block(type);
     if (n < 0 || n % values != 0)
-        throw ArgumentError(detail::concat("decode: ", n, " values are not whole blocks of ", name,
-                                           " (", values, " values each)"));
+        detail::raise<ArgumentError>({"decode: ", n, " values are not whole blocks of ", name, " (",
+                                      values, " values each)"});
     const auto* block = reinterpret_cast<const std::uint8_t*>(source);
     for (Index k = 0; k < n; k += values, block += bytes)
         detail::decode_block(type, block, target + k);
@@ -233,8 +233,8 @@ void decode(const StoredType& type, const std::byte* source, T* target, Index n)
     if (const auto* plain = std::get_if<DType>(&type)) return decode(*plain, source, target, n);
     if (const auto* packed = std::get_if<PackedType>(&type))
         return decode(*packed, source, target, n);
-    throw ArgumentError(detail::concat("decode: no decoder for the type ", to_string(type), " (id ",
-                                       std::get<OpaqueType>(type).id, ")"));
+    detail::raise<ArgumentError>({"decode: no decoder for the type ", to_string(type), " (id ",
+                                  std::get<OpaqueType>(type).id, ")"});
 }
 
 }  // namespace mpo

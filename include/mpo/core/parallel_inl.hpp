@@ -158,8 +158,7 @@ MPO_DETAIL_INLINE int num_threads() {
 
 MPO_DETAIL_INLINE void set_num_threads(int threads) {
     if (threads < 1 || threads > 4096)
-        throw ArgumentError(
-            detail::concat("set_num_threads: need 1 to 4096 threads, got ", threads));
+        detail::raise<ArgumentError>({"set_num_threads: need 1 to 4096 threads, got ", threads});
     detail::pool_state().threads.store(threads);
 }
 

@@ -30,9 +30,9 @@ struct Axis {
 inline void validate(const Axis& axis) {
     const bool ordered = std::isfinite(axis.min) && std::isfinite(axis.max) && axis.min < axis.max;
     if (!ordered || (axis.scale == AxisScale::logarithmic && axis.min <= 0))
-        throw ArgumentError(detail::concat("Axis '", axis.label,
-                                           "': need min < max (positive where logarithmic), got ",
-                                           axis.min, " .. ", axis.max));
+        detail::raise<ArgumentError>({"Axis '", axis.label,
+                                      "': need min < max (positive where logarithmic), got ",
+                                      axis.min, " .. ", axis.max});
 }
 
 /// Share of the axis at which a value lies: 0 at min, 1 at max.
@@ -69,8 +69,7 @@ namespace detail {
 /// of them.
 [[nodiscard]] inline std::vector<double> axis_ticks(const Axis& axis, Index most = 7) {
     validate(axis);
-    if (most < 2)
-        throw ArgumentError(detail::concat("axis_ticks: need room for 2 ticks, got ", most));
+    if (most < 2) detail::raise<ArgumentError>({"axis_ticks: need room for 2 ticks, got ", most});
     if (axis.scale == AxisScale::logarithmic) return detail::logarithmic_ticks(axis, most);
     std::vector<double> ticks;
     const double raw = (axis.max - axis.min) / static_cast<double>(most - 1);
@@ -199,8 +198,8 @@ class PlotFrame {
     [[nodiscard]] SvgPoint place(const SvgPoint& value) const {
         const double u = share_along(options_.x, value.x), v = share_along(options_.y, value.y);
         if (std::isnan(u) || std::isnan(v))
-            throw ArgumentError(
-                concat("line_plot: (", value.x, ", ", value.y, ") cannot be shown on these axes"));
+            raise<ArgumentError>(
+                {"line_plot: (", value.x, ", ", value.y, ") cannot be shown on these axes"});
         const auto tenths = [](double px) { return std::round(10 * px) / 10; };
         return {
             tenths(top_left_.x + std::clamp(u, 0.0, 1.0) * (bottom_right_.x - top_left_.x)),
@@ -307,9 +306,9 @@ struct HeatMapOptions {
     const auto rows = static_cast<std::size_t>(M.rows), cols = static_cast<std::size_t>(M.cols);
     if ((!options.row_labels.empty() && options.row_labels.size() != rows) ||
         (!options.column_labels.empty() && options.column_labels.size() != cols))
-        throw ShapeError(
-            detail::concat("heat_map: ", M.rows, " x ", M.cols, " cells need as many labels, got ",
-                           options.row_labels.size(), " and ", options.column_labels.size()));
+        detail::raise<ShapeError>({"heat_map: ", M.rows, " x ", M.cols,
+                                   " cells need as many labels, got ", options.row_labels.size(),
+                                   " and ", options.column_labels.size()});
     const double left = 56, top = 64, side = options.cell, wide = 2 * side;
     Svg svg(left + wide * static_cast<double>(cols) + 12,
             top + side * static_cast<double>(rows) + 12, options.title);

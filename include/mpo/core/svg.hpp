@@ -50,7 +50,7 @@ namespace detail {
 /// "12.5": at most three decimals, no trailing zeros. Throws ArgumentError on NaN and Inf.
 [[nodiscard]] inline std::string svg_number(double value) {
     if (!std::isfinite(value))
-        throw ArgumentError(concat("Svg: coordinates and sizes must be finite, got ", value));
+        raise<ArgumentError>({"Svg: coordinates and sizes must be finite, got ", value});
     char digits[400];  // the largest double has 309 digits before the point
     const auto end =
         std::to_chars(digits, digits + sizeof digits, value, std::chars_format::fixed, 3).ptr;
@@ -108,8 +108,8 @@ class Svg {
     Svg(double width, double height, std::string title = {})
         : width_(width), height_(height), title_(std::move(title)) {
         if (!(width > 0) || !(height > 0))
-            throw ArgumentError(detail::concat("Svg: width and height must be positive, got ",
-                                               width, " x ", height));
+            detail::raise<ArgumentError>(
+                {"Svg: width and height must be positive, got ", width, " x ", height});
     }
 
     /// A straight line from `a` to `b`.

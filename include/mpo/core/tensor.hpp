@@ -82,8 +82,8 @@ struct TensorView {
     TensorView(T* data_in, Shape shape_in, Shape strides_in)
         : data(data_in), shape(std::move(shape_in)), strides(std::move(strides_in)) {
         if (shape.size() != strides.size())
-            throw ShapeError(detail::concat("TensorView: rank ", shape.size(),
-                                            " needs as many strides, got ", strides.size()));
+            detail::raise<ShapeError>({"TensorView: rank ", shape.size(),
+                                       " needs as many strides, got ", strides.size()});
     }
 
     /// Number of axes.
@@ -129,14 +129,14 @@ template <class T>
     for (const Index axis : order) {
         const bool inside = axis >= 0 && static_cast<std::size_t>(axis) < rank;
         if (!inside || seen[static_cast<std::size_t>(axis)] || order.size() != rank)
-            throw ShapeError(detail::concat("permuted: (", to_string(order),
-                                            ") is not a permutation of the ", rank, " axes"));
+            detail::raise<ShapeError>(
+                {"permuted: (", to_string(order), ") is not a permutation of the ", rank, " axes"});
         seen[static_cast<std::size_t>(axis)] = true;
         shape.push_back(view.shape[static_cast<std::size_t>(axis)]);
         strides.push_back(view.strides[static_cast<std::size_t>(axis)]);
     }
     if (order.size() != rank)
-        throw ShapeError(detail::concat("permuted: ", order.size(), " axes given for rank ", rank));
+        detail::raise<ShapeError>({"permuted: ", order.size(), " axes given for rank ", rank});
     return {view.data, std::move(shape), std::move(strides)};
 }
 
@@ -146,9 +146,8 @@ template <class T>
 [[nodiscard]] TensorView<T> split_axis(const TensorView<T>& view, Index axis, const Shape& legs) {
     const auto at = static_cast<std::size_t>(axis);
     if (num_elements(legs) != view.shape.at(at))
-        throw ShapeError(detail::concat("split_axis: legs ", to_string(legs), " = ",
-                                        num_elements(legs), " must equal the extent ",
-                                        view.shape[at], " of axis ", axis));
+        detail::raise<ShapeError>({"split_axis: legs ", to_string(legs), " = ", num_elements(legs),
+                                   " must equal the extent ", view.shape[at], " of axis ", axis});
     Shape shape(view.shape.begin(), view.shape.begin() + axis);
     Shape strides(view.strides.begin(), view.strides.begin() + axis);
     const Shape inner = row_major_strides(legs);
@@ -174,8 +173,8 @@ class Tensor {
     Tensor(Shape shape, std::vector<T> elements)
         : shape_(std::move(shape)), data_(std::move(elements)) {
         if (num_elements(shape_) != size())
-            throw ShapeError(detail::concat("Tensor: shape ", to_string(shape_), " needs ",
-                                            num_elements(shape_), " elements, got ", size()));
+            detail::raise<ShapeError>({"Tensor: shape ", to_string(shape_), " needs ",
+                                       num_elements(shape_), " elements, got ", size()});
     }
 
     /// Extents, slowest axis first.

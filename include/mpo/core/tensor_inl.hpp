@@ -30,10 +30,10 @@ MPO_DETAIL_INLINE Index num_elements(const Shape& shape) {
     bool empty = false;
     for (const Index extent : shape) {
         if (extent < 0)
-            throw ShapeError(detail::concat("shape ", to_string(shape), " has a negative extent"));
+            detail::raise<ShapeError>({"shape ", to_string(shape), " has a negative extent"});
         if (extent != 0 && product > (std::numeric_limits<Index>::max)() / extent)
-            throw ShapeError(detail::concat("shape ", to_string(shape),
-                                            " has more elements than an index holds"));
+            detail::raise<ShapeError>(
+                {"shape ", to_string(shape), " has more elements than an index holds"});
         empty = empty || extent == 0;
         product *= std::max<Index>(extent, 1);
     }

@@ -79,8 +79,8 @@ class BidiagonalSvd {
             const std::size_t first = begin_of_block(last);
             if (first == last) return;
             if (sweep == most_sweeps)
-                throw NumericalError(concat("svd: singular value ", last, " of ", n_,
-                                            " did not converge in ", most_sweeps, " sweeps"));
+                raise<NumericalError>({"svd: singular value ", last, " of ", n_,
+                                       " did not converge in ", most_sweeps, " sweeps"});
             RotationSweep left{n_ - 2 - static_cast<Index>(first)}, right{left.first};
             for (auto* sines : {&left.cosines, &left.sines, &right.cosines, &right.sines})
                 sines->reserve(last - first);

@@ -26,8 +26,7 @@ template <class T>
         }
     }
     if (std::isnan(poison))
-        throw NumericalError(
-            concat(who, ": a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));
+        raise<NumericalError>({who, ": a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"});
     return M;
 }
 
@@ -212,7 +211,7 @@ void EigenOperations<T>::eigh(MatrixView<T> G, Real<T>* values) {
                 finite && std::isfinite(std::real(A(i, j))) && std::isfinite(std::imag(A(i, j)));
         }
     }
-    if (!finite) throw NumericalError(concat("eigh: a ", n, " x ", n, " matrix holds NaN or Inf"));
+    if (!finite) raise<NumericalError>({"eigh: a ", n, " x ", n, " matrix holds NaN or Inf"});
     const auto lambda = hermitian_eigen(A);
     for (Index k = 0; k < n; ++k)
         values[k] = static_cast<Real<T>>(lambda[static_cast<std::size_t>(k)]);
@@ -245,8 +244,8 @@ void EigenOperations<T>::solve_triangular(Triangle triangle, MatrixView<const T>
     const auto L = wide_copy(A, "solve_triangular");
     for (Index k = 0; k < A.rows; ++k)
         if (L(k, k) == Wide{})
-            throw NumericalError(concat("solve_triangular: diagonal element ",
-                                        upper ? A.rows - 1 - k : k, " of ", A.rows, " is zero"));
+            raise<NumericalError>({"solve_triangular: diagonal element ",
+                                   upper ? A.rows - 1 - k : k, " of ", A.rows, " is zero"});
     auto X = wide_copy(MatrixView<const T>(B), "solve_triangular");
     solve_lower(L, X);
     assign(X, B);

@@ -59,8 +59,8 @@ class TridiagonalEigen {
             const std::size_t m = end_of_block(l);
             if (m == l) return;
             if (sweep == most_sweeps)
-                throw NumericalError(concat("eigh: eigenvalue ", l, " of ", n_,
-                                            " did not converge in ", most_sweeps, " sweeps"));
+                raise<NumericalError>({"eigh: eigenvalue ", l, " of ", n_, " did not converge in ",
+                                       most_sweeps, " sweeps"});
             chase(l, m);
         }
     }

@@ -121,8 +121,7 @@ class AtomicFile {
     /// The same under another name in the same folder. After any throw nothing has that name.
     void commit_as(const std::filesystem::path& path) {
         if (temporary_.empty())
-            throw ArgumentError(
-                detail::concat("AtomicFile: ", path_.string(), " was committed before"));
+            detail::raise<ArgumentError>({"AtomicFile: ", path_.string(), " was committed before"});
         require_replaceable(path);
         auto name = path;  // copies are made before the renaming: nothing behind it may throw
         const auto folder = name.has_parent_path() ? name.parent_path() : ".";
@@ -138,11 +137,11 @@ class AtomicFile {
   private:
     static void require_replaceable(const std::filesystem::path& path) {
         if (path.filename().empty())
-            throw FileError(detail::concat("create '", path.string(), "': not the name of a file"));
+            detail::raise<FileError>({"create '", path.string(), "': not the name of a file"});
         struct ::stat status {};
         if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
-            throw FileError(
-                detail::concat("create ", path.string(), ": exists, and is not a regular file"));
+            detail::raise<FileError>(
+                {"create ", path.string(), ": exists, and is not a regular file"});
     }
 
     /// Makes the new name survive a power cut, where the file system can: not an error otherwise.

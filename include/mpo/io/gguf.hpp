@@ -149,9 +149,8 @@ class GgufFile {
     [[nodiscard]] const GgufTensor& info(const std::string& name) const {
         const auto found = positions_.find(name);
         if (found == positions_.end())
-            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in ",
-                                               path().string(), " of ", tensors_.size(),
-                                               " tensors"));
+            detail::raise<ArgumentError>({"no tensor ", detail::in_quotes(name), " in ",
+                                          path().string(), " of ", tensors_.size(), " tensors"});
         return tensors_[found->second];
     }
 
@@ -308,10 +307,10 @@ class GgufFile {
         for (std::size_t k = 0; k < order.size(); ++k) {
             auto& tensor = *order[k];
             const auto fail = [&](const std::string& rule) {
-                throw FormatError(
-                    detail::concat(path().string(), ": tensor ", detail::in_quotes(tensor.name),
-                                   " of ", tensor.bytes, " bytes at ", tensor.offset,
-                                   " of the data, which begins at byte ", begin, ", ", rule));
+                detail::raise<FormatError>(
+                    {path().string(), ": tensor ", detail::in_quotes(tensor.name), " of ",
+                     tensor.bytes, " bytes at ", tensor.offset,
+                     " of the data, which begins at byte ", begin, ", ", rule});
             };
             if (tensor.offset > data_bytes || tensor.bytes > data_bytes - tensor.offset)
                 fail(detail::concat("ends beyond the file, which has ", data_bytes,

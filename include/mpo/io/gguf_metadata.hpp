@@ -85,8 +85,7 @@ class GgufCursor {
     }
     [[noreturn]] void fail_at(Index byte, const std::string& what,
                               const std::string& problem) const {
-        throw FormatError(
-            concat(file_.path().string(), ": ", what, " at byte ", byte, ": ", problem));
+        raise<FormatError>({file_.path().string(), ": ", what, " at byte ", byte, ": ", problem});
     }
 
     /// Counts memory that is kept for metadata and names.
@@ -149,7 +148,7 @@ class GgufCursor {
         if constexpr (k + 1 < std::variant_size_v<Variant>)
             return alternative<Variant, k + 1>(type, build);
         else
-            throw ArgumentError(concat("GGUF: no value type has the id ", type));
+            raise<ArgumentError>({"GGUF: no value type has the id ", type});
     }
 
     template <class T>

@@ -110,9 +110,9 @@ class JsonAdapter {
     }
     bool parse_error(std::size_t count, const std::string&,
                      const nlohmann::json::exception& error) {
-        throw FormatError(concat(source_.path, ": the JSON breaks off at byte ",
-                                 source_.first_byte + static_cast<Index>(count) - 1, ": ",
-                                 printable(error.what(), 300)));
+        raise<FormatError>({source_.path, ": the JSON breaks off at byte ",
+                            source_.first_byte + static_cast<Index>(count) - 1, ": ",
+                            printable(error.what(), 300)});
     }
 
   private:
@@ -124,9 +124,9 @@ class JsonAdapter {
     }
     void deeper() {
         if (++depth_ > max_depth)
-            throw FormatError(concat(source_.path, ": the JSON is nested more than ", max_depth,
-                                     " levels deep at byte ",
-                                     source_.first_byte + (reached_ - text_.data()) - 1));
+            raise<FormatError>({source_.path, ": the JSON is nested more than ", max_depth,
+                                " levels deep at byte ",
+                                source_.first_byte + (reached_ - text_.data()) - 1});
     }
     /// Position of the quote that opens the string that was just read.
     [[nodiscard]] Index begin_of_string() const {
@@ -176,7 +176,7 @@ inline void parse_json(std::string_view text, JsonEvents& events, const JsonSour
     try {
         return nlohmann::json(text).dump();
     } catch (const nlohmann::json::exception& error) {
-        throw ArgumentError(concat("a name cannot be written as JSON: ", error.what()));
+        raise<ArgumentError>({"a name cannot be written as JSON: ", error.what()});
     }
 }
 

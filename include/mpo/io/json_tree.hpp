@@ -32,8 +32,8 @@ class JsonTree final : public JsonEvents {
     void end_array() override { open_.pop_back(); }
     void key(std::string name, Index byte) override {
         if (open_.back()->contains(name))
-            throw FormatError(
-                concat(path_, ": the key ", in_quotes(name), " at byte ", byte, " occurs twice"));
+            raise<FormatError>(
+                {path_, ": the key ", in_quotes(name), " at byte ", byte, " occurs twice"});
         key_ = std::move(name);
     }
 

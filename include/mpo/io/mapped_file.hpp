@@ -66,8 +66,8 @@ inline void read_fully(int descriptor, const std::filesystem::path& path, Index 
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) throw file_error("read", path, errno, offset);
         if (got == 0)
-            throw FileError(concat("read ", path.string(), " at byte ", offset, ": the file ended ",
-                                   target.size(), " bytes early; was it shortened meanwhile?"));
+            raise<FileError>({"read ", path.string(), " at byte ", offset, ": the file ended ",
+                              target.size(), " bytes early; was it shortened meanwhile?"});
         offset += got;
         target = target.subspan(static_cast<std::size_t>(got));
     }
@@ -133,7 +133,7 @@ class MappedFile {
         if (::fstat(descriptor_.number(), &status) != 0)
             throw detail::file_error("stat", path_, errno);
         if (!S_ISREG(status.st_mode))
-            throw FileError(detail::concat("open ", path_.string(), ": not a regular file"));
+            detail::raise<FileError>({"open ", path_.string(), ": not a regular file"});
         size_ = static_cast<Index>(status.st_size);
         if (mode == ReadMode::buffered || size_ == 0) return;
         void* address = ::mmap(nullptr, static_cast<std::size_t>(size_), PROT_READ, MAP_PRIVATE,
@@ -187,9 +187,9 @@ class MappedFile {
   private:
     void require_inside(Index offset, Index size) const {
         if (offset < 0 || size < 0 || offset > size_ || size > size_ - offset)
-            throw ArgumentError(detail::concat("MappedFile: ", size, " bytes at ", offset,
-                                               " do not lie inside ", path_.string(), " of ", size_,
-                                               " bytes"));
+            detail::raise<ArgumentError>({"MappedFile: ", size, " bytes at ", offset,
+                                          " do not lie inside ", path_.string(), " of ", size_,
+                                          " bytes"});
     }
 
     std::filesystem::path path_;

@@ -53,16 +53,16 @@ class SafetensorsFile {
         const std::string_view json(reinterpret_cast<const char*>(text.data()),
                                     static_cast<std::size_t>(header_bytes));
         if (json.empty() || json.front() != '{')
-            throw FormatError(detail::concat(source, ": the header at byte ", length_bytes,
-                                             " must begin with '{'"));
+            detail::raise<FormatError>(
+                {source, ": the header at byte ", length_bytes, " must begin with '{'"});
         detail::parse_json(json, header, {source, length_bytes});
         entries_ = std::move(header.entries);
         metadata_ = std::move(header.metadata);
         const Index end =
             detail::place_entries(entries_, length_bytes + header_bytes, file_.size(), source);
         if (end != file_.size() && options.trailing == TrailingBytes::refuse)
-            throw FormatError(detail::concat(source, ": the tensors end at byte ", end,
-                                             ", the file only at ", file_.size()));
+            detail::raise<FormatError>(
+                {source, ": the tensors end at byte ", end, ", the file only at ", file_.size()});
         for (std::size_t k = 0; k < entries_.size(); ++k) positions_[entries_[k].name] = k;
     }
 
@@ -82,9 +82,8 @@ class SafetensorsFile {
     [[nodiscard]] const SafetensorsEntry& info(const std::string& name) const {
         const auto found = positions_.find(name);
         if (found == positions_.end())
-            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in ",
-                                               path().string(), " of ", entries_.size(),
-                                               " tensors"));
+            detail::raise<ArgumentError>({"no tensor ", detail::in_quotes(name), " in ",
+                                          path().string(), " of ", entries_.size(), " tensors"});
         return entries_[found->second];
     }
 
@@ -109,18 +108,17 @@ class SafetensorsFile {
 
     [[nodiscard]] Index read_header_length(const std::string& source) const {
         if (file_.size() < length_bytes)
-            throw FormatError(detail::concat(source, ": ", file_.size(),
-                                             " bytes cannot hold the header length at byte 0"));
+            detail::raise<FormatError>(
+                {source, ": ", file_.size(), " bytes cannot hold the header length at byte 0"});
         std::uint64_t length = 0;
         file_.read(0, std::as_writable_bytes(std::span(&length, 1)));
         if (length > max_header_bytes)
-            throw FormatError(detail::concat(source, ": header length ", length,
-                                             " at byte 0 exceeds the limit of ", max_header_bytes));
+            detail::raise<FormatError>({source, ": header length ", length,
+                                        " at byte 0 exceeds the limit of ", max_header_bytes});
         const auto left = static_cast<std::uint64_t>(file_.size() - length_bytes);
         if (length > left)
-            throw FormatError(detail::concat(source, ": header length ", length,
-                                             " at byte 0 exceeds the ", left,
-                                             " bytes that follow"));
+            detail::raise<FormatError>({source, ": header length ", length,
+                                        " at byte 0 exceeds the ", left, " bytes that follow"});
         return static_cast<Index>(length);
     }
 

@@ -96,8 +96,8 @@ class SafetensorsHeader final : public JsonEvents {
     [[nodiscard]] bool is_metadata() const { return key_ == "__metadata__"; }
 
     [[noreturn]] void fail(const std::string& what) const {
-        throw FormatError(concat(source_, is_metadata() ? ": " : ": tensor ", in_quotes(key_),
-                                 " at byte ", key_byte_, ": ", what));
+        raise<FormatError>({source_, is_metadata() ? ": " : ": tensor ", in_quotes(key_),
+                            " at byte ", key_byte_, ": ", what});
     }
     /// "'shape' at byte 40 " inside an entry or the metadata.
     [[nodiscard]] std::string field_text() const {

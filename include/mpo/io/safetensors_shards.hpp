@@ -77,8 +77,8 @@ class SafetensorsIndex final : public JsonEvents {
     [[nodiscard]] bool in_map() const { return depth_ == 2 && section_ == "weight_map"; }
     [[noreturn]] void fail(const std::string& what) const {
         const std::string key = (in_map() ? "tensor " : "") + in_quotes(key_);
-        throw FormatError(concat(source_, ": ", depth_ == 0 ? "index" : key, " at byte ",
-                                 depth_ == 0 ? 0 : byte_, ": ", what));
+        raise<FormatError>({source_, ": ", depth_ == 0 ? "index" : key, " at byte ",
+                            depth_ == 0 ? 0 : byte_, ": ", what});
     }
 
     std::string source_, section_, key_;
@@ -99,14 +99,14 @@ class ShardedSafetensors {
         const std::string source = index.string();
         const MappedFile file(index, ReadMode::buffered);
         if (file.size() > max_index_bytes)
-            throw FormatError(detail::concat(source, ": ", file.size(),
-                                             " bytes exceed the limit of ", max_index_bytes));
+            detail::raise<FormatError>(
+                {source, ": ", file.size(), " bytes exceed the limit of ", max_index_bytes});
         const auto text = file.bytes(0, file.size());
         detail::SafetensorsIndex parsed(source);
         detail::parse_json({reinterpret_cast<const char*>(text.data()), text.span().size()}, parsed,
                            {source});
         if (parsed.weight_map.empty())
-            throw FormatError(detail::concat(source, ": weight_map is missing or empty"));
+            detail::raise<FormatError>({source, ": weight_map is missing or empty"});
         open_shards(index.parent_path(), parsed.weight_map, source, options);
     }
 
@@ -120,8 +120,8 @@ class ShardedSafetensors {
     [[nodiscard]] const SafetensorsFile& shard_of(const std::string& name) const {
         const auto found = owners_.find(name);
         if (found == owners_.end())
-            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in the ",
-                                               shards_.size(), " shards of the checkpoint"));
+            detail::raise<ArgumentError>({"no tensor ", detail::in_quotes(name), " in the ",
+                                          shards_.size(), " shards of the checkpoint"});
         return shards_[found->second];
     }
 
@@ -133,13 +133,13 @@ class ShardedSafetensors {
         for (const auto& [tensor, name] : weight_map) positions.emplace(name, 0);
         constexpr std::size_t max_shards = 10'000;
         if (positions.size() > max_shards)
-            throw FormatError(detail::concat(source, ": ", positions.size(),
-                                             " shards, more than the limit of ", max_shards));
+            detail::raise<FormatError>(
+                {source, ": ", positions.size(), " shards, more than the limit of ", max_shards});
         Index metadata_bytes = 0;
         for (auto& [name, position] : positions) {
             if (!std::filesystem::exists(folder / name))
-                throw FileError(
-                    detail::concat(source, ": the shard ", detail::in_quotes(name), " is missing"));
+                detail::raise<FileError>(
+                    {source, ": the shard ", detail::in_quotes(name), " is missing"});
             position = shards_.size();
             shards_.emplace_back(folder / name, options);
             require_listed(shards_.back(), name, weight_map, source);
@@ -147,15 +147,15 @@ class ShardedSafetensors {
                 metadata_bytes +=
                     static_cast<Index>(key.size() + value.size()) + detail::metadata_pair_bytes;
             if (metadata_bytes > max_metadata_bytes)
-                throw FormatError(detail::concat(
-                    source, ": the shards up to ", detail::in_quotes(name),
-                    " make more metadata than the limit of ", max_metadata_bytes, " bytes"));
+                detail::raise<FormatError>({source, ": the shards up to ", detail::in_quotes(name),
+                                            " make more metadata than the limit of ",
+                                            max_metadata_bytes, " bytes"});
         }
         for (const auto& [tensor, name] : weight_map) {
             if (!shards_[positions[name]].contains(tensor))
-                throw FormatError(detail::concat(source, ": tensor ", detail::in_quotes(tensor),
-                                                 " is not in ", detail::in_quotes(name),
-                                                 ", where the index says it is"));
+                detail::raise<FormatError>({source, ": tensor ", detail::in_quotes(tensor),
+                                            " is not in ", detail::in_quotes(name),
+                                            ", where the index says it is"});
             owners_[tensor] = positions[name];
         }
     }
@@ -166,9 +166,9 @@ class ShardedSafetensors {
         for (const auto& entry : shard.tensors()) {
             const auto listed = weight_map.find(entry.name);
             if (listed == weight_map.end() || listed->second != name)
-                throw FormatError(detail::concat(source, ": tensor ", detail::in_quotes(entry.name),
-                                                 " of ", detail::in_quotes(name),
-                                                 " is not listed there by the index"));
+                detail::raise<FormatError>({source, ": tensor ", detail::in_quotes(entry.name),
+                                            " of ", detail::in_quotes(name),
+                                            " is not listed there by the index"});
         }
     }
 

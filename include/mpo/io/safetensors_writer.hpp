@@ -42,8 +42,8 @@ class SafetensorsWriter {
                                SafetensorsWriterOptions options = {})
         : file_(path), options_(std::move(options)) {
         if (options_.reserved_header_bytes < 0)
-            throw ArgumentError(detail::concat("SafetensorsWriter: reserved_header_bytes ",
-                                               options_.reserved_header_bytes, " is negative"));
+            detail::raise<ArgumentError>({"SafetensorsWriter: reserved_header_bytes ",
+                                          options_.reserved_header_bytes, " is negative"});
         options_.metadata["format"] = "pt";
         data_begin_ = end_ = length_bytes + round_up(options_.reserved_header_bytes);
     }
@@ -63,9 +63,9 @@ class SafetensorsWriter {
     void set_metadata(const std::string& key, const std::string& value) {
         require_whole();
         if (state_ == State::sealed || key == "format")
-            throw ArgumentError(detail::concat(
-                "SafetensorsWriter: metadata '", key, "' ",
-                state_ == State::sealed ? "comes after finish()" : "belongs to the writer"));
+            detail::raise<ArgumentError>(
+                {"SafetensorsWriter: metadata '", key, "' ",
+                 state_ == State::sealed ? "comes after finish()" : "belongs to the writer"});
         static_cast<void>(detail::json_quote(key));  // refuses what is no text
         static_cast<void>(detail::json_quote(value));
         options_.metadata[key] = value;
@@ -77,9 +77,9 @@ class SafetensorsWriter {
                 std::span<const std::byte> bytes) {
         auto entry = new_entry(name, dtype, shape);
         if (entry.bytes != static_cast<Index>(bytes.size()))
-            throw ArgumentError(detail::concat(
-                "SafetensorsWriter: '", name, "' of shape ", to_string(shape), " and ",
-                to_string(dtype), " takes ", entry.bytes, " bytes, got ", bytes.size()));
+            detail::raise<ArgumentError>({"SafetensorsWriter: '", name, "' of shape ",
+                                          to_string(shape), " and ", to_string(dtype), " takes ",
+                                          entry.bytes, " bytes, got ", bytes.size()});
         file_.write_at(end_, bytes);
         accept(std::move(entry));
     }
@@ -90,8 +90,8 @@ class SafetensorsWriter {
     void append(const std::string& name, const TensorView<const T>& tensor,
                 DType dtype = dtype_of<T>) {
         if (!tensor.is_contiguous())
-            throw ShapeError(detail::concat("SafetensorsWriter: '", name, "' of shape ",
-                                            to_string(tensor.shape), " must be contiguous"));
+            detail::raise<ShapeError>({"SafetensorsWriter: '", name, "' of shape ",
+                                       to_string(tensor.shape), " must be contiguous"});
         auto entry = new_entry(name, dtype, tensor.shape);
         constexpr Index piece = 1 << 16;
         const Index width = bits_per_element(dtype) / 8, count = tensor.size();
@@ -101,9 +101,9 @@ class SafetensorsWriter {
             const Index now = (std::min)(piece, count - k);
             const Index lost = encode(tensor.data + k, dtype, buffer.get(), now);
             if (lost != 0)
-                throw NumericalError(detail::concat(
-                    "SafetensorsWriter: ", lost, " finite values among elements ", k, " to ",
-                    k + now - 1, " of '", name, "' are too large for ", to_string(dtype)));
+                detail::raise<NumericalError>(
+                    {"SafetensorsWriter: ", lost, " finite values among elements ", k, " to ",
+                     k + now - 1, " of '", name, "' are too large for ", to_string(dtype)});
             file_.write_at(end_ + k * width, {buffer.get(), static_cast<std::size_t>(now * width)});
         }
         accept(std::move(entry));
@@ -149,9 +149,9 @@ class SafetensorsWriter {
 
     void require_whole() const {
         if (state_ == State::torn)
-            throw ArgumentError(detail::concat("SafetensorsWriter: ", file_.path().string(),
-                                               " failed while its data were moved before; it must "
-                                               "be written anew"));
+            detail::raise<ArgumentError>({"SafetensorsWriter: ", file_.path().string(),
+                                          " failed while its data were moved before; it must "
+                                          "be written anew"});
     }
 
     /// Makes the data begin at `begin`, in one go or never.
@@ -171,8 +171,8 @@ class SafetensorsWriter {
     [[nodiscard]] SafetensorsEntry new_entry(const std::string& name, DType dtype,
                                              const Shape& shape) const {
         const auto refuse = [&](const char* why) {
-            throw ArgumentError(detail::concat("SafetensorsWriter: '", name, "' of shape ",
-                                               to_string(shape), " ", why));
+            detail::raise<ArgumentError>(
+                {"SafetensorsWriter: '", name, "' of shape ", to_string(shape), " ", why});
         };
         require_whole();
         if (state_ == State::sealed) refuse("comes after finish()");
@@ -217,9 +217,9 @@ class SafetensorsWriter {
         text += "}";
         const Index exact = round_up(static_cast<Index>(text.size()));
         if (exact > max_header_bytes)
-            throw ArgumentError(detail::concat("SafetensorsWriter: the header of ", entries_.size(),
-                                               " tensors takes ", exact, " bytes, more than ",
-                                               max_header_bytes));
+            detail::raise<ArgumentError>({"SafetensorsWriter: the header of ", entries_.size(),
+                                          " tensors takes ", exact, " bytes, more than ",
+                                          max_header_bytes});
         const Index room = data_begin_ - length_bytes;
         const bool keep = room >= exact && room - exact <= data_bytes() / worthwhile;
         text.resize(static_cast<std::size_t>(keep ? room : exact), ' ');
@@ -252,8 +252,8 @@ class ShardedSafetensorsWriter {
                                       ShardedSafetensorsWriterOptions options = {})
         : folder_(std::move(folder)), options_(std::move(options)) {
         if (options_.max_shard_bytes < 1)
-            throw ArgumentError(detail::concat("ShardedSafetensorsWriter: max_shard_bytes ",
-                                               options_.max_shard_bytes, " must be at least 1"));
+            detail::raise<ArgumentError>({"ShardedSafetensorsWriter: max_shard_bytes ",
+                                          options_.max_shard_bytes, " must be at least 1"});
         open_shard();
     }
 
@@ -308,8 +308,8 @@ class ShardedSafetensorsWriter {
     [[nodiscard]] SafetensorsWriter& shard_for(const std::string& name, Index bytes) {
         for (const auto& shard : shards_)
             if (shard.contains(name))
-                throw ArgumentError(
-                    detail::concat("ShardedSafetensorsWriter: '", name, "' was appended before"));
+                detail::raise<ArgumentError>(
+                    {"ShardedSafetensorsWriter: '", name, "' was appended before"});
         const Index present = shards_.back().data_bytes();
         if (present > 0 && bytes > options_.max_shard_bytes - present) open_shard();
         return shards_.back();

@@ -54,8 +54,8 @@ struct EigenOperations {
 [[gnu::cold]] inline void check_shape(bool fits, const char* operation, const char* rule,
                                       std::initializer_list<Index> sizes) {
     if (fits) return;
-    throw ShapeError(
-        concat("EigenBackend::", operation, ": ", rule, ", got ", joined(Shape(sizes), ", ")));
+    raise<ShapeError>(
+        {"EigenBackend::", operation, ": ", rule, ", got ", joined(Shape(sizes), ", ")});
 }
 
 }  // namespace detail

@@ -174,20 +174,19 @@ template <Scalar T, BackendFor<T> B>
 template <Scalar T>
 void validate(MatrixView<const T> A, const LowRankOptions& options) {
     if (A.rows < 1 || A.cols < 1)
-        throw ShapeError(concat("low_rank: A is empty, ", A.rows, " x ", A.cols));
+        raise<ShapeError>({"low_rank: A is empty, ", A.rows, " x ", A.cols});
     if ((A.rows > 1 && A.row_stride != A.cols) || (A.cols > 1 && A.col_stride != 1) ||
         A.conjugation != Conjugation::none)
-        throw ArgumentError(concat("low_rank: A must be row-major without gaps, got ", A.rows,
-                                   " x ", A.cols, " with strides ", A.row_stride, ", ",
-                                   A.col_stride,
-                                   A.conjugation == Conjugation::none ? "" : ", conjugated"));
+        raise<ArgumentError>({"low_rank: A must be row-major without gaps, got ", A.rows, " x ",
+                              A.cols, " with strides ", A.row_stride, ", ", A.col_stride,
+                              A.conjugation == Conjugation::none ? "" : ", conjugated"});
     if (options.norm_squared && !(*options.norm_squared >= 0))
-        throw ArgumentError(
-            concat("low_rank: norm_squared must be at least 0, got ", *options.norm_squared));
+        raise<ArgumentError>(
+            {"low_rank: norm_squared must be at least 0, got ", *options.norm_squared});
     if (options.max_rank < 1 || !(options.allowed_squared >= 0) || !(options.excess > 0))
-        throw ArgumentError(
-            concat("low_rank: need max_rank >= 1, allowed_squared >= 0, excess > 0; got ",
-                   options.max_rank, ", ", options.allowed_squared, ", ", options.excess));
+        raise<ArgumentError>(
+            {"low_rank: need max_rank >= 1, allowed_squared >= 0, excess > 0; got ",
+             options.max_rank, ", ", options.allowed_squared, ", ", options.excess});
 }
 
 }  // namespace detail
@@ -210,8 +209,8 @@ template <Scalar T, BackendFor<T> B>
                                     ? *options.norm_squared
                                     : detail::squared_norm<T>(A.data, A.size(), backend);
     if (!std::isfinite(norm_squared))
-        throw NumericalError(
-            detail::concat("low_rank: a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"));
+        detail::raise<NumericalError>(
+            {"low_rank: a ", A.rows, " x ", A.cols, " matrix holds NaN or Inf"});
     if (norm_squared == 0) return detail::zero_low_rank<T>(A, backend);
 
     const detail::RangeRequest request{options.max_rank, options.allowed_squared, norm_squared,

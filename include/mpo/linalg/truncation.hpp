@@ -49,12 +49,12 @@ struct BondSpectrum {
 /// inf).
 inline void validate(const Truncation& truncation, std::string_view who) {
     if (truncation.max_bond_dim < 1)
-        throw ArgumentError(detail::concat(who, ": max_bond_dim must be at least 1, got ",
-                                           truncation.max_bond_dim));
+        detail::raise<ArgumentError>(
+            {who, ": max_bond_dim must be at least 1, got ", truncation.max_bond_dim});
     const double eps = truncation.max_relative_error;
     if (!(eps >= 0) || !std::isfinite(eps))
-        throw ArgumentError(
-            detail::concat(who, ": max_relative_error must be finite and >= 0, got ", eps));
+        detail::raise<ArgumentError>(
+            {who, ": max_relative_error must be finite and >= 0, got ", eps});
 }
 
 /// How many values were kept, what was dropped and why.

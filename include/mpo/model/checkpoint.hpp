@@ -99,9 +99,8 @@ class Checkpoint {
     [[nodiscard]] const CheckpointTensor& info(const std::string& name) const {
         const auto found = positions_.find(name);
         if (found == positions_.end())
-            throw ArgumentError(detail::concat("no tensor ", detail::in_quotes(name), " in ",
-                                               path_.string(), " of ", tensors_.size(),
-                                               " tensors"));
+            detail::raise<ArgumentError>({"no tensor ", detail::in_quotes(name), " in ",
+                                          path_.string(), " of ", tensors_.size(), " tensors"});
         return tensors_[found->second];
     }
 
@@ -111,9 +110,9 @@ class Checkpoint {
     [[nodiscard]] Tensor<T> read(const std::string& name) const {
         const auto& tensor = info(name);
         if (!is_convertible(tensor.type))
-            throw ArgumentError(detail::concat(
-                tensor.file.string(), ": tensor ", detail::in_quotes(name), " is stored as ",
-                to_string(tensor.type), ", which does not convert to numbers"));
+            detail::raise<ArgumentError>(
+                {tensor.file.string(), ": tensor ", detail::in_quotes(name), " is stored as ",
+                 to_string(tensor.type), ", which does not convert to numbers"});
         Tensor<T> result(tensor.shape);
         decode(tensor.type, raw(name).data(), result.data(), result.size());
         return result;
@@ -176,8 +175,8 @@ class Checkpoint {
     void write_gguf_metadata(const std::filesystem::path& path) const {
         const auto* gguf = std::get_if<GgufFile>(&source_);
         if (!gguf)
-            throw ArgumentError(
-                detail::concat("write_gguf_metadata: ", path_.string(), " is not a GGUF file"));
+            detail::raise<ArgumentError>(
+                {"write_gguf_metadata: ", path_.string(), " is not a GGUF file"});
         mpo::write_gguf_metadata(*gguf, path);
     }
 
@@ -191,15 +190,15 @@ class Checkpoint {
             const auto index = path / "model.safetensors.index.json";
             if (std::filesystem::exists(single)) return SafetensorsFile(single, options);
             if (std::filesystem::exists(index)) return ShardedSafetensors(index, options);
-            throw FileError(detail::concat("open ", path.string(),
-                                           ": the folder has neither model.safetensors nor ",
-                                           "model.safetensors.index.json"));
+            detail::raise<FileError>({"open ", path.string(),
+                                      ": the folder has neither model.safetensors nor ",
+                                      "model.safetensors.index.json"});
         }
         if (path.extension() == ".gguf") return GgufFile(path, mode);
         if (path.extension() == ".safetensors") return SafetensorsFile(path, options);
         if (!std::filesystem::exists(path)) throw detail::file_error("open", path, ENOENT);
-        throw FormatError(detail::concat("open ", path.string(),
-                                         ": neither a folder, nor a .safetensors or .gguf file"));
+        detail::raise<FormatError>(
+            {"open ", path.string(), ": neither a folder, nor a .safetensors or .gguf file"});
     }
 
     void read_config() {
@@ -207,8 +206,8 @@ class Checkpoint {
         const auto path = path_ / "config.json";
         const MappedFile file(path, ReadMode::buffered);
         if (file.size() > max_config_bytes)
-            throw FormatError(detail::concat(path.string(), ": ", file.size(),
-                                             " bytes exceed the limit of ", max_config_bytes));
+            detail::raise<FormatError>({path.string(), ": ", file.size(),
+                                        " bytes exceed the limit of ", max_config_bytes});
         config_.resize(static_cast<std::size_t>(file.size()));
         file.read(0, std::as_writable_bytes(std::span(config_)));
         hyperparameters_ = parse_config(config_, path.string());
@@ -232,9 +231,9 @@ class Checkpoint {
 
     void add(CheckpointTensor tensor) {
         if (__builtin_add_overflow(num_parameters_, num_elements(tensor.shape), &num_parameters_))
-            throw FormatError(detail::concat(
-                tensor.file.string(), ": tensor ", detail::in_quotes(tensor.stored_name),
-                " of shape ", to_string(tensor.shape), " makes more than 2^63 elements in all"));
+            detail::raise<FormatError>(
+                {tensor.file.string(), ": tensor ", detail::in_quotes(tensor.stored_name),
+                 " of shape ", to_string(tensor.shape), " makes more than 2^63 elements in all"});
         bytes_ += tensor.bytes;
         tensors_.push_back(std::move(tensor));
     }
@@ -242,10 +241,9 @@ class Checkpoint {
     void index_names() {
         for (std::size_t k = 0; k < tensors_.size(); ++k)
             if (const auto& tensor = tensors_[k]; !positions_.emplace(tensor.name, k).second)
-                throw FormatError(detail::concat(tensor.file.string(), ": two tensors are called ",
-                                                 detail::in_quotes(tensor.name),
-                                                 " (one is stored as ",
-                                                 detail::in_quotes(tensor.stored_name), ")"));
+                detail::raise<FormatError>({tensor.file.string(), ": two tensors are called ",
+                                            detail::in_quotes(tensor.name), " (one is stored as ",
+                                            detail::in_quotes(tensor.stored_name), ")"});
     }
 
     void add_tensors(const SafetensorsFile& file) {
@@ -274,13 +272,13 @@ class Checkpoint {
     void require_whole_heads(const GgufTensor& tensor, Index heads) const {
         const Index rows = tensor.shape.empty() ? 1 : tensor.shape.front();
         if (heads == 0)
-            throw FormatError(detail::concat(
-                path_.string(), ": tensor ", detail::in_quotes(tensor.name),
-                " needs the metadata 'llama.attention.head_count' ", "to put its rows in order"));
+            detail::raise<FormatError>({path_.string(), ": tensor ", detail::in_quotes(tensor.name),
+                                        " needs the metadata 'llama.attention.head_count' ",
+                                        "to put its rows in order"});
         if (rows % heads != 0 || rows / heads % 2 != 0)
-            throw FormatError(detail::concat(
-                path_.string(), ": tensor ", detail::in_quotes(tensor.name), " has ", rows,
-                " rows, which are not ", heads, " heads of an even number of rows"));
+            detail::raise<FormatError>({path_.string(), ": tensor ", detail::in_quotes(tensor.name),
+                                        " has ", rows, " rows, which are not ", heads,
+                                        " heads of an even number of rows"});
     }
 
     [[nodiscard]] FileBytes stored_bytes(const CheckpointTensor& tensor) const {

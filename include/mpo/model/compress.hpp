@@ -65,9 +65,9 @@ inline void require_matrix_of_numbers(const CheckpointTensor& tensor) {
     const auto* plain = std::get_if<DType>(&tensor.type);
     const bool real = is_convertible(tensor.type) && !(plain && *plain == DType::c64);
     if (tensor.shape.size() != 2 || num_elements(tensor.shape) == 0 || !real)
-        throw ArgumentError(concat("compress: '", tensor.name,
-                                   "' must be a matrix of real numbers, got ",
-                                   to_string(tensor.shape), " of ", to_string(tensor.type)));
+        raise<ArgumentError>({"compress: '", tensor.name,
+                              "' must be a matrix of real numbers, got ", to_string(tensor.shape),
+                              " of ", to_string(tensor.type)});
 }
 
 /// Decides everything that needs no numbers, so that a request that cannot be met costs nothing.
@@ -84,9 +84,8 @@ inline void require_matrix_of_numbers(const CheckpointTensor& tensor) {
             planned.push_back({std::move(*module), kind, &tensor, {}});
         }
     if (planned.empty())
-        throw ArgumentError(concat("compress: none of the ", source.tensors().size(),
-                                   " tensors of ", source.path().string(),
-                                   " is a decoder linear that was asked for"));
+        raise<ArgumentError>({"compress: none of the ", source.tensors().size(), " tensors of ",
+                              source.path().string(), " is a decoder linear that was asked for"});
     auto share = options.budget;
     if (options.budget_bytes)
         share = static_cast<double>(*options.budget_bytes) * 8 /
@@ -96,9 +95,9 @@ inline void require_matrix_of_numbers(const CheckpointTensor& tensor) {
         try {
             linear.candidates = candidates(linear.kind, shape[0], shape[1], share, options);
         } catch (const ArgumentError& error) {
-            throw ArgumentError(concat("compress: linear ", linear.name, ": ", error.what()));
+            raise<ArgumentError>({"compress: linear ", linear.name, ": ", error.what()});
         } catch (const ShapeError& error) {
-            throw ShapeError(concat(error.what(), " (linear ", linear.name, ")"));
+            raise<ShapeError>({error.what(), " (linear ", linear.name, ")"});
         }
     }
     return planned;
@@ -202,7 +201,7 @@ class CompressJob {
             result.report->seconds = spent.count();
             return result;
         } catch (const NumericalError& error) {
-            throw NumericalError(concat("compress: tensor '", tensor.name, "': ", error.what()));
+            raise<NumericalError>({"compress: tensor '", tensor.name, "': ", error.what()});
         }
     }
 
@@ -263,8 +262,8 @@ template <Backend B>
                                       const CompressOptions& options, const B& backend) {
     validate(options);
     if (is_compressed(source.path()))
-        throw ArgumentError(detail::concat("compress: ", source.path().string(),
-                                           " is compressed already; reconstruct it first"));
+        detail::raise<ArgumentError>(
+            {"compress: ", source.path().string(), " is compressed already; reconstruct it first"});
     auto linears = detail::plan_linears(source, options);
     OutputFolder output(folder);
     ShardedSafetensorsWriter writer(output.path());

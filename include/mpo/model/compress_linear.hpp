@@ -69,8 +69,8 @@ struct Candidate {
         if (fits) result.push_back(std::move(candidate));
     }
     if (result.empty() && share && smallest < dense)
-        throw ArgumentError(concat("the budget leaves ", limit, " of ", dense,
-                                   " parameters, and the smallest form takes ", smallest));
+        raise<ArgumentError>({"the budget leaves ", limit, " of ", dense,
+                              " parameters, and the smallest form takes ", smallest});
     return result;
 }
 
@@ -177,9 +177,8 @@ struct StoredCores {
         stored.bytes.resize(static_cast<std::size_t>(core.size()) * width);
         const Index lost = encode(core.data(), dtype, stored.bytes.data(), core.size());
         if (lost != 0)
-            throw NumericalError(concat(lost, " of ", core.size(), " numbers of core ",
-                                        result.cores.size(), " are too large for ",
-                                        to_string(dtype)));
+            raise<NumericalError>({lost, " of ", core.size(), " numbers of core ",
+                                   result.cores.size(), " are too large for ", to_string(dtype)});
         Tensor<float> back(core.shape());  // (D, o, i, D')
         decode(dtype, stored.bytes.data(), back.data(), back.size());
         result.cores.push_back(std::move(stored));

@@ -59,8 +59,8 @@ inline constexpr std::array<LinearKindEntry, 7> linear_kinds{{{"q", ".self_attn.
 /// accepted. Throws ArgumentError for anything else; legs of 0 are left to validate.
 [[nodiscard]] inline Layout parse_layout(std::string_view text) {
     const auto fail = [&] {
-        throw ArgumentError(
-            detail::concat("layout '", text, "' must be out legs : in legs, as in 24x24:24x24"));
+        detail::raise<ArgumentError>(
+            {"layout '", text, "' must be out legs : in legs, as in 24x24:24x24"});
     };
     std::string dense;
     for (const char c : text)
@@ -110,20 +110,20 @@ inline void validate_amount(const CompressOptions& options) {
     const int given = (options.budget ? 1 : 0) + (options.budget_bytes ? 1 : 0) +
                       (options.max_bond_dim ? 1 : 0) + (options.tolerance ? 1 : 0);
     if (given != 1)
-        throw ArgumentError(concat("compress: need exactly one of budget, budget_bytes, ",
-                                   "max_bond_dim and tolerance, got ", given));
+        raise<ArgumentError>({"compress: need exactly one of budget, budget_bytes, ",
+                              "max_bond_dim and tolerance, got ", given});
     if (options.budget && !(*options.budget > 0 && *options.budget <= 1))
-        throw ArgumentError(
-            concat("compress: budget must be above 0 and at most 1, got ", *options.budget));
+        raise<ArgumentError>(
+            {"compress: budget must be above 0 and at most 1, got ", *options.budget});
     if (options.budget_bytes && *options.budget_bytes < 1)
-        throw ArgumentError(
-            concat("compress: budget_bytes must be at least 1, got ", *options.budget_bytes));
+        raise<ArgumentError>(
+            {"compress: budget_bytes must be at least 1, got ", *options.budget_bytes});
     if (options.max_bond_dim && *options.max_bond_dim < 1)
-        throw ArgumentError(
-            concat("compress: max_bond_dim must be at least 1, got ", *options.max_bond_dim));
+        raise<ArgumentError>(
+            {"compress: max_bond_dim must be at least 1, got ", *options.max_bond_dim});
     if (options.tolerance && !(*options.tolerance >= 0 && std::isfinite(*options.tolerance)))
-        throw ArgumentError(
-            concat("compress: tolerance must be finite and >= 0, got ", *options.tolerance));
+        raise<ArgumentError>(
+            {"compress: tolerance must be finite and >= 0, got ", *options.tolerance});
 }
 
 /// Throws ArgumentError for a pattern that is no regular expression.
@@ -131,8 +131,7 @@ inline void validate_amount(const CompressOptions& options) {
     try {
         return std::regex(pattern, std::regex::ECMAScript | std::regex::optimize);
     } catch (const std::regex_error& error) {
-        throw ArgumentError(
-            concat(who, " '", pattern, "' is no regular expression: ", error.what()));
+        raise<ArgumentError>({who, " '", pattern, "' is no regular expression: ", error.what()});
     }
 }
 
@@ -142,17 +141,16 @@ inline void validate_amount(const CompressOptions& options) {
 inline void validate(const CompressOptions& options) {
     detail::validate_amount(options);
     if (options.sites < 2 || options.sites > max_num_sites)
-        throw ArgumentError(
-            detail::concat("compress: need 2 to ", max_num_sites, " sites, got ", options.sites));
+        detail::raise<ArgumentError>(
+            {"compress: need 2 to ", max_num_sites, " sites, got ", options.sites});
     if (options.form == CompressForm::low_rank && !options.layouts.empty())
-        throw ArgumentError(
-            detail::concat("compress: ", options.layouts.size(),
-                           " layouts were given, and the form low rank has its own"));
+        detail::raise<ArgumentError>({"compress: ", options.layouts.size(),
+                                      " layouts were given, and the form low rank has its own"});
     for (const auto& [kind, layout] : options.layouts)
         validate(layout, "compress: layout of " + to_string(kind));
     if (options.dtype != DType::bf16 && options.dtype != DType::f16 && options.dtype != DType::f32)
-        throw ArgumentError(detail::concat("compress: dtype must be BF16, F16 or F32, got ",
-                                           to_string(options.dtype)));
+        detail::raise<ArgumentError>(
+            {"compress: dtype must be BF16, F16 or F32, got ", to_string(options.dtype)});
 }
 
 }  // namespace mpo

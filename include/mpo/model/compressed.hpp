@@ -141,7 +141,7 @@ class CompressedConfigReader final : public JsonEvents {
 
   private:
     [[noreturn]] void fail(const std::string& what) const {
-        throw FormatError(concat(source_, ": ", what));
+        raise<FormatError>({source_, ": ", what});
     }
     /// The document and `linears` are objects.
     void require_object(const char* got) const {
@@ -287,8 +287,8 @@ class CompressedCheckpoint {
         const auto path = folder / compressed_config_file;
         const MappedFile file(path, ReadMode::buffered);
         if (file.size() > max_config_bytes)
-            throw FormatError(detail::concat(path.string(), ": ", file.size(),
-                                             " bytes exceed the limit of ", max_config_bytes));
+            detail::raise<FormatError>({path.string(), ": ", file.size(),
+                                        " bytes exceed the limit of ", max_config_bytes});
         const auto bytes = file.bytes(0, file.size());
         linears_ = parse_compressed_config(
             {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size())},
@@ -351,9 +351,9 @@ class CompressedCheckpoint {
     void require_no_orphans() const {
         for (const auto& tensor : checkpoint_.tensors())
             if (tensor.name.find(".cores.") != std::string::npos && !core_of(tensor.name).linear)
-                throw FormatError(detail::concat(
-                    checkpoint_.path().string(), ": the tensor ", detail::in_quotes(tensor.name),
-                    " is no core of any linear in ", compressed_config_file));
+                detail::raise<FormatError>(
+                    {checkpoint_.path().string(), ": the tensor ", detail::in_quotes(tensor.name),
+                     " is no core of any linear in ", compressed_config_file});
     }
 
     Checkpoint checkpoint_;

@@ -99,8 +99,7 @@ class ConfigFields {
 
   private:
     [[noreturn]] void fail(const char* key, const char* rule, const nlohmann::json& got) const {
-        throw FormatError(
-            concat(source_, ": '", key, "' must be ", rule, ", got ", described(got)));
+        raise<FormatError>({source_, ": '", key, "' must be ", rule, ", got ", described(got)});
     }
     [[nodiscard]] Index integer(const nlohmann::json& value, const char* key) const {
         const bool fits =
@@ -139,8 +138,8 @@ class GgufFields {
         const auto* array = std::get_if<GgufArray>(value);
         const auto single = array ? uniform(*array) : as_integer(*value);
         if (!single || *single < 0)
-            throw FormatError(concat(file_.path().string(), ": metadata ", in_quotes(full),
-                                     " must be one non-negative integer, the same for all layers"));
+            raise<FormatError>({file_.path().string(), ": metadata ", in_quotes(full),
+                                " must be one non-negative integer, the same for all layers"});
         return *single;
     }
 
@@ -151,8 +150,8 @@ class GgufFields {
         if (const auto* single = std::get_if<float>(value)) return shortest_decimal(*single);
         const auto result = as_real(*value);
         if (!result)
-            throw FormatError(concat(file_.path().string(), ": metadata ", in_quotes(full),
-                                     " must be a fraction"));
+            raise<FormatError>(
+                {file_.path().string(), ": metadata ", in_quotes(full), " must be a fraction"});
         return *result;
     }
 
@@ -214,9 +213,9 @@ class GgufFields {
     const auto* architecture = value ? std::get_if<std::string>(value) : nullptr;
     if (!architecture) return std::nullopt;
     if (detail::printable(*architecture) != *architecture)
-        throw FormatError(detail::concat(file.path().string(), ": metadata 'general.architecture' ",
-                                         "must be printable text of at most 100 bytes, got ",
-                                         detail::in_quotes(*architecture)));
+        detail::raise<FormatError>({file.path().string(), ": metadata 'general.architecture' ",
+                                    "must be printable text of at most 100 bytes, got ",
+                                    detail::in_quotes(*architecture)});
     const detail::GgufFields fields(file, *architecture);
     Hyperparameters result;
     result.model_type = *architecture;

@@ -77,8 +77,8 @@ class OutputFolder {
   private:
     void require_free() const {
         if (std::filesystem::exists(std::filesystem::symlink_status(final_)))
-            throw ArgumentError(detail::concat("output folder ", final_.string(),
-                                               " exists already; nothing was written"));
+            detail::raise<ArgumentError>(
+                {"output folder ", final_.string(), " exists already; nothing was written"});
     }
 
     std::filesystem::path final_;

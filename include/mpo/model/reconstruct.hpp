@@ -127,8 +127,8 @@ template <Backend B>
                                             const ReconstructOptions& options, const B& backend) {
     const auto dtype = options.dtype.value_or(DType::bf16);
     if (dtype != DType::bf16 && dtype != DType::f16 && dtype != DType::f32)
-        throw ArgumentError(
-            detail::concat("reconstruct: dtype must be BF16, F16 or F32, got ", to_string(dtype)));
+        detail::raise<ArgumentError>(
+            {"reconstruct: dtype must be BF16, F16 or F32, got ", to_string(dtype)});
     OutputFolder output(folder);
     ShardedSafetensorsWriter writer(output.path());
     detail::ReconstructJob<B> job(source, options, writer, backend);

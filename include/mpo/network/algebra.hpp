@@ -23,8 +23,8 @@ template <Scalar T>
 void require_same_layout(const Mpo<T>& A, const Mpo<T>& B, std::string_view who) {
     require_sites(A.num_sites(), who);
     if (!(A.layout() == B.layout()))
-        throw ShapeError(concat(who, ": both must have the same layout, got ",
-                                to_string(A.layout()), " and ", to_string(B.layout())));
+        raise<ShapeError>({who, ": both must have the same layout, got ", to_string(A.layout()),
+                           " and ", to_string(B.layout())});
 }
 
 /// Adds `core` into `sum`, its bonds beginning at (left, right).
@@ -146,9 +146,8 @@ template <Scalar T, class Bk>
 template <Scalar T, BackendFor<T> Bk>
 [[nodiscard]] Mpo<T> compose(const Mpo<T>& A, const Mpo<T>& B, const Bk& backend) {
     if (A.layout().in != B.layout().out)
-        throw ShapeError(
-            detail::concat("compose: the in legs of A must equal the out legs of B, got ",
-                           to_string(A.layout()), " and ", to_string(B.layout())));
+        detail::raise<ShapeError>({"compose: the in legs of A must equal the out legs of B, got ",
+                                   to_string(A.layout()), " and ", to_string(B.layout())});
     std::vector<Tensor<T>> cores;
     for (Index k = 0; k < A.num_sites(); ++k)
         cores.push_back(detail::compose_cores(A.core(k), B.core(k), backend));
@@ -202,9 +201,8 @@ template <Scalar T>
 [[nodiscard]] T element(const Mpo<T>& mpo, Index row, Index col) {
     detail::require_sites(mpo.num_sites(), "element");
     if (row < 0 || row >= mpo.rows() || col < 0 || col >= mpo.cols())
-        throw ArgumentError(detail::concat("element: (", row, ", ", col,
-                                           ") is outside a matrix of ", mpo.rows(), " x ",
-                                           mpo.cols()));
+        detail::raise<ArgumentError>({"element: (", row, ", ", col, ") is outside a matrix of ",
+                                      mpo.rows(), " x ", mpo.cols()});
     std::vector<T> right{T(1)};                  // (D')
     for (Index k = mpo.num_sites(); k-- > 0;) {  // the last leg is the fastest
         const auto& core = mpo.core(k);
@@ -272,9 +270,9 @@ template <Scalar T, BackendFor<T> B>
         first += group;
     }
     if (!fits || first != mpo.num_sites())
-        throw ArgumentError(detail::concat("merge_sites: groups (", detail::joined(groups, ", "),
-                                           ") must be at least 1 and add up to ", mpo.num_sites(),
-                                           " sites"));
+        detail::raise<ArgumentError>({"merge_sites: groups (", detail::joined(groups, ", "),
+                                      ") must be at least 1 and add up to ", mpo.num_sites(),
+                                      " sites"});
     std::vector<Tensor<T>> cores;
     first = 0;
     for (const Index group : groups) {

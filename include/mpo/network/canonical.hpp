@@ -227,8 +227,8 @@ template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Mpo<T> move_center(Mpo<T> mpo, Index center, const B& backend) {
     const Index last = mpo.num_sites() - 1;
     if (center < 0 || center > last)
-        throw ArgumentError(detail::concat("move_center: the centre of ", last + 1,
-                                           " sites must be in 0..", last, ", got ", center));
+        detail::raise<ArgumentError>({"move_center: the centre of ", last + 1,
+                                      " sites must be in 0..", last, ", got ", center});
     const auto form = center == last ? CanonicalForm::left
                       : center == 0  ? CanonicalForm::right
                                      : CanonicalForm::mixed;
@@ -329,7 +329,7 @@ Truncated<T> truncate(Mpo<T> mpo, const Truncation& truncation, const B& backend
     validate(truncation, "truncate");
     for (Index k = 0; k < sites; ++k)
         if (!std::isfinite(detail::frobenius_norm(mpo.core(k))))
-            throw NumericalError(detail::concat("truncate: core ", k, " holds NaN or Inf"));
+            detail::raise<NumericalError>({"truncate: core ", k, " holds NaN or Inf"});
     const Index known = mpo.orthogonality_center();
     const bool near_first = known >= 0 && 2 * known < sites - 1;
     const auto sweep = near_first ? detail::Sweep::to_right : detail::Sweep::to_left;

@@ -58,8 +58,8 @@ namespace detail {
     axes.position = wiring.position(site.tensor);
     const auto& tensor = wiring.tensors()[static_cast<std::size_t>(axes.position)];
     const auto refuse = [&](const std::string& leg, const char* rule) {
-        throw ArgumentError(concat("to_mpo: leg ", in_quotes(leg), " of tensor ",
-                                   in_quotes(tensor.name), " ", listed(tensor.legs), " ", rule));
+        raise<ArgumentError>({"to_mpo: leg ", in_quotes(leg), " of tensor ", in_quotes(tensor.name),
+                              " ", listed(tensor.legs), " ", rule});
     };
     const auto take = [&](const std::vector<std::string>& legs, bool open) {
         Index extent = 1;
@@ -92,13 +92,13 @@ MPO_DETAIL_INLINE std::vector<CoreAxes> core_axes(const Wiring& wiring,
         return wiring.tensors()[static_cast<std::size_t>(wiring.position(sites[k].tensor))];
     };
     if (sites.size() != wiring.tensors().size())
-        throw ArgumentError(concat("to_mpo: ", wiring.tensors().size(),
-                                   " tensors need as many sites, got ", sites.size()));
+        raise<ArgumentError>({"to_mpo: ", wiring.tensors().size(),
+                              " tensors need as many sites, got ", sites.size()});
     for (std::size_t k = 0; k < sites.size(); ++k)
         for (std::size_t other = 0; other < k; ++other)
             if (sites[other].tensor == sites[k].tensor)
-                throw ArgumentError(concat("to_mpo: tensor ", in_quotes(sites[k].tensor),
-                                           " stands at sites ", other, " and ", k));
+                raise<ArgumentError>({"to_mpo: tensor ", in_quotes(sites[k].tensor),
+                                      " stands at sites ", other, " and ", k});
     std::vector<CoreAxes> axes;
     for (std::size_t k = 0; k < sites.size(); ++k) {
         std::vector<std::string> left, right;

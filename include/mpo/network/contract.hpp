@@ -181,13 +181,12 @@ void Plan<T, B>::check(const TensorView<const T>& X, const TensorView<const T>& 
                        const char* who) const {
     if (X.rank() != 2 || Y.rank() != 2 || X.extent(1) != cols_ || Y.extent(1) != rows_ ||
         X.extent(0) != Y.extent(0))
-        throw ShapeError(detail::concat(who, ": need X (B, ", cols_, ") and Y (B, ", rows_,
-                                        "), got X ", to_string(X.shape), " and Y ",
-                                        to_string(Y.shape)));
+        detail::raise<ShapeError>({who, ": need X (B, ", cols_, ") and Y (B, ", rows_, "), got X ",
+                                   to_string(X.shape), " and Y ", to_string(Y.shape)});
     if (!X.is_contiguous() || !Y.is_contiguous())
-        throw ArgumentError(
-            detail::concat(who, ": X and Y must be row-major without gaps, got strides (",
-                           to_string(X.strides), ") and (", to_string(Y.strides), ")"));
+        detail::raise<ArgumentError>({who,
+                                      ": X and Y must be row-major without gaps, got strides (",
+                                      to_string(X.strides), ") and (", to_string(Y.strides), ")"});
 }
 
 template <Scalar T, BackendFor<T> B>
@@ -244,14 +243,13 @@ void Plan<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX
     bool fits = dX.shape() == X.shape() && dcores.size() == cores_.size();
     for (std::size_t k = 0; fits && k < cores_.size(); ++k) fits = dcores[k].shape() == cores_[k];
     if (!fits)
-        throw ShapeError(detail::concat("Plan::gradient: dX must be ", to_string(X.shape()),
-                                        ", got ", to_string(dX.shape()), ", and dcores be ",
-                                        cores_.size(), " tensors of the shapes of the cores, got ",
-                                        dcores.size()));
+        detail::raise<ShapeError>({"Plan::gradient: dX must be ", to_string(X.shape()), ", got ",
+                                   to_string(dX.shape()), ", and dcores be ", cores_.size(),
+                                   " tensors of the shapes of the cores, got ", dcores.size()});
     const Index batch = X.extent(0);
     if (tape != nullptr && tape->batch_ != batch)
-        throw ArgumentError(detail::concat("Plan::gradient: the tape is of ", tape->batch_,
-                                           " tokens, X has ", batch));
+        detail::raise<ArgumentError>(
+            {"Plan::gradient: the tape is of ", tape->batch_, " tokens, X has ", batch});
     if (batch == 0) return;
     auto dy = backend_->template allocate<T>(B::memory_is_host ? 0 : dY.size());
     if constexpr (!B::memory_is_host) backend_->template upload<T>(dY.view(), dy.data());

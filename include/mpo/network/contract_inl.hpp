@@ -10,7 +10,7 @@ namespace mpo::detail {
 
 MPO_DETAIL_INLINE PlanQuestion question_of(const PlanOptions& options, Index element_size) {
     if (options.batch < 1)
-        throw ArgumentError(concat("make_plan: batch must be at least 1, got ", options.batch));
+        raise<ArgumentError>({"make_plan: batch must be at least 1, got ", options.batch});
     const bool free = options.direction == SweepDirection::automatic && !options.with_gradient;
     return {.batch = options.batch,
             .element_size = element_size,
@@ -30,8 +30,8 @@ MPO_DETAIL_INLINE std::vector<PlanCandidate> admissible_candidates(const Layout&
     for (const auto& candidate : candidates)
         if (candidate.form != PlanForm::dense && (least == 0 || candidate.workspace_bytes < least))
             least = candidate.workspace_bytes;
-    throw ArgumentError(concat("make_plan: max_workspace_bytes = ", question.max_workspace_bytes,
-                               " is too small, one slice of one token needs ", least));
+    raise<ArgumentError>({"make_plan: max_workspace_bytes = ", question.max_workspace_bytes,
+                          " is too small, one slice of one token needs ", least});
 }
 
 MPO_DETAIL_INLINE MachineTable table_of(const PlanOptions& options, int threads) {

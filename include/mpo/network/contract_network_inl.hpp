@@ -84,20 +84,20 @@ MPO_DETAIL_INLINE void validate_run(const LegNetwork& network, const Contraction
                                     const std::vector<Shape>& shapes) {
     for (const Index leg : path.sliced) {
         if (std::count(network.open.begin(), network.open.end(), leg) > 0)
-            throw ArgumentError(concat("contract_network: sliced leg ", leg, " of extent ",
-                                       network.extents[static_cast<std::size_t>(leg)],
-                                       " is open, only summed ones can be sliced"));
+            raise<ArgumentError>({"contract_network: sliced leg ", leg, " of extent ",
+                                  network.extents[static_cast<std::size_t>(leg)],
+                                  " is open, only summed ones can be sliced"});
         if (std::count(path.sliced.begin(), path.sliced.end(), leg) > 1)
-            throw ArgumentError(concat("contract_network: leg ", leg, " is sliced twice"));
+            raise<ArgumentError>({"contract_network: leg ", leg, " is sliced twice"});
     }
     if (shapes.size() != network.tensors.size())
-        throw ShapeError(concat("contract_network: the network has ", network.tensors.size(),
-                                " tensors, got ", shapes.size()));
+        raise<ShapeError>({"contract_network: the network has ", network.tensors.size(),
+                           " tensors, got ", shapes.size()});
     for (std::size_t k = 0; k < shapes.size(); ++k)
         if (shapes[k] != extents_of(network.tensors[k], network.extents))
-            throw ShapeError(concat("contract_network: tensor ", k, " must be ",
-                                    to_string(extents_of(network.tensors[k], network.extents)),
-                                    ", got ", to_string(shapes[k])));
+            raise<ShapeError>({"contract_network: tensor ", k, " must be ",
+                               to_string(extents_of(network.tensors[k], network.extents)), ", got ",
+                               to_string(shapes[k])});
 }
 
 }  // namespace mpo::detail

@@ -296,28 +296,27 @@ MPO_DETAIL_INLINE void validate_pair(const StridedLegs& left, const StridedLegs&
     };
     for (const Index extent : extents)
         if (extent < 1)
-            throw ArgumentError(
-                concat("plan_pair: every extent must be at least 1, got ", to_string(extents)));
+            raise<ArgumentError>(
+                {"plan_pair: every extent must be at least 1, got ", to_string(extents)});
     for (const auto* operand : {&left, &right}) {
         if (operand->legs.size() != operand->strides.size())
-            throw ArgumentError(concat("plan_pair: ", operand->legs.size(),
-                                       " legs need as many strides, got ",
-                                       operand->strides.size()));
+            raise<ArgumentError>({"plan_pair: ", operand->legs.size(),
+                                  " legs need as many strides, got ", operand->strides.size()});
         const auto& other = operand == &left ? right : left;
         for (const Index leg : operand->legs) {
             if (leg < 0 || leg >= std::ssize(extents))
-                throw ArgumentError(
-                    concat("plan_pair: leg ", leg, " does not exist, there are ", extents.size()));
+                raise<ArgumentError>(
+                    {"plan_pair: leg ", leg, " does not exist, there are ", extents.size()});
             if (!has(other.legs, leg) && !has(result, leg))
-                throw ArgumentError(
-                    concat("plan_pair: leg ", leg, " is in one tensor and not in the result"));
+                raise<ArgumentError>(
+                    {"plan_pair: leg ", leg, " is in one tensor and not in the result"});
         }
     }
     for (std::size_t k = 0; k < result.size(); ++k) {
         const bool again = std::count(result.begin(), result.end(), result[k]) > 1;
         if (again || (!has(left.legs, result[k]) && !has(right.legs, result[k])))
-            throw ArgumentError(concat("plan_pair: the result cannot have leg ", result[k],
-                                       again ? " twice" : ", no tensor has it"));
+            raise<ArgumentError>({"plan_pair: the result cannot have leg ", result[k],
+                                  again ? " twice" : ", no tensor has it"});
     }
 }
 

@@ -82,8 +82,8 @@ template <Scalar T>
         }
         Index j = 0;
         while (std::isfinite(std::real(at(i, j))) && std::isfinite(std::imag(at(i, j)))) ++j;
-        throw NumericalError(concat("decompose: W(", i, ", ", j, ") of ", W.rows, " x ", W.cols,
-                                    " is ", at(i, j), ", need finite values"));
+        raise<NumericalError>({"decompose: W(", i, ", ", j, ") of ", W.rows, " x ", W.cols, " is ",
+                               at(i, j), ", need finite values"});
     }
     return largest;
 }
@@ -177,7 +177,7 @@ template <Scalar T, BackendFor<T> B>
                                          const DecomposeOptions& options, const B& backend) {
     const auto view = as_matrix(W);
     if (view.rows < 1 || view.cols < 1)
-        throw ShapeError(detail::concat("decompose: W is empty, ", view.rows, " x ", view.cols));
+        detail::raise<ShapeError>({"decompose: W is empty, ", view.rows, " x ", view.cols});
     validate(options.layout, view.rows, view.cols, "decompose");
     validate(options.truncation, "decompose");
     const Layout& layout = options.layout;

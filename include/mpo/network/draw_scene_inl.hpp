@@ -67,9 +67,8 @@ void append(std::vector<Item>& to, std::vector<Item>& from) {
 MPO_DETAIL_INLINE Scene scene_of(const std::vector<Wiring>& diagrams, const DrawOptions& options) {
     if (diagrams.empty()) throw ArgumentError("draw: there is no diagram");
     if (!options.captions.empty() && options.captions.size() != diagrams.size())
-        throw ArgumentError(concat("draw: ", diagrams.size(),
-                                   " diagrams need as many captions, got ",
-                                   options.captions.size()));
+        raise<ArgumentError>({"draw: ", diagrams.size(), " diagrams need as many captions, got ",
+                              options.captions.size()});
     Scene whole;
     std::vector<double> middles;  // of the diagrams, for their captions
     double x = 0;

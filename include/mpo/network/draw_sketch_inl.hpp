@@ -155,9 +155,9 @@ class Sketch {
         }
         for (std::size_t k = 0; k < placed.size(); ++k)
             if (!placed[k])
-                throw ArgumentError(concat("draw: places must name every tensor or none, got ",
-                                           options_.places.size(), " without ",
-                                           in_quotes(tensors_[k].name)));
+                raise<ArgumentError>({"draw: places must name every tensor or none, got ",
+                                      options_.places.size(), " without ",
+                                      in_quotes(tensors_[k].name)});
     }
 
     void place_on_ring() {

@@ -13,13 +13,13 @@ namespace detail {
 
 MPO_DETAIL_INLINE Index checked_multiply(Index a, Index b) {
     if (b != 0 && a > (std::numeric_limits<Index>::max)() / b)
-        throw ShapeError(concat("layout: ", a, " * ", b, " is more than an index holds"));
+        raise<ShapeError>({"layout: ", a, " * ", b, " is more than an index holds"});
     return a * b;
 }
 
 MPO_DETAIL_INLINE Index checked_add(Index a, Index b) {
     if (a > (std::numeric_limits<Index>::max)() - b)
-        throw ShapeError(concat("layout: ", a, " + ", b, " is more than an index holds"));
+        raise<ShapeError>({"layout: ", a, " + ", b, " is more than an index holds"});
     return a + b;
 }
 
@@ -36,12 +36,12 @@ MPO_DETAIL_INLINE Shape divisors(Index n) {
 
 MPO_DETAIL_INLINE void require_matrix(Index m, Index n, std::string_view who) {
     if (m < 1 || n < 1)
-        throw ArgumentError(concat(who, ": both sides must be at least 1, got ", m, " x ", n));
+        raise<ArgumentError>({who, ": both sides must be at least 1, got ", m, " x ", n});
 }
 
 MPO_DETAIL_INLINE void require_sites(Index sites, std::string_view who) {
     if (sites < 1 || sites > max_num_sites)
-        throw ArgumentError(concat(who, ": need 1 to ", max_num_sites, " sites, got ", sites));
+        raise<ArgumentError>({who, ": need 1 to ", max_num_sites, " sites, got ", sites});
 }
 
 }  // namespace detail
@@ -52,14 +52,14 @@ MPO_DETAIL_INLINE std::string to_string(const Layout& layout) {
 
 MPO_DETAIL_INLINE void validate(const Layout& layout, std::string_view who) {
     if (layout.out.size() != layout.in.size())
-        throw ShapeError(detail::concat(who, ": need as many out legs as in legs, got ",
-                                        layout.out.size(), " and ", layout.in.size()));
+        detail::raise<ShapeError>({who, ": need as many out legs as in legs, got ",
+                                   layout.out.size(), " and ", layout.in.size()});
     detail::require_sites(num_sites(layout), who);
     for (const auto* legs : {&layout.out, &layout.in})
         for (const Index leg : *legs)
             if (leg < 1)
-                throw ArgumentError(
-                    detail::concat(who, ": every leg must be at least 1, got ", to_string(layout)));
+                detail::raise<ArgumentError>(
+                    {who, ": every leg must be at least 1, got ", to_string(layout)});
 }
 
 MPO_DETAIL_INLINE void validate(const Layout& layout, Index num_rows, Index num_cols,
@@ -68,9 +68,8 @@ MPO_DETAIL_INLINE void validate(const Layout& layout, Index num_rows, Index num_
     const auto require = [who](const Shape& legs, std::string_view side, Index got,
                                std::string_view what, Index expected) {
         if (got != expected)
-            throw ShapeError(detail::concat(who, ": ", side, " legs ", detail::joined(legs, "*"),
-                                            " = ", got, " must equal ", what,
-                                            " of W = ", expected));
+            detail::raise<ShapeError>({who, ": ", side, " legs ", detail::joined(legs, "*"), " = ",
+                                       got, " must equal ", what, " of W = ", expected});
     };
     require(layout.out, "out", rows(layout), "rows", num_rows);
     require(layout.in, "in", cols(layout), "cols", num_cols);
@@ -91,8 +90,7 @@ MPO_DETAIL_INLINE Shape useful_bond_dims(const Layout& layout) {
 }
 
 MPO_DETAIL_INLINE Shape uniform_bonds(const Layout& layout, Index cap) {
-    if (cap < 1)
-        throw ArgumentError(detail::concat("uniform_bonds: cap must be at least 1, got ", cap));
+    if (cap < 1) detail::raise<ArgumentError>({"uniform_bonds: cap must be at least 1, got ", cap});
     Shape bonds = useful_bond_dims(layout);
     for (Index& bond : bonds) bond = (std::min)(bond, cap);
     return bonds;
@@ -104,12 +102,12 @@ MPO_DETAIL_INLINE void require_bonds(const Layout& layout, const Shape& bonds,
                                      std::string_view who) {
     validate(layout, who);
     if (bonds.size() != layout.out.size() + 1)
-        throw ShapeError(concat(who, ": ", num_sites(layout), " sites need ", num_sites(layout) + 1,
-                                " bonds, got ", bonds.size()));
+        raise<ShapeError>({who, ": ", num_sites(layout), " sites need ", num_sites(layout) + 1,
+                           " bonds, got ", bonds.size()});
     if (bonds.front() != 1 || bonds.back() != 1 ||
         *std::min_element(bonds.begin(), bonds.end()) < 1)
-        throw ArgumentError(
-            concat(who, ": bonds must be at least 1 and end in 1, got ", joined(bonds, ", ")));
+        raise<ArgumentError>(
+            {who, ": bonds must be at least 1 and end in 1, got ", joined(bonds, ", ")});
 }
 
 }  // namespace detail
@@ -158,7 +156,7 @@ MPO_DETAIL_INLINE Layout low_rank_layout(Index m, Index n) {
 
 MPO_DETAIL_INLINE std::optional<Layout> opposed_layout(Index m, Index n, Index f) {
     detail::require_matrix(m, n, "opposed_layout");
-    if (f < 1) throw ArgumentError(detail::concat("opposed_layout: f must be at least 1, got ", f));
+    if (f < 1) detail::raise<ArgumentError>({"opposed_layout: f must be at least 1, got ", f});
     if (m % f != 0 || n % f != 0) return std::nullopt;
     return Layout{{m / f, f}, {f, n / f}};
 }
@@ -262,9 +260,9 @@ MPO_DETAIL_INLINE std::vector<Layout> enumerate_layouts(Index m, Index n, Index 
     const Index outs = detail::count_factorisations(m, sites);
     const Index ins = detail::count_factorisations(n, sites);
     if (outs > max_enumerated_layouts / ins)
-        throw ArgumentError(detail::concat("enumerate_layouts: ", m, " x ", n, " on ", sites,
-                                           " sites has ", outs, " * ", ins, " layouts, more than ",
-                                           max_enumerated_layouts));
+        detail::raise<ArgumentError>({"enumerate_layouts: ", m, " x ", n, " on ", sites,
+                                      " sites has ", outs, " * ", ins, " layouts, more than ",
+                                      max_enumerated_layouts});
     std::vector<Shape> out_legs, in_legs;
     Shape head;
     detail::append_factorisations(m, sites, head, out_legs);

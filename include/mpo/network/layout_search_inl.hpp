@@ -36,10 +36,10 @@ MPO_DETAIL_INLINE PricedLayout price_layout(const Layout& layout, const LayoutLi
 
 MPO_DETAIL_INLINE std::optional<Layout> opposed_layout(Index m, Index n, Index f, Index sites) {
     detail::require_matrix(m, n, "opposed_layout");
-    if (f < 1) throw ArgumentError(detail::concat("opposed_layout: f must be at least 1, got ", f));
+    if (f < 1) detail::raise<ArgumentError>({"opposed_layout: f must be at least 1, got ", f});
     if (sites < 2 || sites > max_num_sites)
-        throw ArgumentError(
-            detail::concat("opposed_layout: need 2 to ", max_num_sites, " sites, got ", sites));
+        detail::raise<ArgumentError>(
+            {"opposed_layout: need 2 to ", max_num_sites, " sites, got ", sites});
     const auto short_legs = static_cast<std::size_t>(sites - 1);
     for (std::size_t k = 0; k < short_legs; ++k) {
         if (m % f != 0 || n % f != 0) return std::nullopt;
@@ -108,8 +108,8 @@ class LayoutList {
 MPO_DETAIL_INLINE std::vector<Layout> search_layouts(Index m, Index n, Index max_sites) {
     detail::require_matrix(m, n, "search_layouts");
     if (max_sites < 2 || max_sites > max_num_sites)
-        throw ArgumentError(
-            detail::concat("search_layouts: need 2 to ", max_num_sites, " sites, got ", max_sites));
+        detail::raise<ArgumentError>(
+            {"search_layouts: need 2 to ", max_num_sites, " sites, got ", max_sites});
     detail::LayoutList list(m, n);
     list.add(low_rank_layout(m, n));
     const Shape short_legs = detail::divisors(m);

@@ -91,7 +91,7 @@ MPO_DETAIL_INLINE MachineTable machine_table_from_text(std::string_view text) {
         ++line;
         const auto end = text.find('\n');
         if (end == std::string_view::npos)  // the last number may be cut short, too
-            throw FormatError(detail::concat("machine table: line ", line, " does not end"));
+            detail::raise<FormatError>({"machine table: line ", line, " does not end"});
         const std::string result(text.substr(0, end));
         text.remove_prefix(end + 1);
         return result;
@@ -101,8 +101,8 @@ MPO_DETAIL_INLINE MachineTable machine_table_from_text(std::string_view text) {
         char* end = nullptr;
         const double value = std::strtod(digits.c_str(), &end);
         if (digits.empty() || *end != 0 || !std::isfinite(value) || value <= 0)
-            throw FormatError(
-                detail::concat("machine table: line ", line, " must be one number above 0"));
+            detail::raise<FormatError>(
+                {"machine table: line ", line, " must be one number above 0"});
         return value;
     };
     if (next_line() != "mpo machine table 1")
@@ -116,7 +116,7 @@ MPO_DETAIL_INLINE MachineTable machine_table_from_text(std::string_view text) {
     for (double& value : table.left) value = next();
     for (double& value : table.right) value = next();
     if (!text.empty())
-        throw FormatError(detail::concat("machine table: nothing may follow line ", line));
+        detail::raise<FormatError>({"machine table: nothing may follow line ", line});
     return table;
 }
 

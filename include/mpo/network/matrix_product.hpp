@@ -61,9 +61,8 @@ class Mpo {
         validate(cores);
         const auto sites = static_cast<Index>(cores.size());
         if (form == CanonicalForm::mixed && (center < 0 || center >= sites))
-            throw ArgumentError(detail::concat("Mpo: the centre of ", sites,
-                                               " sites must be in 0..", sites - 1, ", got ",
-                                               center));
+            detail::raise<ArgumentError>({"Mpo: the centre of ", sites, " sites must be in 0..",
+                                          sites - 1, ", got ", center});
         cores_ = std::move(cores);
         form_ = form;
         center_ = form == CanonicalForm::mixed  ? center
@@ -123,8 +122,8 @@ class Mpo {
     /// core rounded up to whole bytes. Throws ArgumentError unless bits > 0.
     [[nodiscard]] Index num_bytes(double bits_per_element) const {
         if (!(bits_per_element > 0) || !std::isfinite(bits_per_element))
-            throw ArgumentError(detail::concat("num_bytes: bits per element must be positive, got ",
-                                               bits_per_element));
+            detail::raise<ArgumentError>(
+                {"num_bytes: bits per element must be positive, got ", bits_per_element});
         Index sum = 0;
         for (const auto& core : cores_)
             sum += static_cast<Index>(
@@ -144,18 +143,18 @@ class Mpo {
         for (std::size_t k = 0; k < cores.size(); ++k) {
             const Shape& shape = cores[k].shape();
             if (shape.size() != 4)
-                throw ShapeError(detail::concat("Mpo: core ", k,
-                                                " must be of rank 4 (D, out, in, D'), got ",
-                                                to_string(shape)));
+                detail::raise<ShapeError>({"Mpo: core ", k,
+                                           " must be of rank 4 (D, out, in, D'), got ",
+                                           to_string(shape)});
             if (*std::min_element(shape.begin(), shape.end()) < 1)
-                throw ArgumentError(detail::concat("Mpo: every extent must be at least 1, core ", k,
-                                                   " is ", to_string(shape)));
+                detail::raise<ArgumentError>(
+                    {"Mpo: every extent must be at least 1, core ", k, " is ", to_string(shape)});
             if (shape[0] != bond)
-                throw ShapeError(detail::concat("Mpo: the left bond of core ", k, " must be ", bond,
-                                                ", its shape is ", to_string(shape)));
+                detail::raise<ShapeError>({"Mpo: the left bond of core ", k, " must be ", bond,
+                                           ", its shape is ", to_string(shape)});
             bond = shape[3];
         }
-        if (bond != 1) throw ShapeError(detail::concat("Mpo: the last bond must be 1, got ", bond));
+        if (bond != 1) detail::raise<ShapeError>({"Mpo: the last bond must be 1, got ", bond});
     }
 
     std::vector<Tensor<T>> cores_;

@@ -156,8 +156,8 @@ namespace detail {
 template <Scalar T>
 [[nodiscard]] Tensor<T> checked_bias(Tensor<T> bias, Index rows) {
     if (bias.size() != 0 && (bias.rank() != 1 || bias.extent(0) != rows))
-        throw ShapeError(concat("MpoLinear: the bias must have ", rows, " elements, got shape ",
-                                to_string(bias.shape())));
+        raise<ShapeError>({"MpoLinear: the bias must have ", rows, " elements, got shape ",
+                           to_string(bias.shape())});
     return bias;
 }
 
@@ -264,8 +264,8 @@ template <Scalar T, BackendFor<T> B>
 void MpoLinear<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX,
                                LinearGradients<T>& gradients, const Tape* tape) const {
     if (gradients.bias.size() != bias_.size())
-        throw ShapeError(detail::concat("MpoLinear::gradient: the gradient of the bias must have ",
-                                        bias_.size(), " elements, got ", gradients.bias.size()));
+        detail::raise<ShapeError>({"MpoLinear::gradient: the gradient of the bias must have ",
+                                   bias_.size(), " elements, got ", gradients.bias.size()});
     plan_.gradient(X, dY, dX, gradients.cores, tape);
     const Index out = bias_.size();
     for (Index b = 0; out > 0 && b < dY.extent(0); ++b)
@@ -275,8 +275,8 @@ void MpoLinear<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T
 template <Scalar T, BackendFor<T> B>
 void MpoLinear<T, B>::assign(Mpo<T> mpo, Tensor<T> bias) {
     if (mpo.rows() != rows() || mpo.cols() != cols())
-        throw ShapeError(detail::concat("MpoLinear::assign: the weight must be ", rows(), " x ",
-                                        cols(), ", got ", mpo.rows(), " x ", mpo.cols()));
+        detail::raise<ShapeError>({"MpoLinear::assign: the weight must be ", rows(), " x ", cols(),
+                                   ", got ", mpo.rows(), " x ", mpo.cols()});
     *this = MpoLinear(std::move(mpo), std::move(bias), options_, *backend_);
 }
 

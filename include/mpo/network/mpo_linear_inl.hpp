@@ -17,14 +17,13 @@ MPO_DETAIL_INLINE Index checked_mpo_linear_metadata(const std::map<std::string, 
     const auto value = [&](const std::string& key) -> const std::string& {
         const auto found = pairs.find(key);
         if (found == pairs.end())
-            throw FormatError(
-                concat(path, ": holds no layer of mpo, the metadata lack '", key, "'"));
+            raise<FormatError>({path, ": holds no layer of mpo, the metadata lack '", key, "'"});
         return found->second;
     };
     const auto require = [&](const std::string& key, std::string_view expected) {
         if (value(key) != expected)
-            throw FormatError(concat(path, ": metadata '", key, "' must be '", expected, "', got ",
-                                     in_quotes(value(key))));
+            raise<FormatError>({path, ": metadata '", key, "' must be '", expected, "', got ",
+                                in_quotes(value(key))});
     };
     require("kind", mpo_linear_kind);
     require("format_version", mpo_linear_version);
@@ -32,8 +31,8 @@ MPO_DETAIL_INLINE Index checked_mpo_linear_metadata(const std::map<std::string, 
     const std::string& sites = value("num_sites");
     for (Index k = 1; k <= max_num_sites; ++k)
         if (sites == concat(k)) return k;
-    throw FormatError(concat(path, ": metadata 'num_sites' must be 1 to ", max_num_sites, ", got ",
-                             in_quotes(sites)));
+    raise<FormatError>(
+        {path, ": metadata 'num_sites' must be 1 to ", max_num_sites, ", got ", in_quotes(sites)});
 }
 
 MPO_DETAIL_INLINE void require_countable(const Layout& layout, const Shape& bonds) {

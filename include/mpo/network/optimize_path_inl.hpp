@@ -301,17 +301,17 @@ MPO_DETAIL_INLINE ContractionPath optimize_path(const LegNetwork& network,
     detail::validate(network, "optimize_path");
     if (options.trials < 1 || options.max_optimal < 1 || options.max_optimal > 16 ||
         !(options.max_peak_elements > 0))
-        throw ArgumentError(detail::concat(
-            "optimize_path: need trials >= 1, max_optimal in 1..16, max_peak_elements > 0; got ",
-            options.trials, ", ", options.max_optimal, ", ", options.max_peak_elements));
+        detail::raise<ArgumentError>(
+            {"optimize_path: need trials >= 1, max_optimal in 1..16, max_peak_elements > 0; got ",
+             options.trials, ", ", options.max_optimal, ", ", options.max_peak_elements});
     auto path = detail::path_with_slices(network, {}, options);
     while (contraction_cost(network, path).peak_elements > options.max_peak_elements) {
         const auto leg = detail::leg_to_slice(network, path);
         if (!leg)
-            throw ArgumentError(
-                detail::concat("optimize_path: max_peak_elements = ", options.max_peak_elements,
-                               " is too small: with all useful legs sliced the peak is still ",
-                               contraction_cost(network, path).peak_elements));
+            detail::raise<ArgumentError>(
+                {"optimize_path: max_peak_elements = ", options.max_peak_elements,
+                 " is too small: with all useful legs sliced the peak is still ",
+                 contraction_cost(network, path).peak_elements});
         auto sliced = path.sliced;
         sliced.push_back(*leg);
         path = detail::path_with_slices(network, sliced, options);

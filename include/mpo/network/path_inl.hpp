@@ -146,23 +146,22 @@ MPO_DETAIL_INLINE void validate(const LegNetwork& network, const char* who) {
     const auto legs = static_cast<Index>(network.extents.size());
     for (const Index extent : network.extents)
         if (extent < 1)
-            throw ArgumentError(
-                concat(who, ": every extent must be at least 1, got ", to_string(network.extents)));
-    if (network.tensors.empty()) throw ArgumentError(concat(who, ": there are no tensors"));
+            raise<ArgumentError>(
+                {who, ": every extent must be at least 1, got ", to_string(network.extents)});
+    if (network.tensors.empty()) raise<ArgumentError>({who, ": there are no tensors"});
     std::vector<char> used(static_cast<std::size_t>(legs));
     for (const auto& tensor : network.tensors)
         for (const Index leg : tensor) {
             if (leg < 0 || leg >= legs)
-                throw ArgumentError(
-                    concat(who, ": leg ", leg, " does not exist, there are ", legs));
+                raise<ArgumentError>({who, ": leg ", leg, " does not exist, there are ", legs});
             used[static_cast<std::size_t>(leg)] = 1;
         }
     std::vector<char> seen(used.size());
     for (const Index leg : network.open) {
         if (leg < 0 || leg >= legs || !used[static_cast<std::size_t>(leg)])
-            throw ArgumentError(concat(who, ": open leg ", leg, " belongs to no tensor"));
+            raise<ArgumentError>({who, ": open leg ", leg, " belongs to no tensor"});
         if (std::exchange(seen[static_cast<std::size_t>(leg)], 1))
-            throw ArgumentError(concat(who, ": leg ", leg, " is open twice"));
+            raise<ArgumentError>({who, ": leg ", leg, " is open twice"});
     }
 }
 
@@ -173,21 +172,20 @@ MPO_DETAIL_INLINE ContractionCost contraction_cost(const LegNetwork& network,
     detail::validate(network, "contraction_cost");
     const std::size_t count = network.tensors.size();
     if (path.steps.size() + 1 != count)
-        throw ArgumentError(detail::concat("contraction_cost: ", count, " tensors need ", count - 1,
-                                           " steps, got ", path.steps.size()));
+        detail::raise<ArgumentError>({"contraction_cost: ", count, " tensors need ", count - 1,
+                                      " steps, got ", path.steps.size()});
     std::vector<char> consumed(2 * count - 1);
     for (std::size_t k = 0; k < path.steps.size(); ++k)
         for (const Index id : {path.steps[k].left, path.steps[k].right})
             if (id < 0 || id >= static_cast<Index>(count + k) ||
                 std::exchange(consumed[static_cast<std::size_t>(id)], 1))
-                throw ArgumentError(detail::concat("contraction_cost: step ", k, " of ",
-                                                   path.steps.size(), " for ", count,
-                                                   " tensors cannot consume ", id));
+                detail::raise<ArgumentError>({"contraction_cost: step ", k, " of ",
+                                              path.steps.size(), " for ", count,
+                                              " tensors cannot consume ", id});
     for (const Index leg : path.sliced)
         if (leg < 0 || leg >= static_cast<Index>(network.extents.size()))
-            throw ArgumentError(detail::concat("contraction_cost: sliced leg ", leg,
-                                               " does not exist, there are ",
-                                               network.extents.size()));
+            detail::raise<ArgumentError>({"contraction_cost: sliced leg ", leg,
+                                          " does not exist, there are ", network.extents.size()});
     const detail::LegCounter counter(network);
     const detail::LegSizes sizes(detail::sliced_extents(network, path.sliced));
     ContractionCost cost;

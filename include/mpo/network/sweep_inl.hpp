@@ -96,8 +96,8 @@ MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min
     cut.slices = (leg + cut.slice - 1) / cut.slice;
     const Index one = bytes_of_slice(need, leg, cut.slice);
     if (one > limit_bytes)
-        throw ArgumentError(concat("make_plan: max_workspace_bytes = ", limit_bytes,
-                                   " is too small, one slice of one token needs ", one));
+        raise<ArgumentError>({"make_plan: max_workspace_bytes = ", limit_bytes,
+                              " is too small, one slice of one token needs ", one});
     const Index extra = need.per_extra * need.element_size;
     cut.workers = std::max<Index>(1, concurrency);
     while (cut.workers > 1 && cut.workers * (one + extra) > limit_bytes) --cut.workers;

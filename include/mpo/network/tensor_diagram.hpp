@@ -79,8 +79,8 @@ template <Scalar T>
         const double re = std::abs(static_cast<double>(std::real(tensor.data()[n]))),
                      im = std::abs(static_cast<double>(std::imag(tensor.data()[n])));
         if (!std::isfinite(re) || !std::isfinite(im))
-            throw NumericalError(concat("split: element ", n, " of ", tensor.size(), " of tensor '",
-                                        name, "' is ", tensor.data()[n], ", need finite values"));
+            raise<NumericalError>({"split: element ", n, " of ", tensor.size(), " of tensor '",
+                                   name, "' is ", tensor.data()[n], ", need finite values"});
         largest = (std::max)({largest, re, im});
     }
     return largest;
@@ -104,9 +104,8 @@ class TensorDiagram {
     TensorDiagram(std::string_view equation, std::vector<Tensor<T>> tensors) {
         const auto words = parse_einsum(equation);
         if (words.tensors.size() != tensors.size())
-            throw ShapeError(detail::concat("TensorDiagram: '", std::string(equation), "' needs ",
-                                            words.tensors.size(), " tensors, got ",
-                                            tensors.size()));
+            detail::raise<ShapeError>({"TensorDiagram: '", std::string(equation), "' needs ",
+                                       words.tensors.size(), " tensors, got ", tensors.size()});
         for (std::size_t k = 0; k < tensors.size(); ++k)
             add("T" + std::to_string(k), std::move(tensors[k]), words.tensors[k]);
         set_open(words.open);
@@ -198,8 +197,8 @@ class TensorDiagram {
         const auto halves = detail::halve(wiring_.tensors()[static_cast<std::size_t>(at)],
                                           left_legs, names.left, names.right);
         if (wiring_.num_axes(names.bond) > 0)
-            throw ArgumentError(detail::concat("split: there is a leg '", names.bond, "' (",
-                                               wiring_.extent(names.bond), ") already"));
+            detail::raise<ArgumentError>({"split: there is a leg '", names.bond, "' (",
+                                          wiring_.extent(names.bond), ") already"});
         Wiring next = wiring_;
         next.replace({at}, detail::bonded(halves, names.bond, 1));
         SplitReport report;
@@ -249,8 +248,8 @@ class TensorDiagram {
                             const std::string& name, const B& backend) {
         const Index p = wiring_.position(first), q = wiring_.position(second);
         if (p == q)
-            throw ArgumentError(
-                detail::concat("contract: need two tensors, got '", std::string(first), "' twice"));
+            detail::raise<ArgumentError>(
+                {"contract: need two tensors, got '", std::string(first), "' twice"});
         const auto pair = detail::pair_wiring(wiring_, p, q);
         const auto& open = pair.open();
         Shape shape;

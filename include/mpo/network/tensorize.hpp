@@ -87,16 +87,16 @@ class WeightedMetric {
         if (!given_) return;
         const Index n = W.extent(1);
         if (given_->rank() != 2 || given_->extent(0) != n || given_->extent(1) != n)
-            throw ShapeError(concat("tensorize: second_moments must be (in, in) = ", n, " x ", n,
-                                    ", got ", to_string(given_->shape)));
+            raise<ShapeError>({"tensorize: second_moments must be (in, in) = ", n, " x ", n,
+                               ", got ", to_string(given_->shape)});
         moments_ = backend.template allocate<T>(n * n);
         backend.upload(*given_, moments_.data());
         auto weight = backend.template allocate<T>(W.size());
         backend.upload(W, weight.data());
         total_ = weighted_square<T>(weight.data(), W.extent(0), n, moments_.data(), backend);
         if (!(total_ >= 0) || !std::isfinite(total_))
-            throw ArgumentError(concat("tensorize: second_moments must be positive semidefinite, ",
-                                       "trace(W S W^H) is ", total_));
+            raise<ArgumentError>({"tensorize: second_moments must be positive semidefinite, ",
+                                  "trace(W S W^H) is ", total_});
     }
 
     /// sqrt(trace(E S E^H) / trace(W S W^H)), E = W - W'; 0 where rounding makes it negative.
@@ -275,22 +275,22 @@ template <Scalar T>
 void validate(const TensorView<const T>& W, const TensorizeOptions<T>& options) {
     const auto view = as_matrix(W);
     if (view.rows < 1 || view.cols < 1)
-        throw ShapeError(concat("tensorize: W is empty, ", view.rows, " x ", view.cols));
+        raise<ShapeError>({"tensorize: W is empty, ", view.rows, " x ", view.cols});
     validate(
         TensorizeGoal{options.budget, options.tolerance, options.max_flops_ratio, options.slack});
     if (options.max_sites < 2 || options.max_sites > max_num_sites)
-        throw ArgumentError(concat("tensorize: max_sites must be 2 to ", max_num_sites, ", got ",
-                                   options.max_sites));
+        raise<ArgumentError>(
+            {"tensorize: max_sites must be 2 to ", max_num_sites, ", got ", options.max_sites});
     const Index batch = options.batch.value_or(options.plan.batch);
-    if (batch < 1) throw ArgumentError(concat("tensorize: batch must be at least 1, got ", batch));
+    if (batch < 1) raise<ArgumentError>({"tensorize: batch must be at least 1, got ", batch});
     if (options.max_estimates < 0 || options.max_decompositions < 1)
-        throw ArgumentError(
-            concat("tensorize: need max_estimates >= 0 and max_decompositions >= ", "1, got ",
-                   options.max_estimates, " and ", options.max_decompositions));
+        raise<ArgumentError>(
+            {"tensorize: need max_estimates >= 0 and max_decompositions >= ", "1, got ",
+             options.max_estimates, " and ", options.max_decompositions});
     for (const auto& layout : options.layouts) validate(layout, view.rows, view.cols, "tensorize");
     if (options.bias && (options.bias->rank() != 1 || options.bias->extent(0) != view.rows))
-        throw ShapeError(concat("tensorize: the bias must have ", view.rows,
-                                " elements, got shape ", to_string(options.bias->shape)));
+        raise<ShapeError>({"tensorize: the bias must have ", view.rows, " elements, got shape ",
+                           to_string(options.bias->shape)});
     (void)largest_finite(view);
 }
 

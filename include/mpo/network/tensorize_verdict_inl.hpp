@@ -32,19 +32,18 @@ namespace detail {
 MPO_DETAIL_INLINE void validate(const TensorizeGoal& goal) {
     const int given = (goal.budget ? 1 : 0) + (goal.tolerance ? 1 : 0);
     if (given != 1)
-        throw ArgumentError(
-            concat("tensorize: need exactly one of budget and tolerance, got ", given));
+        raise<ArgumentError>({"tensorize: need exactly one of budget and tolerance, got ", given});
     if (goal.budget && !(*goal.budget > 0 && *goal.budget <= 1))
-        throw ArgumentError(
-            concat("tensorize: budget must be above 0 and at most 1, got ", *goal.budget));
+        raise<ArgumentError>(
+            {"tensorize: budget must be above 0 and at most 1, got ", *goal.budget});
     if (goal.tolerance && !(*goal.tolerance >= 0 && std::isfinite(*goal.tolerance)))
-        throw ArgumentError(
-            concat("tensorize: tolerance must be finite and >= 0, got ", *goal.tolerance));
+        raise<ArgumentError>(
+            {"tensorize: tolerance must be finite and >= 0, got ", *goal.tolerance});
     if (!(goal.max_flops_ratio > 0))
-        throw ArgumentError(
-            concat("tensorize: max_flops_ratio must be above 0, got ", goal.max_flops_ratio));
+        raise<ArgumentError>(
+            {"tensorize: max_flops_ratio must be above 0, got ", goal.max_flops_ratio});
     if (!(goal.slack >= 0 && std::isfinite(goal.slack)))
-        throw ArgumentError(concat("tensorize: slack must be finite and >= 0, got ", goal.slack));
+        raise<ArgumentError>({"tensorize: slack must be finite and >= 0, got ", goal.slack});
 }
 
 /// share * n rounded down, and never more than an index holds.

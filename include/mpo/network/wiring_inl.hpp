@@ -29,8 +29,8 @@ namespace detail {
 MPO_DETAIL_INLINE void require_distinct(const std::vector<std::string>& names, const char* who) {
     for (auto name = names.begin(); name != names.end(); ++name)
         if (std::find(names.begin(), name, *name) != name)
-            throw ArgumentError(
-                concat(who, ": leg ", in_quotes(*name), " stands twice in ", listed(names)));
+            raise<ArgumentError>(
+                {who, ": leg ", in_quotes(*name), " stands twice in ", listed(names)});
 }
 
 /// Throws unless the tensor fits in among `others`.
@@ -39,29 +39,28 @@ MPO_DETAIL_INLINE void require_fitting(const WiredTensor& tensor,
     const std::string who = concat("add: tensor ", in_quotes(tensor.name));
     if (tensor.name.empty()) throw ArgumentError("add: a tensor must have a name");
     if (tensor.shape.size() != tensor.legs.size())
-        throw ShapeError(concat(who, " (", to_string(tensor.shape), ") has ", tensor.shape.size(),
-                                " axes, got ", tensor.legs.size(), " legs ", listed(tensor.legs)));
+        raise<ShapeError>({who, " (", to_string(tensor.shape), ") has ", tensor.shape.size(),
+                           " axes, got ", tensor.legs.size(), " legs ", listed(tensor.legs)});
     (void)num_elements(tensor.shape);
     const auto agrees = [&](const WiredTensor& other, std::size_t axis) {
         for (std::size_t k = 0; k < other.legs.size(); ++k)
             if (other.legs[k] == tensor.legs[axis] && other.shape[k] != tensor.shape[axis])
-                throw ShapeError(concat(who, ": leg ", in_quotes(tensor.legs[axis]), " has extent ",
-                                        tensor.shape[axis], ", in tensor ", in_quotes(other.name),
-                                        " ", other.shape[k]));
+                raise<ShapeError>({who, ": leg ", in_quotes(tensor.legs[axis]), " has extent ",
+                                   tensor.shape[axis], ", in tensor ", in_quotes(other.name), " ",
+                                   other.shape[k]});
     };
     for (std::size_t axis = 0; axis < tensor.legs.size(); ++axis) {
-        if (tensor.legs[axis].empty())
-            throw ArgumentError(concat(who, ": leg ", axis, " has no name"));
+        if (tensor.legs[axis].empty()) raise<ArgumentError>({who, ": leg ", axis, " has no name"});
         if (tensor.shape[axis] < 1)
-            throw ArgumentError(concat(who, ": leg ", in_quotes(tensor.legs[axis]),
-                                       " must have at least extent 1, got ", tensor.shape[axis]));
+            raise<ArgumentError>({who, ": leg ", in_quotes(tensor.legs[axis]),
+                                  " must have at least extent 1, got ", tensor.shape[axis]});
         agrees(tensor, axis);
         for (const auto& other : others) agrees(other, axis);
     }
     for (const auto& other : others)
         if (other.name == tensor.name)
-            throw ArgumentError(concat("add: there is a tensor ", in_quotes(tensor.name), " (",
-                                       to_string(other.shape), ") already"));
+            raise<ArgumentError>({"add: there is a tensor ", in_quotes(tensor.name), " (",
+                                  to_string(other.shape), ") already"});
 }
 
 /// The order of axes in which those of `legs` are neighbours, at the place of the first one.
@@ -101,11 +100,11 @@ MPO_DETAIL_INLINE void Wiring::add(std::string name, const Shape& shape,
 MPO_DETAIL_INLINE void Wiring::connect(std::string_view first, std::string_view second) {
     const Index left = extent(first), right = extent(second);
     if (first == second)
-        throw ArgumentError(
-            detail::concat("connect: need two legs, got ", detail::in_quotes(first), " twice"));
+        detail::raise<ArgumentError>(
+            {"connect: need two legs, got ", detail::in_quotes(first), " twice"});
     if (left != right)
-        throw ShapeError(detail::concat("connect: leg ", detail::in_quotes(first), " has extent ",
-                                        left, ", leg ", detail::in_quotes(second), " ", right));
+        detail::raise<ShapeError>({"connect: leg ", detail::in_quotes(first), " has extent ", left,
+                                   ", leg ", detail::in_quotes(second), " ", right});
     const std::string kept(first), gone(second);
     Wiring next = *this;
     for (auto& tensor : next.tensors_)
@@ -144,8 +143,8 @@ MPO_DETAIL_INLINE std::vector<Shape> Wiring::fuse_legs(const std::vector<std::st
     Shape extents;
     for (const auto& leg : legs) extents.push_back(extent(leg));
     if (!detail::holds(legs, fused) && num_axes(fused) > 0)
-        throw ArgumentError(detail::concat("fuse_legs: there is a leg ", detail::in_quotes(fused),
-                                           " (", extent(fused), ") already"));
+        detail::raise<ArgumentError>({"fuse_legs: there is a leg ", detail::in_quotes(fused), " (",
+                                      extent(fused), ") already"});
     Wiring next = *this;
     std::vector<Shape> orders(tensors_.size());
     for (std::size_t k = 0; k < tensors_.size(); ++k) {
@@ -155,10 +154,10 @@ MPO_DETAIL_INLINE std::vector<Shape> Wiring::fuse_legs(const std::vector<std::st
         if (axes == 0) continue;
         for (const auto& leg : legs)
             if (std::count(tensor.legs.begin(), tensor.legs.end(), leg) != 1)
-                throw ArgumentError(
-                    detail::concat("fuse_legs: tensor ", detail::in_quotes(tensor.name), " ",
-                                   detail::listed(tensor.legs), " must have each of ",
-                                   detail::listed(legs), " once, or none"));
+                detail::raise<ArgumentError>({"fuse_legs: tensor ", detail::in_quotes(tensor.name),
+                                              " ", detail::listed(tensor.legs),
+                                              " must have each of ", detail::listed(legs),
+                                              " once, or none"});
         orders[k] = detail::neighbours(tensor, legs);
         WiredTensor after{tensor.name, {}, {}};
         for (std::size_t axis = 0; axis < tensor.legs.size(); ++axis) {
@@ -172,9 +171,8 @@ MPO_DETAIL_INLINE std::vector<Shape> Wiring::fuse_legs(const std::vector<std::st
     const auto open = std::count_if(legs.begin(), legs.end(),
                                     [&](const auto& leg) { return detail::holds(open_, leg); });
     if (open != 0 && open != std::ssize(legs))
-        throw ArgumentError(detail::concat("fuse_legs: all of ", detail::listed(legs),
-                                           " must be open or none, open are ",
-                                           detail::listed(open_)));
+        detail::raise<ArgumentError>({"fuse_legs: all of ", detail::listed(legs),
+                                      " must be open or none, open are ", detail::listed(open_)});
     std::replace(next.open_.begin(), next.open_.end(), legs.front(), fused);
     std::erase_if(next.open_,
                   [&](const auto& leg) { return leg != fused && detail::holds(legs, leg); });
@@ -187,16 +185,16 @@ MPO_DETAIL_INLINE void Wiring::split_leg(std::string_view leg,
                                          const Shape& extents) {
     const Index whole = extent(leg);
     if (parts.size() != extents.size() || num_elements(extents) != whole)
-        throw ShapeError(detail::concat("split_leg: ", parts.size(), " parts ",
-                                        detail::listed(parts), " of ", detail::joined(extents, "*"),
-                                        " = ", num_elements(extents), " must make up leg ",
-                                        detail::in_quotes(leg), " of extent ", whole));
+        detail::raise<ShapeError>({"split_leg: ", parts.size(), " parts ", detail::listed(parts),
+                                   " of ", detail::joined(extents, "*"), " = ",
+                                   num_elements(extents), " must make up leg ",
+                                   detail::in_quotes(leg), " of extent ", whole});
     detail::require_distinct(parts, "split_leg");
     for (const auto& part : parts)
         if (part.empty() || (part != leg && num_axes(part) > 0))
-            throw ArgumentError(detail::concat("split_leg: part ", detail::in_quotes(part), " of ",
-                                               detail::in_quotes(leg),
-                                               part.empty() ? " has no name" : " exists already"));
+            detail::raise<ArgumentError>({"split_leg: part ", detail::in_quotes(part), " of ",
+                                          detail::in_quotes(leg),
+                                          part.empty() ? " has no name" : " exists already"});
     const std::string gone(leg);
     Wiring next = *this;
     for (auto& tensor : next.tensors_) {
@@ -228,8 +226,8 @@ MPO_DETAIL_INLINE Index Wiring::extent(std::string_view leg) const {
     for (const auto& tensor : tensors_)
         for (std::size_t axis = 0; axis < tensor.legs.size(); ++axis)
             if (tensor.legs[axis] == leg) return tensor.shape[axis];
-    throw ArgumentError(detail::concat("TensorDiagram: there is no leg ", detail::in_quotes(leg),
-                                       " among ", detail::listed(legs())));
+    detail::raise<ArgumentError>({"TensorDiagram: there is no leg ", detail::in_quotes(leg),
+                                  " among ", detail::listed(legs())});
 }
 
 MPO_DETAIL_INLINE Index Wiring::position(std::string_view tensor) const {
@@ -238,9 +236,8 @@ MPO_DETAIL_INLINE Index Wiring::position(std::string_view tensor) const {
         if (known.name == tensor) return std::ssize(names);
         names.push_back(known.name);
     }
-    throw ArgumentError(detail::concat("TensorDiagram: there is no tensor ",
-                                       detail::in_quotes(tensor), " among ",
-                                       detail::listed(names)));
+    detail::raise<ArgumentError>({"TensorDiagram: there is no tensor ", detail::in_quotes(tensor),
+                                  " among ", detail::listed(names)});
 }
 
 MPO_DETAIL_INLINE Index Wiring::num_axes(std::string_view leg) const {
@@ -288,9 +285,8 @@ MPO_DETAIL_INLINE Halves halve(const WiredTensor& tensor, const std::vector<std:
     for (const auto& leg : left_legs) {
         const auto at = std::find(tensor.legs.begin(), tensor.legs.end(), leg);
         if (std::count(at, tensor.legs.end(), leg) != 1)
-            throw ArgumentError(concat("split: tensor ", in_quotes(tensor.name), " ",
-                                       listed(tensor.legs), " must have leg ", in_quotes(leg),
-                                       " once"));
+            raise<ArgumentError>({"split: tensor ", in_quotes(tensor.name), " ",
+                                  listed(tensor.legs), " must have leg ", in_quotes(leg), " once"});
         take(static_cast<std::size_t>(at - tensor.legs.begin()), halves.left, halves.rows);
     }
     for (std::size_t axis = 0; axis < tensor.legs.size(); ++axis)
@@ -329,8 +325,7 @@ MPO_DETAIL_INLINE Einsum parse_einsum(std::string_view equation) {
     std::copy_if(equation.begin(), equation.end(), std::back_inserter(text),
                  [](char letter) { return letter != ' '; });
     const auto refuse = [&](const std::string& why) {
-        throw ArgumentError(
-            detail::concat("parse_einsum: ", detail::in_quotes(equation), " ", why));
+        detail::raise<ArgumentError>({"parse_einsum: ", detail::in_quotes(equation), " ", why});
     };
     const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); };
     const auto arrow = text.find("->");
