@@ -109,6 +109,43 @@ TEMPLATE_LIST_TEST_CASE("contract_network: every path gives the same tensor", ""
     }
 }
 
+TEST_CASE("contract_network: random networks, of every kind of leg") {
+    const EigenBackend backend;
+    Random random(7);
+    const auto draw = [&](Index n) { return random.below(n); };
+    for (int trial = 0; trial < 400; ++trial) {
+        LegNetwork network;
+        for (Index leg = 0; leg < 7; ++leg) network.extents.push_back(1 + draw(4));
+        std::vector<Index> used;
+        for (Index count = 1 + draw(4); count > 0; --count) {
+            network.tensors.emplace_back();
+            for (Index axis = draw(5); axis > 0; --axis) {
+                network.tensors.back().push_back(draw(7));
+                used.push_back(network.tensors.back().back());
+            }
+        }
+        std::sort(used.begin(), used.end());
+        used.erase(std::unique(used.begin(), used.end()), used.end());
+        for (const Index leg : used)
+            if (draw(2) == 0)
+                network.open.insert(network.open.begin() + draw(std::ssize(network.open) + 1), leg);
+        for (Index leg = 0; leg < 7; ++leg)  // legs without a tensor: the naive loop would repeat
+            if (!std::binary_search(used.begin(), used.end(), leg))
+                network.extents[static_cast<std::size_t>(leg)] = 1;
+        CAPTURE(trial, network.tensors, network.open, network.extents);
+        const auto tensors = random_tensors<double>(network);
+        auto path = optimize_path(network);
+        const auto expected = naive::einsum(network, tensors);
+        CHECK(naive::distance(contract_network<double>(network, path, views(tensors), backend),
+                              expected) <= allowed(network, tensors));
+        for (const Index leg : used)
+            if (std::count(network.open.begin(), network.open.end(), leg) == 0)
+                path.sliced.push_back(leg);  // and slice by slice
+        CHECK(naive::distance(contract_network<double>(network, path, views(tensors), backend),
+                              expected) <= allowed(network, tensors));
+    }
+}
+
 TEMPLATE_LIST_TEST_CASE("contract_network: slices add up to the whole", "", BackendCases) {
     using T = typename TestType::T;
     const typename TestType::Backend backend;

@@ -113,6 +113,27 @@ TEST_CASE("contract_pair: nothing is copied where the order of the legs allows")
     }
 }
 
+TEST_CASE(
+    "contract_pair: batch legs are one batched product, also where another leg counts as one") {
+    const CountingBackend backend;
+    for (const auto& [equation, extents] :
+         {std::pair<const char*, Shape>{"abc,acd->abd", {4, 3, 5, 2}},
+          {"abce,abed->abcd", {2, 3, 4, 5, 6}},  // two legs, one batch
+          {"abc,cd->adb", {16, 32, 8, 32}}}) {
+        CAPTURE(equation);
+        const auto network = naive::lettered(equation, extents);
+        const Tensor<double> A(shape_of(network.tensors[0], extents)),
+            B(shape_of(network.tensors[1], extents));
+        Tensor<double> C(shape_of(network.open, extents));
+        backend.reset();
+        contract_pair(plan_pair(contiguous(network.tensors[0], A),
+                                contiguous(network.tensors[1], B), network.open, extents),
+                      A.data(), B.data(), C.data(), backend);
+        CHECK(backend.calls().batched == 1);
+        CHECK(backend.calls().gemms == 0);
+    }
+}
+
 TEST_CASE("contract_pair: a result in a free order is never copied") {
     for (const auto& [equation, extents, copies] : pairs()) {
         CAPTURE(equation);
