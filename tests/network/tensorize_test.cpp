@@ -240,6 +240,22 @@ TEST_CASE("tensorize: the search stops where it is told to") {
         W, {.budget = 0.3, .max_estimates = 5, .max_decompositions = 3}, cpu);
     CHECK(few.num_decompositions <= 3);
     CHECK(few.num_estimates == 5);
+
+    // besides low rank the one with the smallest estimate is decomposed
+    auto two = check_tensorize<float>(W, {.budget = 0.3, .max_decompositions = 2}, cpu);
+    INFO(to_string(two, 100));
+    CHECK(two.num_decompositions == 2);
+    two.runners_up.push_back(two.winner);
+    double decomposed = 0, others = std::numeric_limits<double>::infinity();
+    for (const auto& candidate : two.runners_up) {
+        if (!candidate.estimated_error || candidate.layout == low_rank_layout(24, 36)) continue;
+        if (candidate.relative_error)
+            decomposed = *candidate.estimated_error;
+        else
+            others = std::min(others, *candidate.estimated_error);
+    }
+    CHECK(decomposed > 0);
+    CHECK(decomposed <= others);
 }
 
 TEST_CASE("tensorize: the same seed gives the same answer, and strides do not matter") {
