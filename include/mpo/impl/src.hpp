@@ -17,6 +17,8 @@
     INSTANTIATE class Mpo<T>;                                                                      \
     INSTANTIATE class Plan<T, EigenBackend>;                                                       \
     INSTANTIATE class MpoLinear<T, EigenBackend>;                                                  \
+    INSTANTIATE Plan<T, EigenBackend> make_plan<T>(const Mpo<T>&, const PlanOptions&,              \
+                                                   const EigenBackend&);                           \
     INSTANTIATE LowRank<T, EigenBackend> low_rank<T>(MatrixView<const T>, const LowRankOptions&,   \
                                                      const EigenBackend&);                         \
     INSTANTIATE Decomposition<T> decompose<T>(const TensorView<const T>&, const DecomposeOptions&, \

@@ -40,6 +40,12 @@ class Plan {
     /// See make_plan. `candidates`: of plan_candidates; the first one is taken.
     Plan(const Mpo<T>& mpo, std::vector<PlanCandidate> candidates, const PlanOptions& options,
          const B& backend);
+    /// Moves the factors; what was moved from can only be destroyed or assigned to.
+    Plan(Plan&& other) noexcept;
+    /// The same.
+    Plan& operator=(Plan&& other) noexcept;
+    /// Frees the factors.
+    ~Plan();
 
     /// Length of an output: rows of W.
     [[nodiscard]] Index rows() const { return rows_; }
@@ -175,6 +181,14 @@ Plan<T, B>::Plan(const Mpo<T>& mpo, std::vector<PlanCandidate> candidates,
     for (Index k = 0; options.with_gradient && k < mpo.num_sites(); ++k)
         cores_.push_back(mpo.core(k).shape());
 }
+
+// defined here, so that mpo::compiled has them once
+template <Scalar T, BackendFor<T> B>
+Plan<T, B>::Plan(Plan&& other) noexcept = default;
+template <Scalar T, BackendFor<T> B>
+Plan<T, B>& Plan<T, B>::operator=(Plan&& other) noexcept = default;
+template <Scalar T, BackendFor<T> B>
+Plan<T, B>::~Plan() = default;
 
 template <Scalar T, BackendFor<T> B>
 void Plan<T, B>::check(const TensorView<const T>& X, const TensorView<const T>& Y,
