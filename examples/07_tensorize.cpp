@@ -85,7 +85,7 @@ int main() {
 
     const auto path = std::filesystem::temp_directory_path() / "mpo_example_07.safetensors";
     mpo::save_layer(layer, path);
-    const auto back = mpo::load_layer<Layer>(path, {.batch = 256}, cpu);
+    const auto back = mpo::load_layer<Layer>(path, {.batch = 256, .with_gradient = true}, cpu);
     std::filesystem::remove(path);
     mpo::Tensor<float> Y(target.shape()), again(target.shape());  // (B, out)
     layer.apply(X, Y);

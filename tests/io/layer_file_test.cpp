@@ -33,7 +33,7 @@ TEMPLATE_LIST_TEST_CASE("layer file: saved and loaded, it is the same to the las
         const auto layer = small_layer<T>(cpu, bias);
         save_layer(layer, path);
         CHECK(folder.names() == std::vector<std::string>{"layer.safetensors"});
-        const auto back = load_layer<MpoLinear<T>>(path, {}, cpu);  // another plan rounds otherwise
+        const auto back = load_layer<MpoLinear<T>>(path, {}, cpu);  // planned alike: the same bits
         REQUIRE(back.mpo().bond_dims() == layer.mpo().bond_dims());
         CHECK(back.mpo().layout() == layer.mpo().layout());
         for (Index k = 0; k < 2; ++k)

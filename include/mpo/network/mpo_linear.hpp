@@ -52,6 +52,14 @@ struct LinearGradients {
     Tensor<T> bias = {};           // (out); no elements where the layer has no bias
 };
 
+namespace detail {
+
+/// Weight and bias of a layer that save wrote.
+template <Scalar T, class R>
+[[nodiscard]] std::pair<Mpo<T>, Tensor<T>> read_mpo_linear(const R& reader);
+
+}  // namespace detail
+
 /// Y = X W^T + b with W as an MPO. Movable; apply and gradient are const and safe from many threads
 /// at once. The backend must outlive the layer.
 template <Scalar T, BackendFor<T> B = EigenBackend>
@@ -138,7 +146,10 @@ class MpoLinear {
     ///           scalar type; as make_plan
     template <LayerReader R>
     [[nodiscard]] static MpoLinear load(const R& reader, const PlanOptions& options,
-                                        const B& backend);
+                                        const B& backend) {
+        auto [mpo, bias] = detail::read_mpo_linear<T>(reader);
+        return MpoLinear(std::move(mpo), std::move(bias), options, backend);
+    }
 
   private:
     void add_bias(T* Y, Index batch) const;
@@ -224,6 +235,31 @@ template <Scalar T, class R>
 /// Throws where the costs of a chain leave the range of an index.
 void require_countable(const Layout& layout, const Shape& bonds);
 
+/// Weight and bias of a layer that save wrote.
+template <Scalar T, class R>
+std::pair<Mpo<T>, Tensor<T>> read_mpo_linear(const R& reader) {
+    const std::string path = reader.path().string();
+    const Index sites = checked_mpo_linear_metadata(reader.metadata(), scalar_name<T>(), path);
+    std::vector<Tensor<T>> cores;
+    for (Index k = 0; k < sites; ++k)
+        cores.push_back(read_numbers<T>(reader, concat("cores.", k), 4));  // (D, o, i, D')
+    const bool has_bias = reader.contains("bias");
+    Tensor<T> bias;
+    if (has_bias) bias = read_numbers<T>(reader, "bias", 1);  // (out)
+    Mpo<T> mpo;
+    try {  // a chain that is none is the file's fault, not the caller's
+        mpo.set_cores(std::move(cores));
+        require_countable(mpo.layout(), mpo.bond_dims());
+        bias = checked_bias(std::move(bias), mpo.rows());
+        if (has_bias && bias.size() == 0) throw ShapeError("MpoLinear: the bias has no elements");
+    } catch (const ShapeError& error) {
+        throw FormatError(path + ": " + error.what());
+    } catch (const ArgumentError& error) {
+        throw FormatError(path + ": " + error.what());
+    }
+    return {std::move(mpo), std::move(bias)};
+}
+
 }  // namespace detail
 
 template <Scalar T, BackendFor<T> B>
@@ -290,34 +326,6 @@ void MpoLinear<T, B>::save(W& writer) const {
     for (Index k = 0; k < mpo_.num_sites(); ++k)
         detail::append_numbers(writer, detail::concat("cores.", k), mpo_.core(k));
     if (bias_.size() != 0) detail::append_numbers(writer, "bias", bias_);
-}
-
-template <Scalar T, BackendFor<T> B>
-template <LayerReader R>
-MpoLinear<T, B> MpoLinear<T, B>::load(const R& reader, const PlanOptions& options,
-                                      const B& backend) {
-    const std::string path = reader.path().string();
-    const Index sites =
-        detail::checked_mpo_linear_metadata(reader.metadata(), detail::scalar_name<T>(), path);
-    std::vector<Tensor<T>> cores;
-    for (Index k = 0; k < sites; ++k)
-        cores.push_back(
-            detail::read_numbers<T>(reader, detail::concat("cores.", k), 4));  // (D, o, i, D')
-    const bool has_bias = reader.contains("bias");
-    Tensor<T> bias;
-    if (has_bias) bias = detail::read_numbers<T>(reader, "bias", 1);  // (out)
-    Mpo<T> mpo;
-    try {  // a chain that is none is the file's fault, not the caller's
-        mpo.set_cores(std::move(cores));
-        detail::require_countable(mpo.layout(), mpo.bond_dims());
-        bias = detail::checked_bias(std::move(bias), mpo.rows());
-        if (has_bias && bias.size() == 0) throw ShapeError("MpoLinear: the bias has no elements");
-    } catch (const ShapeError& error) {
-        throw FormatError(path + ": " + error.what());
-    } catch (const ArgumentError& error) {
-        throw FormatError(path + ": " + error.what());
-    }
-    return MpoLinear(std::move(mpo), std::move(bias), options, backend);
 }
 
 }  // namespace mpo
