@@ -1,4 +1,4 @@
-// Wall time of small pieces of work, without <chrono> in every program.
+// Wall time of small pieces of work, without the clocks of the standard library in every program.
 #pragma once
 
 #include <algorithm>

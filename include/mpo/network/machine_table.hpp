@@ -21,13 +21,16 @@ struct MachineTable {
     static constexpr std::array<Index, 4> sizes = {1 << 18, 1 << 21, 1 << 24, 1 << 27};
 
     /// Rates of one thread in multiply-adds per second, of products (m, k) (k, n) of a prepared left
-    /// side and many right ones, index (m, k, n); of one left side and a prepared right one alike.
-    std::array<double, 80> left{}, right{};
+    /// side and many right ones, index (m, k, n).
+    std::array<double, 80> left{};
+    /// The same of one left side and a prepared right one.
+    std::array<double, 80> right{};
     std::array<double, 4> bytes_per_second{};  // of one thread, for arrays of `sizes`
     double fork_join_seconds = 1e-6;           // an empty parallel loop
     int threads = 2;                           // that work at once
 
-    /// Multiply-adds per second of one thread. side: where the prepared operand stands.
+    /// Multiply-adds per second of one thread, of a product (m, k) (k, n). side: where the prepared
+    /// operand stands.
     [[nodiscard]] double rate(Side side, Index m, Index k, Index n) const;
     /// Bytes per second of one thread that reads an array of this size over and over.
     [[nodiscard]] double bandwidth(Index bytes) const;

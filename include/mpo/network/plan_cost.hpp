@@ -24,7 +24,7 @@ enum class PlanForm { sweep, tiles, dense };
 
 /// One way to apply an MPO.
 struct PlanCandidate {
-    PlanForm form = PlanForm::sweep;
+    PlanForm form = PlanForm::sweep;                           // what is multiplied
     SweepDirection direction = SweepDirection::right_to_left;  // of a sweep
     Shape groups = {};          // sites that become one, for every factor that remains
     double multiply_adds = 0;   // for one token of this batch
@@ -55,18 +55,21 @@ struct PlanQuestion {
                                                          const PlanQuestion& question,
                                                          const MachineTable& table);
 
-/// The layout with as many parameters that would be applied fastest, of the opposed ones and low rank;
-/// with its prediction in seconds.
+/// What cheapest_layout finds.
 struct CheaperLayout {
     Layout layout;       // its legs
     Index bond_dim = 0;  // of its bond
     double seconds = 0;  // predicted, for the batch
 };
+/// Of plain low rank and the opposed layouts of an m x n matrix the one that would be applied fastest,
+/// with bonds such that it has at most `parameters`; bond_dim = 0 where none fits. Throws ArgumentError
+/// for a side below 1.
 [[nodiscard]] CheaperLayout cheapest_layout(Index m, Index n, Index parameters,
                                             const PlanQuestion& question,
                                             const MachineTable& table);
 
-/// The candidates as a table of text: form, multiply-adds, prediction, bytes, what rules it out.
+/// The candidates of a chain of this layout and these bonds as a table of text: form, multiply-adds,
+/// prediction, bytes, what rules it out.
 [[nodiscard]] std::string explain_candidates(const std::vector<PlanCandidate>& candidates,
                                              const Layout& layout, const Shape& bonds,
                                              const PlanQuestion& question,
