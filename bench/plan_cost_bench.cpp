@@ -41,7 +41,6 @@ struct Totals {
     double points = 0;
     double lost_to_dense = 0;  // where it should win: fewer than 0.75 of the multiply-adds, B >= 8
     double worst_prediction = 1;  // of plan / dense, as a factor
-    double log_cache = 0;         // dense_cache = allow against dense
     Bar *geometric, *worst, *wins, *predicted;
 };
 
@@ -69,9 +68,8 @@ struct Totals {
     const auto X = normal_tensor<float>({point.batch, point.in}, 3);
     Tensor<float> Y({point.batch, point.out}), dense_Y({point.batch, point.out});
     const PlanOptions asked{.batch = point.batch, .machine = &machine()};
-    const auto packed = backend.prepare(
-        Side::right,
-        transpose(matrix<const float>(W.data(), point.in == 0 ? 0 : point.out, point.in)));
+    const auto packed =
+        backend.prepare(Side::right, transpose(matrix<const float>(W.data(), point.out, point.in)));
     const auto dense = [&] {
         backend.gemm_right(matrix<const float>(X.data(), point.batch, point.in), packed, 0.0F,
                            matrix(dense_Y.data(), point.batch, point.out));

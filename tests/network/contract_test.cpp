@@ -8,15 +8,13 @@
 #include "support/factorisation_conformance.hpp"
 #include "support/metered_backend.hpp"
 #include "support/scalars.hpp"
+#include "support/sweep_directions.hpp"
 #include "support/thread_count.hpp"
 
 using namespace mpo;
 using namespace mpo::test;
 
 namespace {
-
-constexpr SweepDirection both_directions[] = {SweepDirection::right_to_left,
-                                              SweepDirection::left_to_right};
 
 /// Chains of 1 to 5 sites, wide and tall, besides the awkward ones.
 [[nodiscard]] std::vector<Chain> chains() {

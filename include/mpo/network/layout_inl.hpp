@@ -137,16 +137,27 @@ MPO_DETAIL_INLINE Index multiply_adds_left_to_right(const Layout& layout, const 
     return multiply_adds_right_to_left(mirrored(layout), {bonds.rbegin(), bonds.rend()});
 }
 
+namespace detail {
+
+/// Largest uniform cap that `fits`, which a larger one does only where this one does; 0 where none does.
+template <class Fits>
+[[nodiscard]] Index largest_uniform_bond(const Layout& layout, const Fits& fits) {
+    const Shape useful = useful_bond_dims(layout);
+    Index known = 0, above = *std::max_element(useful.begin(), useful.end()) + 1;
+    while (above - known > 1) {  // known: fits or 0; above: too large, or beyond all use
+        const Index cap = known + (above - known) / 2;
+        (fits(cap) ? known : above) = cap;
+    }
+    return known;
+}
+
+}  // namespace detail
+
 MPO_DETAIL_INLINE Index max_uniform_bond(const Layout& layout, Index parameter_budget) {
     validate(layout, "max_uniform_bond");
-    const Shape useful = useful_bond_dims(layout);
-    Index fits = 0, above = *std::max_element(useful.begin(), useful.end()) + 1;
-    while (above - fits > 1) {  // fits: known to fit or 0; above: too large, or beyond all use
-        const Index cap = fits + (above - fits) / 2;
-        (num_parameters(layout, uniform_bonds(layout, cap)) <= parameter_budget ? fits : above) =
-            cap;
-    }
-    return fits;
+    return detail::largest_uniform_bond(layout, [&](Index cap) {
+        return num_parameters(layout, uniform_bonds(layout, cap)) <= parameter_budget;
+    });
 }
 
 MPO_DETAIL_INLINE Layout low_rank_layout(Index m, Index n) {

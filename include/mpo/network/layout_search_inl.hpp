@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "mpo/core/inline.hpp"
+#include "mpo/network/layout_inl.hpp"
 #include "mpo/network/layout_search.hpp"
 
 namespace mpo {
@@ -22,12 +23,7 @@ MPO_DETAIL_INLINE PricedLayout price_layout(const Layout& layout, const LayoutLi
                multiply_adds_of_best_sweep(layout, bonds) <= limits.max_multiply_adds;
     };
     validate(layout, "price_layout");
-    const Shape useful = useful_bond_dims(layout);
-    Index known = 0, above = *std::max_element(useful.begin(), useful.end()) + 1;
-    while (above - known > 1) {  // known: fits or 0; above: too large, or beyond all use
-        const Index cap = known + (above - known) / 2;
-        (fits(cap) ? known : above) = cap;
-    }
+    const Index known = detail::largest_uniform_bond(layout, fits);
     PricedLayout priced{layout, known, uniform_bonds(layout, (std::max)(known, Index{1}))};
     priced.parameters = num_parameters(layout, priced.bonds);
     priced.multiply_adds = multiply_adds_of_best_sweep(layout, priced.bonds);

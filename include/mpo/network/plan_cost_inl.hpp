@@ -65,9 +65,7 @@ class Clock {
         const Index chunks = (question_.batch + cut.chunk - 1) / cut.chunk;
         const Index workers = std::min<Index>({chunks, cut.workers, table_.threads});
         const Index rounds = (chunks + workers - 1) / workers;
-        double factors = 0;
-        for (const auto& step : steps)
-            factors += static_cast<double>(step.rows * step.inner * question_.element_size);
+        const Index factors = num_parameters(steps) * question_.element_size;
         double seconds = 0;
         const Index tokens = (std::min)(cut.chunk, question_.batch);
         for (const auto& step : steps) {
@@ -77,8 +75,8 @@ class Clock {
                 static_cast<double>(step.rows * step.inner * question_.element_size);
             // all factors pass by in every round: where they do not fit a cache, each is read from
             // where all of them lie
-            const double reads = table_.bandwidth(static_cast<Index>(share)) /
-                                 table_.bandwidth(static_cast<Index>(factors));
+            const double reads =
+                table_.bandwidth(static_cast<Index>(share)) / table_.bandwidth(factors);
             seconds += step.cols == 1 ? product(Side::right, tokens * step.repeats, step.inner,
                                                 step.rows, work, share, reads, workers == 1)
                                       : product(Side::left, step.rows, step.inner, step.cols, work,
@@ -92,12 +90,6 @@ class Clock {
     const MachineTable& table_;
 };
 
-[[nodiscard]] inline Index parameters_of(const std::vector<SweepStep>& steps) {
-    Index sum = 0;
-    for (const auto& step : steps) sum += step.rows * step.inner;
-    return sum;
-}
-
 /// A sweep over the merged chain; one group alone is the dense product.
 [[nodiscard]] inline PlanCandidate sweep_candidate(const Layout& layout, const Shape& bonds,
                                                    const Shape& groups, SweepDirection direction,
@@ -110,7 +102,7 @@ class Clock {
     if (merged && groups.size() == 1) candidate.form = PlanForm::dense;
     for (const auto& step : steps)
         candidate.multiply_adds += static_cast<double>(step.multiply_adds());
-    candidate.factor_bytes = parameters_of(steps) * question.element_size;
+    candidate.factor_bytes = num_parameters(steps) * question.element_size;
     const auto need = need_of_apply(steps, question.element_size);
     const Index leg = direction == SweepDirection::right_to_left ? chain.layout.in.front()
                                                                  : chain.layout.out.front();

@@ -85,6 +85,9 @@ struct SweepNeed {
 /// would leave it idle, the threads then rather share a product.
 [[nodiscard]] Index balanced_chunk(Index batch, Index workers, Index min_repeats);
 
+/// Numbers that all matrices of the steps hold.
+[[nodiscard]] Index num_parameters(const std::vector<SweepStep>& steps);
+
 /// Rows that a token at least brings to a product with a prepared right side.
 [[nodiscard]] Index min_repeats(const std::vector<SweepStep>& steps);
 
@@ -185,11 +188,14 @@ class CoreSweep {
 
     [[nodiscard]] bool leftwards() const { return direction_ == SweepDirection::right_to_left; }
     void prepare(const Mpo<T>& mpo, bool with_gradient);
-    [[nodiscard]] Index chunk_of(Index batch, const SweepCut& cut) const;
+    [[nodiscard]] Index chunk_of(Index batch) const;
     [[nodiscard]] SweepPart part_of(std::size_t n, Index s, const SweepCut& cut) const;
     /// Part of the matrix of a step that a slice touches.
     [[nodiscard]] MatrixView<T> part_of_matrix(T* M, std::size_t n, const SweepPart& part,
                                                const SweepCut& cut) const;
+    /// A prepared matrix times `count` items (inner, cols), which become (rows, cols).
+    void multiply(const OperandOf<B, T>& operand, const T* from, Index inner, T beta, T* to,
+                  Index rows, Index cols, Index count) const;
     void run_step(std::size_t n, Index s, const T* from, T* to, Index tokens,
                   const SweepCut& cut) const;
     void step_back(std::size_t n, Index s, const T* B_n, const T* G, T* dB, Index tokens,
@@ -198,6 +204,7 @@ class CoreSweep {
                            T beta, Index count, T* permuted) const;
     void chunk_back(const T* X, const T* dY, T* dX, Index tokens, bool recompute, Back& back) const;
     [[nodiscard]] Back make_back(T* workspace) const;
+
     const B* backend_;
     Index rows_, cols_;
     SweepDirection direction_;
@@ -208,7 +215,6 @@ class CoreSweep {
     Index workspace_elements_ = 0;  // of the one or two intermediates that a thread holds
     Index second_ = 0;              // where the second of them begins
     Index back_elements_ = 0;
-    bool with_gradient_ = false;
     std::unique_ptr<WorkspaceList<B, T>> free_ = std::make_unique<WorkspaceList<B, T>>();
     std::unique_ptr<WorkspaceList<B, T>> free_back_ = std::make_unique<WorkspaceList<B, T>>();
 };

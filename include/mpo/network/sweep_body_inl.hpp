@@ -1,4 +1,4 @@
-// Bodies of Sweep, see network/sweep.hpp.
+// Bodies of CoreSweep, see network/sweep.hpp.
 #pragma once
 
 #include "mpo/network/sweep.hpp"
@@ -8,11 +8,7 @@ namespace mpo::detail {
 template <Scalar T, BackendFor<T> B>
 CoreSweep<T, B>::CoreSweep(const Mpo<T>& mpo, SweepDirection direction, Index batch,
                            Index max_workspace_bytes, bool with_gradient, const B& backend)
-    : backend_(&backend),
-      rows_(mpo.rows()),
-      cols_(mpo.cols()),
-      direction_(direction),
-      with_gradient_(with_gradient) {
+    : backend_(&backend), rows_(mpo.rows()), cols_(mpo.cols()), direction_(direction) {
     const Layout layout = mpo.layout();
     steps_ = sweep_steps(layout, mpo.bond_dims(), direction_);
     const Index leg = leftwards() ? layout.in.front() : layout.out.front();
@@ -38,9 +34,7 @@ CoreSweep<T, B>::CoreSweep(const Mpo<T>& mpo, SweepDirection direction, Index ba
 
 template <Scalar T, BackendFor<T> B>
 Index CoreSweep<T, B>::num_parameters() const {
-    Index sum = 0;
-    for (const auto& step : steps_) sum += step.rows * step.inner;
-    return sum;
+    return detail::num_parameters(steps_);
 }
 
 template <Scalar T, BackendFor<T> B>
@@ -101,6 +95,18 @@ void CoreSweep<T, B>::prepare(const Mpo<T>& mpo, bool with_gradient) {
 }
 
 template <Scalar T, BackendFor<T> B>
+void CoreSweep<T, B>::multiply(const OperandOf<B, T>& operand, const T* from, Index inner, T beta,
+                               T* to, Index rows, Index cols, Index count) const {
+    if (cols == 1)
+        backend_->gemm_right(matrix<const T>(from, count, inner), operand, beta,
+                             matrix(to, count, rows));
+    else
+        backend_->gemm_left(operand,
+                            BatchView<const T>{matrix<const T>(from, inner, cols), inner * cols},
+                            beta, BatchView<T>{matrix(to, rows, cols), rows * cols}, count);
+}
+
+template <Scalar T, BackendFor<T> B>
 void CoreSweep<T, B>::run_step(std::size_t n, Index s, const T* from, T* to, Index tokens,
                                const SweepCut& cut) const {
     const auto part = part_of(n, s, cut);
@@ -111,20 +117,13 @@ void CoreSweep<T, B>::run_step(std::size_t n, Index s, const T* from, T* to, Ind
     const T beta{part.leading && leftwards() && s > 0 ? Real<T>{1} : Real<T>{0}};
     const Index count = tokens * step.repeats;
     const auto& operand = operands_[n][static_cast<std::size_t>(part.leading ? s : 0)];
-    if (step.cols == 1)
-        backend_->gemm_right(matrix<const T>(from, count, step.inner), operand, beta,
-                             matrix(to, count, step.rows));
-    else
-        backend_->gemm_left(
-            operand,
-            BatchView<const T>{matrix<const T>(from, step.inner, step.cols),
-                               step.inner * step.cols},
-            beta, BatchView<T>{matrix(to, step.rows, step.cols), step.rows * step.cols}, count);
+    multiply(operand, from, step.inner, beta, to, step.rows, step.cols, count);
 }
 
 template <Scalar T, BackendFor<T> B>
-Index CoreSweep<T, B>::chunk_of(Index batch, const SweepCut& cut) const {
-    return std::clamp<Index>(balanced_chunk(batch, cut.workers, min_repeats(steps_)), 1, cut.chunk);
+Index CoreSweep<T, B>::chunk_of(Index batch) const {
+    return std::clamp<Index>(balanced_chunk(batch, cut_.workers, min_repeats(steps_)), 1,
+                             cut_.chunk);
 }
 
 template <Scalar T, BackendFor<T> B>
@@ -135,7 +134,7 @@ void CoreSweep<T, B>::apply(const T* X, T* Y, Index batch, Tape* tape) const {
             tape->push_back(backend_->template allocate<T>(steps_[n].output_elements() * batch));
         if (tape->empty()) tape = nullptr;
     }
-    const Index chunk = chunk_of(batch, cut_);
+    const Index chunk = chunk_of(batch);
     const Index chunks = (batch + chunk - 1) / chunk;
     const Index workers = std::min<Index>({chunks, backend_->concurrency(), cut_.workers});
     const auto work = [&](Index first, Index last) {
@@ -209,14 +208,7 @@ void CoreSweep<T, B>::step_back(std::size_t n, Index s, const T* B_n, const T* G
     const T beta{!leftwards() && n == 0 && s > 0 ? Real<T>{1} : Real<T>{0}};
     const std::size_t before = leftwards() || n == 0 ? n : n + operands_[0].size() - 1;
     const auto& operand = back_[before + static_cast<std::size_t>(part.leading ? s : 0)];
-    if (step.cols == 1)
-        backend_->gemm_right(matrix<const T>(G, count, step.rows), operand, beta,
-                             matrix(dB, count, step.inner));
-    else
-        backend_->gemm_left(
-            operand,
-            BatchView<const T>{matrix<const T>(G, step.rows, step.cols), step.rows * step.cols},
-            beta, BatchView<T>{matrix(dB, step.inner, step.cols), step.inner * step.cols}, count);
+    multiply(operand, G, step.rows, beta, dB, step.inner, step.cols, count);
 }
 
 template <Scalar T, BackendFor<T> B>

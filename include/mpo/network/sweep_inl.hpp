@@ -34,6 +34,12 @@ MPO_DETAIL_INLINE std::vector<SweepStep> sweep_steps(const Layout& layout, const
 
 namespace detail {
 
+MPO_DETAIL_INLINE Index num_parameters(const std::vector<SweepStep>& steps) {
+    Index sum = 0;
+    for (const auto& step : steps) sum += step.rows * step.inner;
+    return sum;
+}
+
 MPO_DETAIL_INLINE SweepNeed need_of_apply(const std::vector<SweepStep>& steps, Index element_size) {
     SweepNeed need{.element_size = element_size};
     for (std::size_t n = 0; n + 1 < steps.size(); ++n)
@@ -61,8 +67,8 @@ MPO_DETAIL_INLINE SweepNeed need_of_gradient(const std::vector<SweepStep>& steps
                 need.fixed =
                     wide * (direction == SweepDirection::right_to_left ? step.rows : step.inner);
         }
-        need.per_extra += step.rows * step.inner;
     }
+    need.per_extra = num_parameters(steps);
     need.sliced += largest * (steps.size() > 2 ? 2 : 1) + permuted;
     return need;
 }
