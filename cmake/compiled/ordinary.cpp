@@ -19,5 +19,6 @@
 #include "mpo/network/plan_cost_inl.hpp"
 #include "mpo/network/sweep_inl.hpp"
 #include "mpo/network/tensorize_verdict_inl.hpp"
+#include "mpo/network/tile_gradient_inl.hpp"
 #include "mpo/network/tiles_inl.hpp"
 #include "mpo/network/wiring_inl.hpp"

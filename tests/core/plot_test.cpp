@@ -5,17 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "../support/catch.hpp"
+#include "support/catch.hpp"
+#include "support/count_of.hpp"
 
-namespace {
-
-int count_of(const std::string& text, const std::string& part) {
-    int count = 0;
-    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-    return count;
-}
-
-}  // namespace
+using mpo::test::count_of;
 
 TEST_CASE("an axis maps its ends to 0 and 1 and keeps order in between") {
     for (const auto scale : {mpo::AxisScale::linear, mpo::AxisScale::logarithmic}) {

@@ -4,17 +4,10 @@
 #include <limits>
 #include <string>
 
-#include "../support/catch.hpp"
+#include "support/catch.hpp"
+#include "support/count_of.hpp"
 
-namespace {
-
-int count_of(const std::string& text, const std::string& part) {
-    int count = 0;
-    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-    return count;
-}
-
-}  // namespace
+using mpo::test::count_of;
 
 TEST_CASE("a number is written with a point and at most three decimals") {
     CHECK(mpo::detail::svg_number(12.5) == "12.5");

@@ -14,9 +14,7 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-constexpr ReadMode both_modes[] = {ReadMode::mapped, ReadMode::buffered};
-
-void check_all_refused(const std::vector<Lie>& lies) {
+void check_gguf_refused(const std::vector<Lie>& lies) {
     check_refused(lies, "lie.gguf",
                   [](const auto& path, ReadMode mode) { GgufFile file(path, mode); });
 }
@@ -167,23 +165,23 @@ TEST_CASE("gguf: a file cut short anywhere is refused when it is opened") {
 }
 
 TEST_CASE("gguf: preambles that lie are refused with byte and number") {
-    check_all_refused(lying_preambles());
+    check_gguf_refused(lying_preambles());
 }
 
 TEST_CASE("gguf: keys and values that lie are refused with key, byte and number") {
-    check_all_refused(lying_values());
+    check_gguf_refused(lying_values());
 }
 
 TEST_CASE("gguf: arrays that lie are refused with key, byte and number") {
-    check_all_refused(lying_arrays());
+    check_gguf_refused(lying_arrays());
 }
 
 TEST_CASE("gguf: a table of tensors that lies is refused with name, byte and numbers") {
-    check_all_refused(lying_tensors());
+    check_gguf_refused(lying_tensors());
 }
 
 TEST_CASE("gguf: tensors that do not lie side by side are refused with name and numbers") {
-    check_all_refused(lying_places());
+    check_gguf_refused(lying_places());
 }
 
 TEST_CASE("gguf: metadata that would fill the memory is refused before it does") {
@@ -195,9 +193,9 @@ TEST_CASE("gguf: metadata that would fill the memory is refused before it does")
             .number(std::uint32_t{9})
             .text(gguf_array_of(8, count).zeros(count * 8).data());
     };
-    check_all_refused({{"two arrays of 2^23 empty strings",
-                        gguf_file({pair("a"), pair("b")}, {}, ""),
-                        {"metadata 'a' at byte", "limit of 268435456"}}});
+    check_gguf_refused({{"two arrays of 2^23 empty strings",
+                         gguf_file({pair("a"), pair("b")}, {}, ""),
+                         {"metadata 'a' at byte", "limit of 268435456"}}});
 }
 
 TEST_CASE("gguf: no dimensions are a scalar") {

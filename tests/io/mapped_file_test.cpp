@@ -6,14 +6,14 @@
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/refused.hpp"
 
 namespace {
 
 using namespace mpo;
+using test::both_modes;
 using test::check_throws;
 using test::write_file;
-
-constexpr ReadMode both_modes[] = {ReadMode::mapped, ReadMode::buffered};
 
 /// Byte k is a hash of k, so that a shifted read shows.
 [[nodiscard]] std::string pattern(std::size_t size) {

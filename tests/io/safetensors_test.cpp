@@ -11,15 +11,14 @@
 namespace {
 
 using namespace mpo;
+using test::both_modes;
 using test::Bytes;
 using test::check_throws;
 using test::header_entry;
 using test::with_header;
 using test::write_file;
 
-constexpr ReadMode both_modes[] = {ReadMode::mapped, ReadMode::buffered};
-
-void check_all_refused(const std::vector<test::Lie>& lies) {
+void check_safetensors_refused(const std::vector<test::Lie>& lies) {
     test::check_refused(lies, "lie.safetensors", [](const auto& path, ReadMode mode) {
         SafetensorsFile file(path, {mode});
     });
@@ -112,23 +111,23 @@ TEST_CASE("safetensors: a file cut short anywhere is refused when it is opened")
 }
 
 TEST_CASE("safetensors: a header length that lies is refused with its number") {
-    check_all_refused(test::lying_header_lengths());
+    check_safetensors_refused(test::lying_header_lengths());
 }
 
 TEST_CASE("safetensors: a header that is no JSON is refused with its byte") {
-    check_all_refused(test::broken_header_texts());
+    check_safetensors_refused(test::broken_header_texts());
 }
 
 TEST_CASE("safetensors: names that lie are refused with name and byte") {
-    check_all_refused(test::lying_names());
+    check_safetensors_refused(test::lying_names());
 }
 
 TEST_CASE("safetensors: entries that lie are refused with name, byte and number") {
-    check_all_refused(test::lying_entries());
+    check_safetensors_refused(test::lying_entries());
 }
 
 TEST_CASE("safetensors: sizes and offsets that lie are refused with name and numbers") {
-    check_all_refused(test::lying_offsets());
+    check_safetensors_refused(test::lying_offsets());
 }
 
 TEST_CASE("a missing file is a file error") {

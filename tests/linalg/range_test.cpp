@@ -10,8 +10,6 @@ using namespace mpo::test;
 
 namespace {
 
-constexpr Index no_cap = std::numeric_limits<Index>::max();
-
 [[nodiscard]] detail::RangeRequest request_for(double norm, Index max_rank, double eps) {
     return {max_rank, eps * eps * norm * norm, norm * norm, 2e-3, 1};
 }

@@ -10,8 +10,6 @@ using namespace mpo::test;
 
 namespace {
 
-constexpr Index no_cap = std::numeric_limits<Index>::max();
-
 /// Sum of squares from position `first` on, plus the tail that was not computed.
 double dropped_from(const std::vector<double>& sigma, Index first, double tail) {
     return tail_norm(sigma, first) * tail_norm(sigma, first) + tail;

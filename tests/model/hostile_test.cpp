@@ -39,10 +39,10 @@ struct Outcome {
 /// The command, run below the limits. Only calls that are safe behind a fork.
 class Stranger {
   public:
-    [[nodiscard]] Outcome info(const std::filesystem::path& path, bool json = false) const {
+    [[nodiscard]] Outcome info(const std::filesystem::path& path, bool as_json = false) const {
         const std::string err = (folder_ / "err").string();
         const ::pid_t child = ::fork();
-        if (child == 0) run(path.c_str(), err.c_str(), json ? "--json" : nullptr);
+        if (child == 0) run(path.c_str(), err.c_str(), as_json ? "--json" : nullptr);
         REQUIRE(child > 0);
         int code = 0;
         while (::waitpid(child, &code, 0) < 0) REQUIRE(errno == EINTR);
@@ -50,8 +50,8 @@ class Stranger {
     }
 
     /// Ends as promised; the status where it is known.
-    void check(const std::filesystem::path& path, int expected = -1, bool json = false) const {
-        const auto outcome = info(path, json);
+    void check(const std::filesystem::path& path, int expected = -1, bool as_json = false) const {
+        const auto outcome = info(path, as_json);
         const auto& err = outcome.err;
         const auto line = std::string_view(err).substr(0, err.empty() ? 0 : err.size() - 1);
         const bool printable = std::none_of(line.begin(), line.end(), [](char c) {
@@ -208,10 +208,10 @@ TEST_CASE("hostile: the largest tables of tensors stay below the limits of mpo i
     if (sanitized) return;
     const Stranger stranger;
     const TemporaryFolder folder;
-    const auto check = [&](const std::string& name, const std::string& text, bool json) {
+    const auto check = [&](const std::string& name, const std::string& text, bool as_json) {
         INFO(name << ", " << text.size() << " bytes");
         write_file(folder / name, text);
-        stranger.check(folder / name, 0, json);
+        stranger.check(folder / name, 0, as_json);
     };
     const auto name_of = [](std::size_t k, std::size_t bytes) {
         const auto number = std::to_string(k);

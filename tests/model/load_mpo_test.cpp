@@ -21,11 +21,11 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-const EigenBackend cpu;
+const EigenBackend host;
 constexpr DType stored_types[] = {DType::bf16, DType::f16, DType::f32};
 
 /// A folder for models, and python with what the scripts need.
-struct Desk {
+struct PythonDesk {
     /// Exit status of python3 with these arguments; its output goes to the files out and err.
     [[nodiscard]] int python(const std::string& arguments) const {
         const std::string command = std::string("'") + MPO_NUMPY_PYTHON + "' " + arguments +
@@ -47,7 +47,7 @@ struct Desk {
 };
 
 /// Compresses the small model into layouts of 2 to 4 sites, low rank among them from either end.
-void compress_small_model(const Desk& desk, DType dtype, const std::string& name) {
+void compress_small_model(const PythonDesk& desk, DType dtype, const std::string& name) {
     write_model(desk.folder / "model", small_weights());
     CompressOptions options;
     options.max_bond_dim = 3;
@@ -58,7 +58,7 @@ void compress_small_model(const Desk& desk, DType dtype, const std::string& name
                        {LinearKind::o, {{2, 3, 2, 2}, {3, 2, 2, 2}}},
                        {LinearKind::down, {{1, 24}, {35, 1}}}};
     const auto report =
-        compress(Checkpoint(desk.folder / "model"), desk.folder / name, options, cpu);
+        compress(Checkpoint(desk.folder / "model"), desk.folder / name, options, host);
     for (const auto& linear : report.linears) REQUIRE(linear.form != LinearForm::dense);
     std::filesystem::remove_all(desk.folder / "model");
 }
@@ -93,7 +93,7 @@ void write_as_shards(const std::filesystem::path& from, const std::filesystem::p
 }
 
 /// Law: for every linear of the folder numpy's y, its y row by row, and its W are the library's.
-void check_folder(const Desk& desk, const std::string& name) {
+void check_folder(const PythonDesk& desk, const std::string& name) {
     constexpr Index batch = 5;
     const CompressedCheckpoint compressed(desk.folder / name);
     const auto inputs = desk.folder / (name + "_inputs");
@@ -113,10 +113,10 @@ void check_folder(const Desk& desk, const std::string& name) {
     for (const auto& linear : compressed.linears()) {
         CAPTURE(linear.name, linear.dtype);
         const auto op = compressed.read<float>(linear);
-        const auto W = to_dense(op, cpu);                              // (out, in)
+        const auto W = to_dense(op, host);                             // (out, in)
         const auto X = normal_tensor<float>({batch, W.extent(1)}, 3);  // (B, in)
         Tensor<float> Y({batch, W.extent(0)});                         // (B, out)
-        make_plan(op, {.batch = batch}, cpu).apply(X, Y);
+        make_plan(op, {.batch = batch}, host).apply(X, Y);
         double size = 1;
         for (const auto& core : op.cores()) size *= naive::norm(core);
         const double slack = tolerance<float>(op.num_parameters(), size);
@@ -132,7 +132,7 @@ void check_folder(const Desk& desk, const std::string& name) {
 }  // namespace
 
 TEST_CASE("load_mpo: numpy multiplies by what compress wrote, in every stored type") {
-    const Desk desk;
+    const PythonDesk desk;
     for (const DType dtype : stored_types) {
         const std::string name = to_string(dtype);
         compress_small_model(desk, dtype, name);
@@ -141,13 +141,13 @@ TEST_CASE("load_mpo: numpy multiplies by what compress wrote, in every stored ty
 }
 
 TEST_CASE("load_mpo: a chain of one site") {
-    const Desk desk;
+    const PythonDesk desk;
     write_single_sites(desk.folder / "single");
     check_folder(desk, "single");
 }
 
 TEST_CASE("load_mpo: shards are found by their index") {
-    const Desk desk;
+    const PythonDesk desk;
     compress_small_model(desk, DType::f16, "one");
     write_as_shards(desk.folder / "one", desk.folder / "many");
     REQUIRE(
@@ -157,7 +157,7 @@ TEST_CASE("load_mpo: shards are found by their index") {
 }
 
 TEST_CASE("load_mpo: apply begins at the end of the chain that costs less") {
-    const Desk desk;
+    const PythonDesk desk;
     // from the wrong end either chain makes 4 * 2 * 3000 * 3000 numbers
     const int status = desk.python(
         "-B -c \"import sys, tracemalloc; sys.path.insert(0, '" MPO_SOURCE_DIR
@@ -172,13 +172,13 @@ TEST_CASE("load_mpo: apply begins at the end of the chain that costs less") {
 }
 
 TEST_CASE("load_mpo: files of format version 1 stay readable") {
-    const Desk desk;
+    const PythonDesk desk;
     std::filesystem::copy(fixture("compressed_v1"), desk.folder / "v1");
     check_folder(desk, "v1");
 }
 
 TEST_CASE("load_mpo: the command lists linears, and cores of one") {
-    const Desk desk;
+    const PythonDesk desk;
     std::filesystem::copy(fixture("compressed_v1"), desk.folder / "v1");
     CHECK(desk.load_mpo(desk.quoted("v1")) == 0);
     CHECK(desk.out() ==
@@ -192,7 +192,7 @@ TEST_CASE("load_mpo: the command lists linears, and cores of one") {
 }
 
 TEST_CASE("load_mpo: what it does not know is refused by name, in one line") {
-    const Desk desk;
+    const PythonDesk desk;
     std::filesystem::copy(fixture("compressed_v1"), desk.folder / "v1");
     const auto config = desk.folder / "v1" / compressed_config_file;
     const std::string good = read_file(config);

@@ -14,8 +14,6 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-const EigenBackend cpu;
-
 /// A small model, dense in "model" and compressed in "small".
 struct CompressedModel {
     explicit CompressedModel(double budget = 0.5, DType dtype = DType::f32) {
@@ -23,11 +21,12 @@ struct CompressedModel {
         CompressOptions options;
         options.budget = budget;
         options.dtype = dtype;
-        (void)compress(Checkpoint(folder / "model"), folder / "small", options, cpu);
+        (void)compress(Checkpoint(folder / "model"), folder / "small", options, EigenBackend{});
     }
     ReconstructReport run(const ReconstructOptions& options = {},
                           const std::string& name = "dense") const {
-        return reconstruct(CompressedCheckpoint(folder / "small"), folder / name, options, cpu);
+        return reconstruct(CompressedCheckpoint(folder / "small"), folder / name, options,
+                           EigenBackend{});
     }
     TemporaryFolder folder;
     Weights weights = small_weights();

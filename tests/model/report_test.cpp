@@ -5,16 +5,13 @@
 #include <string>
 
 #include "support/catch.hpp"
+#include "support/count_of.hpp"
 
 namespace {
 
 using namespace mpo;
 
-int count_of(const std::string& text, const std::string& part) {
-    int count = 0;
-    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++count;
-    return count;
-}
+using test::count_of;
 
 /// A linear (12, 24) with a bond of 3 of 12.
 [[nodiscard]] LinearReport some_linear(const std::string& name, LinearKind kind, double error) {

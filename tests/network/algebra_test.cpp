@@ -12,11 +12,6 @@ using namespace mpo::test;
 namespace {
 
 template <class T>
-double rounding(const Mpo<T>& mpo, double norms) {
-    return tolerance<T>(mpo.num_parameters(), norms);
-}
-
-template <class T>
 T some_scalar() {
     if constexpr (is_complex<T>)
         return T(Real<T>(-0.75), Real<T>(1.5));

@@ -14,12 +14,6 @@ using namespace mpo::test;
 
 namespace {
 
-/// What a sweep over this chain may round off: operations per entry times norm(W).
-template <class T>
-double rounding(const Mpo<T>& mpo, double norm) {
-    return tolerance<T>(mpo.num_parameters(), norm);
-}
-
 /// Law: `result` is the same matrix as W in the form it claims, and its centre carries the norm.
 template <class T>
 void check_gauge(const Mpo<T>& result, const Tensor<Wide<T>>& W, const Layout& layout) {

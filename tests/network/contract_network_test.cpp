@@ -15,12 +15,12 @@ using namespace mpo::test;
 
 namespace {
 
-struct Case {
+struct NetworkCase {
     const char* equation;
     Shape extents;
 };
 
-std::vector<Case> networks() {
+std::vector<NetworkCase> networks() {
     return {
         {"ab,bc,cd->ad", {2, 3, 5, 4}},
         {"ab,bc,ca->", {2, 3, 5}},                 // a ring, a scalar

@@ -17,7 +17,7 @@ using namespace mpo::test;
 namespace {
 
 /// Chains of 1 to 5 sites, wide and tall, besides the awkward ones.
-[[nodiscard]] std::vector<Chain> chains() {
+[[nodiscard]] std::vector<Chain> chains_to_apply() {
     auto all = awkward_chains();
     all.push_back({{{32, 1}, {1, 24}}, {1, 5, 1}});
     all.push_back({{{5, 7}, {7, 5}}, {1, 17, 1}});
@@ -62,7 +62,7 @@ template <class T, class B>
 TEMPLATE_LIST_TEST_CASE("a plan applies its matrix, either way", "", BackendCases) {
     using T = typename TestType::T;
     const typename TestType::Backend backend;
-    for (const auto& [layout, bonds] : chains()) {
+    for (const auto& [layout, bonds] : chains_to_apply()) {
         const auto mpo = random_mpo<T>(layout, bonds, 92);
         const auto W = naive::to_dense(mpo);
         for (const auto direction : both_directions)
@@ -101,7 +101,7 @@ TEMPLATE_LIST_TEST_CASE("large batches are cut into chunks", "", BackendCases) {
 TEMPLATE_LIST_TEST_CASE("a plan makes do with the workspace it is given", "", BackendCases) {
     using T = typename TestType::T;
     const typename TestType::Backend backend;
-    for (const auto& [layout, bonds] : chains()) {
+    for (const auto& [layout, bonds] : chains_to_apply()) {
         const auto mpo = random_mpo<T>(layout, bonds, 94);
         const auto W = naive::to_dense(mpo);
         for (const auto direction : both_directions) {
@@ -162,7 +162,7 @@ TEMPLATE_LIST_TEST_CASE("every way that is considered applies the matrix", "", B
     using T = typename TestType::T;
     const typename TestType::Backend backend;
     int forms[3] = {};
-    for (const auto& [layout, bonds] : chains()) {
+    for (const auto& [layout, bonds] : chains_to_apply()) {
         if (layout.out.size() > 5) continue;  // 12 sites of one leg each: the same again
         const auto mpo = random_mpo<T>(layout, bonds, 95);
         const auto W = naive::to_dense(mpo);

@@ -15,7 +15,6 @@ namespace {
 
 constexpr LowRankMethod every_method[] = {LowRankMethod::automatic, LowRankMethod::exact,
                                           LowRankMethod::gram, LowRankMethod::randomized};
-constexpr Index no_cap = std::numeric_limits<Index>::max();
 
 /// One site to the most there can be; legs of 1, primes, wide and tall; plain low rank.
 [[nodiscard]] std::vector<Layout> every_layout() {

@@ -225,7 +225,7 @@ TEST_CASE("a layout that does not fit the matrix is refused with its numbers") {
     CHECK_THROWS_WITH(validate({{2, -2}, {4, 1}}, "decompose"),
                       "decompose: every leg must be at least 1, got 2x-2 : 4x1");
     CHECK_THROWS_AS(validate({{2, 1}, {4, 0}}, 2, 0, "decompose"), ArgumentError);
-    CHECK_THROWS_WITH(validate({}, "decompose"), "decompose: need 1 to 12 sites, got 0");
+    CHECK_THROWS_WITH(validate(Layout{}, "decompose"), "decompose: need 1 to 12 sites, got 0");
     CHECK_THROWS_AS(validate({Shape(13, 1), Shape(13, 1)}, "decompose"), ArgumentError);
     CHECK_NOTHROW(validate({Shape(12, 2), Shape(12, 1)}, 4096, 1, "decompose"));
 }

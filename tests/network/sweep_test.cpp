@@ -20,7 +20,7 @@ using namespace mpo::test;
 namespace {
 
 /// Chains whose steps carry columns along, and chains whose steps do not.
-[[nodiscard]] std::vector<Chain> chains() {
+[[nodiscard]] std::vector<Chain> chains_both_ways() {
     auto all = awkward_chains();
     all.push_back({{{6, 2}, {2, 7}}, {1, 3, 1}});
     all.push_back({{{2, 3, 4, 1, 2}, {3, 1, 2, 4, 2}}, {1, 3, 7, 5, 3, 1}});
@@ -66,13 +66,13 @@ template <class T>
 
 /// An input, the gradient of its output, and what must come of them.
 template <class T>
-struct Case {
+struct GradientCase {
     Tensor<T> X, dY;
     Gradients<Wide<T>> expected;
 };
 
 template <class T>
-[[nodiscard]] Case<T> case_of(const Mpo<T>& mpo, Index batch) {
+[[nodiscard]] GradientCase<T> case_of(const Mpo<T>& mpo, Index batch) {
     auto X = normal_tensor<T>({batch, mpo.cols()}, 31),
          dY = normal_tensor<T>({batch, mpo.rows()}, 32);
     auto expected = expected_gradients(mpo, X, dY);
@@ -91,7 +91,7 @@ template <class T>
 
 /// Law: the gradients of a plan are those of the dense matrix, core gradients added to what was there.
 template <class T, class B>
-void check_gradient(const Plan<T, B>& plan, const Mpo<T>& mpo, const Case<T>& input,
+void check_gradient(const Plan<T, B>& plan, const Mpo<T>& mpo, const GradientCase<T>& input,
                     bool with_tape) {
     const auto& [X, dY, expected] = input;
     const Index batch = X.extent(0);
@@ -114,12 +114,29 @@ void check_gradient(const Plan<T, B>& plan, const Mpo<T>& mpo, const Case<T>& in
     }
 }
 
+/// The plans by way of the matrix that the limit admits: one for every cut.
+template <class T, class B>
+[[nodiscard]] std::vector<Plan<T, B>> plans_by_tiles(const Mpo<T>& mpo, Index bytes,
+                                                     const B& backend) {
+    const PlanOptions options{.batch = 9, .max_workspace_bytes = bytes, .with_gradient = true};
+    auto candidates = plan_candidates(mpo.layout(), mpo.bond_dims(),
+                                      detail::question_of(options, static_cast<Index>(sizeof(T))),
+                                      default_machine_table());
+    std::vector<Plan<T, B>> plans;
+    for (std::size_t k = 0; k < candidates.size(); ++k) {
+        if (candidates[k].form != PlanForm::tiles || !candidates[k].admissible) continue;
+        std::swap(candidates[0], candidates[k]);
+        plans.emplace_back(mpo, candidates, options, backend);
+    }
+    return plans;
+}
+
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("gradients are those of the dense matrix", "", BackendCases) {
     using T = typename TestType::T;
     const typename TestType::Backend backend;
-    for (const auto& [layout, bonds] : chains()) {
+    for (const auto& [layout, bonds] : chains_both_ways()) {
         const auto mpo = random_mpo<T>(layout, bonds, 33);
         for (const Index batch : {0, 1, 21}) {
             const auto input = case_of(mpo, batch);
@@ -174,6 +191,59 @@ TEMPLATE_LIST_TEST_CASE("gradients make do with little memory and any number of 
             CHECK((refused && sliced && whole));
         }
     }
+}
+
+TEMPLATE_LIST_TEST_CASE("gradients by way of the matrix are the same", "", BackendCases) {
+    using T = typename TestType::T;
+    const typename TestType::Backend backend;
+    for (const auto& [layout, bonds] : chains_both_ways()) {
+        const auto mpo = random_mpo<T>(layout, bonds, 40);
+        for (const Index batch : {0, 1, 21}) {
+            const auto input = case_of(mpo, batch);
+            for (const auto& plan : plans_by_tiles(mpo, Index{1} << 20, backend)) {
+                CAPTURE(to_string(layout), to_string(bonds), to_string(plan.choice().groups));
+                check_gradient(plan, mpo, input, batch == 1);
+            }
+        }
+    }
+}
+
+TEMPLATE_LIST_TEST_CASE("gradients by way of the matrix keep to the workspace", "", EveryScalar) {
+    using T = TestType;
+    for (const auto& [layout, bonds] :
+         {Chain{{{3, 5}, {5, 3}}, {1, 4, 1}}, Chain{{{3, 5, 3}, {5, 3, 1}}, {1, 3, 3, 1}}}) {
+        const auto mpo = random_mpo<T>(layout, bonds, 41);
+        const auto input = case_of(mpo, 20);
+        const Index results = 2 * mpo.num_parameters() * static_cast<Index>(sizeof(T));
+        Index fewest = mpo.num_sites(), most = 0;  // cuts that a limit admits
+        for (Index bytes = 64; bytes < Index{1} << 22; bytes = bytes * 5 / 4) {
+            const MeteredBackend backend;
+            const auto plans = plans_by_tiles(mpo, bytes, backend);
+            for (const auto& plan : plans) {
+                CAPTURE(bytes, to_string(plan.choice().groups));
+                Tensor<T> dX(input.X.shape());
+                auto dcores = cores_of_ones(mpo);
+                const Index packed = backend.bytes();
+                plan.gradient(input.X, input.dY, dX, dcores);
+                // handed out in all, not at a time; of two sites the two agree
+                if (mpo.num_sites() == 2) CHECK(backend.bytes() - packed <= bytes + results);
+                check_gradient(plan, mpo, input, false);
+            }
+            fewest = (std::min)(fewest, static_cast<Index>(plans.size()));
+            most = (std::max)(most, static_cast<Index>(plans.size()));
+        }
+        CHECK(fewest == 0);
+        CHECK(most == mpo.num_sites() - 1);
+    }
+}
+
+TEST_CASE("a plan with gradient takes the way that is cheaper forth and back together") {
+    const EigenBackend backend;
+    const auto wide = random_mpo<float>({{8, 8, 8}, {8, 8, 8}}, {1, 60, 60, 1}, 44);
+    const auto narrow = random_mpo<float>({{8, 8, 8}, {8, 8, 8}}, {1, 2, 2, 1}, 45);
+    const PlanOptions options{.batch = 512, .with_gradient = true};
+    CHECK(make_plan(wide, options, backend).choice().form == PlanForm::tiles);
+    CHECK(make_plan(narrow, options, backend).choice().form == PlanForm::sweep);
 }
 
 TEST_CASE("gradients are slopes: finite differences of |Y|^2 / 2") {

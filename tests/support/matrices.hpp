@@ -3,12 +3,16 @@
 
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "mpo/core/random.hpp"
 #include "naive.hpp"
 
 namespace mpo::test {
+
+/// As a bond dimension: no limit.
+inline constexpr Index no_cap = std::numeric_limits<Index>::max();
 
 /// sigma_k = k^-0.8, k = 1 .. n: slow algebraic decay, as in trained weights.
 [[nodiscard]] inline std::vector<double> power_spectrum(Index n) {

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "mpo/core/tensor.hpp"
+#include "mpo/network/matrix_product.hpp"
 
 namespace mpo::test {
 
@@ -15,6 +16,12 @@ template <class T>
 [[nodiscard]] double tolerance(Index k, double norms, double c = 8) {
     const double eps = std::numeric_limits<Real<T>>::epsilon();
     return c * eps * std::sqrt(static_cast<double>(k)) * norms;
+}
+
+/// What a sweep over this chain may round off: operations per entry times norm(W).
+template <class T>
+[[nodiscard]] double rounding(const Mpo<T>& mpo, double norms) {
+    return tolerance<T>(mpo.num_parameters(), norms);
 }
 
 }  // namespace mpo::test

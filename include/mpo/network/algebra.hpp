@@ -224,6 +224,7 @@ namespace detail {
 /// Cores first .. last-1 as one, (D, o1 .. ol, i1 .. il, D'), on the host.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Tensor<T> merged_core(const Mpo<T>& mpo, Index first, Index last, const B& backend) {
+    if (last - first == 1) return mpo.core(first);
     auto merged = load(mpo.core(first), backend).elements;  // (D o1 i1, D1)
     const Index left = mpo.core(first).extent(0), right = mpo.core(last - 1).extent(3);
     Shape legs{left, mpo.core(first).extent(1), mpo.core(first).extent(2)};  // D, o1, i1, o2, ..
@@ -276,8 +277,7 @@ template <Scalar T, BackendFor<T> B>
     std::vector<Tensor<T>> cores;
     first = 0;
     for (const Index group : groups) {
-        cores.push_back(group == 1 ? mpo.core(first)
-                                   : detail::merged_core(mpo, first, first + group, backend));
+        cores.push_back(detail::merged_core(mpo, first, first + group, backend));
         first += group;
     }
     return Mpo<T>(std::move(cores));

@@ -13,6 +13,7 @@
 #include "mpo/network/algebra.hpp"
 #include "mpo/network/plan_cost.hpp"
 #include "mpo/network/sweep.hpp"
+#include "mpo/network/tile_gradient.hpp"
 #include "mpo/network/tiles.hpp"
 
 namespace mpo {
@@ -26,7 +27,7 @@ struct PlanOptions {
     /// Intermediates of one apply, all threads together, and what merged cores take more than the cores.
     Index max_workspace_bytes = Index{1} << 26;
     SweepDirection direction = SweepDirection::automatic;  // otherwise: this sweep and nothing else
-    bool with_gradient = false;  // for Plan::gradient: sweeps alone, the cores a second time
+    bool with_gradient = false;  // for Plan::gradient, which the choice then prices, too
     DenseCache dense_cache = DenseCache::forbid;  // allow: W itself where it is faster
     const MachineTable* machine = nullptr;        // rates; nullptr: default_machine_table()
     bool autotune = false;                        // makes the two best plans and times them
@@ -112,8 +113,8 @@ class Plan {
     /// dcores   dcores[k] has the shape of core k and is added to: of dW = dY^T conj(X) what the core
     ///          takes part in
     /// tape     of the apply to the same X, or nullptr
-    /// cost     2 B multiply_adds_per_token() with a tape that holds something; else the way forth
-    ///          without its last step besides
+    /// cost     of a sweep 2 B multiply_adds_per_token() with a tape that holds something; else the way forth
+    ///          without its last step besides. By way of W: out in (2 B + 3 D), D the bond that is cut
     /// throws   ShapeError (extents), ArgumentError (a plan made without with_gradient)
     void gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX,
                   std::vector<Tensor<T>>& dcores, const Tape* tape = nullptr) const;
@@ -123,6 +124,8 @@ class Plan {
     /// Calls run(x, y) with both in backend memory; y is downloaded where memory is not the host's.
     template <class Run>
     void run_on_host(const TensorView<const T>& X, const TensorView<T>& Y, const Run& run) const;
+    /// sum += the numbers at `from` in backend memory.
+    void add_on_host(const T* from, Tensor<T>& sum) const;
 
     const B* backend_;
     Index rows_, cols_;
@@ -135,6 +138,7 @@ class Plan {
     std::vector<Shape> cores_;                      // shapes, where gradients are wanted
     std::optional<detail::CoreSweep<T, B>> sweep_;  // this one
     std::optional<detail::Tiles<T, B>> tiles_;      // or that one
+    Mpo<T> mpo_;                                    // where tiles have a gradient
 };
 
 namespace detail {
@@ -165,13 +169,10 @@ Plan<T, B>::Plan(const Mpo<T>& mpo, std::vector<PlanCandidate> candidates,
       table_(detail::table_of(options, backend.concurrency())),
       candidates_(std::move(candidates)) {
     const auto& groups = choice().groups;
-    const Index added = choice().form == PlanForm::dense
-                            ? 0
-                            : std::max<Index>(0, choice().factor_bytes -
-                                                     mpo.num_parameters() * question_.element_size);
-    const Index limit = options.max_workspace_bytes - added;
+    const Index limit = options.max_workspace_bytes - choice().added_bytes;
     if (choice().form == PlanForm::tiles) {
         tiles_.emplace(mpo, groups.front(), limit, backend);
+        if (options.with_gradient) mpo_ = mpo;
     } else {
         const bool merged = static_cast<Index>(groups.size()) < mpo.num_sites();
         sweep_.emplace(merged ? merge_sites(mpo, groups, backend) : mpo, choice().direction,
@@ -269,6 +270,15 @@ void Plan<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX
     if constexpr (!B::memory_is_host) backend_->template upload<T>(dY.view(), dy.data());
     const T* dy_data = B::memory_is_host ? dY.data() : dy.data();
     run_on_host(X.view(), dX.view(), [&](const T* x, T* dx) {
+        if (tiles_) {
+            detail::TileGradient<T, B> through(mpo_, choice().groups.front(),
+                                               question_.max_workspace_bytes - choice().added_bytes,
+                                               *backend_);
+            const auto gradients = through.run(x, dy_data, dx, batch);
+            for (std::size_t k = 0; k < cores_.size(); ++k)
+                add_on_host(gradients[k].data(), dcores[k]);
+            return;
+        }
         const auto gradient =
             sweep_->gradient(x, dy_data, dx, batch, tape != nullptr ? &tape->between_ : nullptr);
         for (std::size_t k = 0; k < cores_.size(); ++k) {
@@ -276,11 +286,16 @@ void Plan<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX
                 sweep_->gradient_of_core(gradient.data(), static_cast<Index>(k), cores_[k]);
             auto ordered = backend_->template allocate<T>(part.size());
             backend_->template permute<T>(part, ordered.data());
-            Tensor<T> core(cores_[k]);
-            backend_->download(ordered.data(), core.view());
-            for (Index i = 0; i < core.size(); ++i) dcores[k].data()[i] += core.data()[i];
+            add_on_host(ordered.data(), dcores[k]);
         }
     });
+}
+
+template <Scalar T, BackendFor<T> B>
+void Plan<T, B>::add_on_host(const T* from, Tensor<T>& sum) const {
+    Tensor<T> part(sum.shape());
+    backend_->download(from, part.view());
+    for (Index i = 0; i < part.size(); ++i) sum.data()[i] += part.data()[i];
 }
 
 /// Makes an MPO ready to be applied: prices every way (see plan_candidates), takes the fastest one that

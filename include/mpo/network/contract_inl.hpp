@@ -17,6 +17,7 @@ MPO_DETAIL_INLINE PlanQuestion question_of(const PlanOptions& options, Index ele
             .max_workspace_bytes = options.max_workspace_bytes,
             .dense_cache = options.dense_cache == DenseCache::allow,
             .merge = free,
+            .gradient = options.with_gradient,
             .direction = options.direction};
 }
 

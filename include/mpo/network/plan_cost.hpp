@@ -30,6 +30,7 @@ struct PlanCandidate {
     double multiply_adds = 0;   // for one token of this batch
     double seconds = 0;         // predicted, for the whole batch
     Index factor_bytes = 0;     // of what the plan keeps: cores, merged cores, or W
+    Index added_bytes = 0;      // of it, what counts against the limit: more than the cores take
     Index workspace_bytes = 0;  // intermediates of one apply, all threads together, at least
     bool admissible = true;     // within the options
 };
@@ -41,6 +42,7 @@ struct PlanQuestion {
     Index max_workspace_bytes = 0;  // of intermediates and of what merging adds to the cores
     bool dense_cache = false;       // may W be kept?
     bool merge = true;              // may neighbours be merged?
+    bool gradient = false;          // is every apply followed by its gradient?
     SweepDirection direction = SweepDirection::automatic;  // of sweeps; automatic: both
 };
 

@@ -7,7 +7,7 @@
 
 #include "mpo/core/inline.hpp"
 #include "mpo/network/plan_cost.hpp"
-#include "mpo/network/tiles.hpp"
+#include "mpo/network/tile_gradient.hpp"
 
 namespace mpo {
 
@@ -90,6 +90,26 @@ class Clock {
     const MachineTable& table_;
 };
 
+/// Bytes that factors take beyond those of the cores.
+[[nodiscard]] inline Index added_bytes(const PlanCandidate& candidate, const Layout& layout,
+                                       const Shape& bonds, const PlanQuestion& question) {
+    return std::max<Index>(
+        0, candidate.factor_bytes - num_parameters(layout, bonds) * question.element_size);
+}
+
+/// Sweeps that a gradient is worth: of inputs and of cores, and one forth where no tape fits.
+[[nodiscard]] inline double sweeps_of_gradient(const std::vector<SweepStep>& steps,
+                                               const PlanQuestion& question) {
+    double all = 0;
+    Index tape = 0;
+    for (const auto& step : steps) {
+        all += static_cast<double>(step.multiply_adds());
+        if (&step != &steps.back()) tape += step.output_elements();
+    }
+    if (tape <= question.max_workspace_bytes / (question.batch * question.element_size)) return 2;
+    return 3 - static_cast<double>(steps.back().multiply_adds()) / all;
+}
+
 /// A sweep over the merged chain; one group alone is the dense product.
 [[nodiscard]] inline PlanCandidate sweep_candidate(const Layout& layout, const Shape& bonds,
                                                    const Shape& groups, SweepDirection direction,
@@ -103,22 +123,24 @@ class Clock {
     for (const auto& step : steps)
         candidate.multiply_adds += static_cast<double>(step.multiply_adds());
     candidate.factor_bytes = num_parameters(steps) * question.element_size;
-    const auto need = need_of_apply(steps, question.element_size);
+    if (merged && candidate.form != PlanForm::dense)
+        candidate.added_bytes = added_bytes(candidate, layout, bonds, question);
     const Index leg = direction == SweepDirection::right_to_left ? chain.layout.in.front()
                                                                  : chain.layout.out.front();
-    const Index added =
-        merged ? std::max<Index>(0, candidate.factor_bytes -
-                                        num_parameters(layout, bonds) * question.element_size)
-               : 0;
-    const Index limit =
-        question.max_workspace_bytes - (candidate.form == PlanForm::dense ? 0 : added);
-    candidate.workspace_bytes = bytes_of_slice(need, leg, 1);
+    const Index limit = question.max_workspace_bytes - candidate.added_bytes;
+    const Clock clock(question, table);
+    const auto price = [&](const SweepNeed& need) {
+        const Index least = bytes_of_slice(need, leg, 1);
+        candidate.workspace_bytes = (std::max)(candidate.workspace_bytes, least);
+        return clock.sweep(steps, cut_sweep(need, leg, min_repeats(steps), question.batch,
+                                            (std::max)(limit, least), table.threads));
+    };
+    candidate.seconds = price(need_of_apply(steps, question.element_size));
+    if (question.gradient)
+        candidate.seconds += price(need_of_gradient(steps, direction, question.element_size)) *
+                             sweeps_of_gradient(steps, question);
     candidate.admissible = candidate.workspace_bytes <= limit &&
                            (candidate.form != PlanForm::dense || question.dense_cache);
-    const Index priced = (std::max)(limit, candidate.workspace_bytes);
-    const auto cut =
-        cut_sweep(need, leg, min_repeats(steps), question.batch, priced, table.threads);
-    candidate.seconds = Clock(question, table).sweep(steps, cut);
     return candidate;
 }
 
@@ -133,10 +155,11 @@ class Clock {
     const Index i1 = chain.layout.in[0], i2 = chain.layout.in[1], bond = chain.bonds[1];
     const Index in = i1 * i2, size = question.element_size;
     candidate.factor_bytes = (o1 * i1 + o2 * i2) * bond * size;
-    const Index added =
-        std::max<Index>(0, candidate.factor_bytes - num_parameters(layout, bonds) * size);
-    const auto tiles =
-        cut_tiles(o1, o2, in, size, question.max_workspace_bytes - added, table.threads);
+    candidate.added_bytes = added_bytes(candidate, layout, bonds, question);
+    if (question.gradient)
+        candidate.added_bytes += tile_gradient_bytes(sites, candidate.factor_bytes);
+    const Index limit = question.max_workspace_bytes - candidate.added_bytes;
+    const auto tiles = cut_tiles(o1, o2, in, size, limit, table.threads);
     candidate.admissible = tiles.elements > 0;
     const Index rows = tiles.inner * tiles.outer;
     const Index count = (o1 * o2 + rows - 1) / rows;
@@ -145,11 +168,24 @@ class Clock {
     const double elements = static_cast<double>(o1 * o2) * static_cast<double>(in);
     const double batch = static_cast<double>(question.batch);
     candidate.multiply_adds = elements * (1 + static_cast<double>(bond) / batch);
+    const double moving =
+        2 * elements * static_cast<double>(size) / table.bandwidth(rows * in * size);
+    const auto making = [&](Index width) {
+        return elements * static_cast<double>(bond) / table.rate(Side::left, i1, bond, width);
+    };
+    const auto multiplying = [&](Index m, Index k, Index n) {
+        return elements * batch / table.rate(Side::right, m, k, n);
+    };
     // made, packed (read and written), multiplied
-    const double seconds =
-        elements * static_cast<double>(bond) / table.rate(Side::left, i1, bond, i2) +
-        2 * elements * static_cast<double>(size) / table.bandwidth(rows * in * size) +
-        elements * batch / table.rate(Side::right, question.batch, in, rows);
+    double seconds = making(i2) + moving + multiplying(question.batch, in, rows);
+    if (question.gradient) {  // see network/tile_gradient.hpp
+        const auto back = cut_gradient_tiles(o1, o2, in, size, limit);
+        candidate.admissible = candidate.admissible && back.elements > 0;
+        candidate.workspace_bytes = (std::max)(candidate.workspace_bytes, 2 * in * size);
+        const Index made = std::max<Index>(1, back.inner * back.outer);
+        seconds += 3 * making(i2) + 4 * moving + multiplying(question.batch, made, in) +
+                   multiplying(made, question.batch, in);
+    }
     candidate.seconds = seconds / static_cast<double>(workers) + table.fork_join_seconds;
     return candidate;
 }
@@ -198,7 +234,9 @@ MPO_DETAIL_INLINE std::vector<PlanCandidate> plan_candidates(const Layout& layou
                 all.push_back(
                     detail::sweep_candidate(layout, bonds, groups, direction, question, table));
         }
-    for (Index cut = 1; question.merge && cut < num_sites(layout); ++cut)
+    const bool tiled =
+        question.merge || (question.gradient && question.direction == SweepDirection::automatic);
+    for (Index cut = 1; tiled && cut < num_sites(layout); ++cut)
         all.push_back(detail::tiles_candidate(layout, bonds, cut, question, table));
     const auto before = [](const PlanCandidate& a, const PlanCandidate& b) {
         return a.admissible != b.admissible ? a.admissible : a.seconds < b.seconds;

@@ -26,10 +26,15 @@ struct TileCut {
     Index elements = 0;  // of a tile: outer inner in
 };
 
-/// Tiles of some 64 rows and at most half an L2 cache of 2 MiB, within the limit; elements = 0 where not
-/// even one row for one thread fits.
+/// What a tile should be, where the limit leaves the choice.
+struct TileWish {
+    Index rows = 64;                     // where o2 is short
+    Index cache_bytes = Index{1} << 20;  // half an L2 cache
+};
+
+/// Tiles as wished, within the limit; elements = 0 where not even one row for one thread fits.
 [[nodiscard]] TileCut cut_tiles(Index o1, Index o2, Index in, Index element_size, Index limit_bytes,
-                                Index concurrency);
+                                Index concurrency, const TileWish& wish = {});
 
 /// An MPO cut into two factors in backend memory. Movable; apply is const and safe from many threads.
 template <Scalar T, BackendFor<T> B>
