@@ -88,7 +88,7 @@ TEST_CASE(
     ReconstructOptions options;
     options.dtype = DType::f32;
     (void)reconstruct(CompressedCheckpoint(fixture("compressed_v1")), folder / "dense", options,
-                      cpu);
+                      EigenBackend{});
     const Checkpoint dense(folder / "dense");
     const SafetensorsFile expected(fixture("compressed_v1_expected.safetensors"));
     CHECK(dense.tensors().size() == expected.tensors().size());
