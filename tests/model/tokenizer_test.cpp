@@ -4,9 +4,12 @@
 #include "mpo/model/tokenizer.hpp"
 
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/refused.hpp"
+#include "support/tokenizer_lies.hpp"
 #include "support/tokenizer_texts.hpp"
 #include "support/vocabularies.hpp"
 
@@ -55,6 +58,13 @@ constexpr EncodeOptions dropping{.unspellable = Unspellable::drop};
     return bytes.data();
 }
 
+[[nodiscard]] std::vector<Index> word_sizes(std::string_view text, PreTokenizer kind) {
+    std::vector<Index> sizes;
+    detail::WordScanner words(text, kind);
+    while (const auto word = words.next()) sizes.push_back(static_cast<Index>(word->size()));
+    return sizes;
+}
+
 /// Encodes the texts as llama.cpp reads them, and compares with the hashes of that name.
 template <class Edit>
 void check_against_fixture(const Tokenizer& tokenizer, const std::string& name,
@@ -91,4 +101,224 @@ TEST_CASE("tokenizer: the same tokens as llama.cpp for 10,000 texts") {
     check_against_fixture(smollm2(), "special", parsing, [](const std::string& text) {
         return "<|im_start|>" + text + "<|im_end|>\n";
     });
+}
+
+TEST_CASE("tokenizer: the other pre-tokenisers cut and merge as their patterns and llama.cpp do") {
+    const SafetensorsFile file(fixture("smollm2_tokens.safetensors"));
+    const std::vector<std::pair<std::string, PreTokenizer>> kinds{
+        {"gpt-2", PreTokenizer::gpt2},
+        {"llama-bpe", PreTokenizer::llama_bpe},
+        {"qwen2", PreTokenizer::qwen2}};
+    for (const auto& [name, kind] : kinds) {
+        const auto words = stored_numbers<std::uint32_t>(file, "words." + name);
+        std::size_t different = 0;
+        for (std::size_t k = 0; k < words.size(); ++k) {
+            const auto text = with_replacements(texts()[k]);
+            if (hash_of(word_sizes(text, kind)) == words[k]) continue;
+            UNSCOPED_INFO("text " << k << ": " << detail::printable(text, 300));
+            ++different;
+        }
+        INFO(name << ": " << words.size() << " texts");
+        CHECK(different == 0);
+        check_against_fixture(Tokenizer(smollm2_vocabulary(kind)), name, dropping,
+                              [](const std::string& text) { return text; });
+    }
+}
+
+TEST_CASE("tokenizer: BPE with scores as llama.cpp does it") {
+    Vocabulary scored = small_sentencepiece();
+    scored.tokens.resize(259);
+    for (Index id = 17; id < smollm2().size(); ++id) {
+        const std::string piece(smollm2().piece(id));
+        if (with_replacements(piece) != piece) continue;
+        std::string text;
+        for (const char c : piece)
+            text += c == ' ' ? std::string(detail::sentencepiece_blank) : std::string(1, c);
+        scored.tokens.push_back(text);
+    }
+    scored.types.resize(259);
+    scored.types.resize(scored.tokens.size(), TokenType::normal);
+    scored.scores.assign(scored.tokens.size(), 0);
+    for (std::size_t k = 259; k < scored.tokens.size(); ++k)
+        scored.scores[k] = -static_cast<float>(k - 259);
+    const EncodeOptions options{.boundaries = Boundaries::as_trained};
+    check_against_fixture(Tokenizer(std::move(scored)), "scored", options, [](std::string text) {
+        const auto blank = detail::sentencepiece_blank;
+        for (auto at = text.find(blank); at != std::string::npos; at = text.find(blank))
+            text.replace(at, blank.size(), "_");
+        return text;
+    });
+}
+
+TEST_CASE("tokenizer: what is encoded is decoded, whatever the bytes") {
+    std::vector<Tokenizer> tokenizers;
+    for (const auto kind :
+         {PreTokenizer::gpt2, PreTokenizer::smollm, PreTokenizer::llama_bpe, PreTokenizer::qwen2}) {
+        Vocabulary vocabulary = small_byte_level();
+        vocabulary.pre_tokenizer = kind;
+        tokenizers.emplace_back(std::move(vocabulary));
+    }
+    tokenizers.emplace_back(small_sentencepiece());
+    Random random(3);
+    std::vector<std::string> all{
+        "",      " ",       "  ",      "\xe2\x96\x81",       " \xe2\x96\x81the",
+        "<s>",   "<0x41>",  "the the", std::string(3, '\0'), "\xe2\x96",
+        "h\xc3", "</s> the"};
+    for (int k = 0; k < 300; ++k) {
+        std::string text;
+        for (Index n = random.below(40); n > 0; --n)
+            text += random.below(2) == 0 ? static_cast<char>(random.below(256))
+                                         : "the \n1'"[random.below(7)];
+        all.push_back(text);
+    }
+    for (const auto& tokenizer : tokenizers)
+        for (const auto& text : all) {
+            for (const auto special : {SpecialTokens::as_text, SpecialTokens::parse}) {
+                const auto ids = tokenizer.encode(text, {.special_tokens = special});
+                CHECK(tokenizer.decode(ids) == text);
+            }
+        }
+    for (std::size_t k = 0; k < 1000; ++k) {  // SmolLM2 lacks some bytes
+        const auto& text = texts()[k];
+        const auto ids = smollm2().encode(text, dropping);
+        std::string kept;
+        for (const char c : text)
+            if (!smollm2().encode(std::string_view(&c, 1), dropping).empty()) kept += c;
+        CHECK(smollm2().decode(ids) == kept);
+    }
+}
+
+TEST_CASE("tokenizer: control tokens are text unless they are asked for") {
+    for (const auto& vocabulary : {small_byte_level(), small_sentencepiece()}) {
+        const Tokenizer tokenizer(vocabulary);
+        const Index end = *vocabulary.eos;
+        const auto plain = tokenizer.encode("a</s>the");
+        CHECK(std::count(plain.begin(), plain.end(), end) == 0);
+        const auto parsed = tokenizer.encode("a</s>the", {.special_tokens = SpecialTokens::parse});
+        CHECK(std::count(parsed.begin(), parsed.end(), end) == 1);
+        CHECK(tokenizer.special_token("</s>") == end);
+        CHECK(tokenizer.special_token("the") == std::nullopt);
+        CHECK(tokenizer.special_token("") == std::nullopt);
+        CHECK(tokenizer.piece(end) == "</s>");
+    }
+    Vocabulary nested = small_byte_level();
+    for (const char* name : {"<s>x", "<s"}) {
+        nested.tokens.emplace_back(name);
+        nested.types.push_back(TokenType::user_defined);
+    }
+    const auto ids =
+        Tokenizer(nested).encode("<s<s>x<s>", {.special_tokens = SpecialTokens::parse});
+    CHECK(ids == std::vector<Index>{263, 262, 260});  // the longest of those that begin first
+}
+
+TEST_CASE("tokenizer: boundaries are those of the vocabulary, and only on request") {
+    Vocabulary vocabulary = small_byte_level();
+    vocabulary.add_bos = vocabulary.add_eos = true;
+    const Tokenizer tokenizer(std::move(vocabulary));
+    const EncodeOptions trained{.boundaries = Boundaries::as_trained};
+    CHECK(tokenizer.encode("") == std::vector<Index>{});
+    CHECK(tokenizer.encode("", trained) == std::vector<Index>{260, 261});
+    CHECK(tokenizer.encode(" the", trained) == std::vector<Index>{260, 258, 261});
+    CHECK(Tokenizer(small_sentencepiece()).encode("the", trained) == std::vector<Index>{1, 261});
+}
+
+TEST_CASE("tokenizer: a byte that no token spells is refused or dropped") {
+    for (auto vocabulary : {small_byte_level(), small_sentencepiece()}) {
+        for (auto& token : vocabulary.tokens)
+            if (token == "q" || token == "<0x71>") token = token == "q" ? "Qq" : "<0x72>";
+        const bool scored = !vocabulary.scores.empty();
+        if (scored) vocabulary.types[3 + 'r'] = TokenType::unused;
+        const Tokenizer tokenizer(std::move(vocabulary));
+        check_throws<ArgumentError>([&] { (void)tokenizer.encode("a seq"); },
+                                    {"small.gguf", "byte 113", "position 4"});
+        CHECK(tokenizer.decode(tokenizer.encode("a seq.", dropping)) == "a se.");
+    }
+}
+
+TEST_CASE("tokenizer: an id that is none is refused") {
+    const Tokenizer tokenizer(small_byte_level());
+    for (const Index id : {Index{-1}, Index{262}, Index{1} << 40}) {
+        const std::vector<Index> ids{97, id};
+        check_throws<ArgumentError>([&] { (void)tokenizer.decode(ids); },
+                                    {std::to_string(id), "262", "small.gguf"});
+        check_throws<ArgumentError>([&] { (void)tokenizer.piece(id); }, {std::to_string(id)});
+    }
+}
+
+TEST_CASE("tokenizer: half a million of one byte are no work for hours") {
+    const Tokenizer scored(small_sentencepiece());
+    for (const char c : {'a', ' ', '\n', '!', '\''}) {
+        const std::string text(1 << 19, c);
+        CHECK(smollm2().decode(smollm2().encode(text)) == text);
+        CHECK(scored.decode(scored.encode(text)) == text);
+    }
+}
+
+TEST_CASE("tokenizer: GGUF and tokenizer.json say the same") {
+    const TemporaryFolder folder;
+    std::filesystem::create_directory(folder / "m");
+    std::filesystem::create_directory(folder / "g");
+    write_file(folder / "m.gguf", tokenizer_gguf(small_byte_level()));
+    write_file(folder / "g/tokenizer.gguf", tokenizer_gguf(small_byte_level()));
+    write_file(folder / "m/tokenizer.json", tokenizer_json(small_byte_level()).dump());
+    const Tokenizer direct(small_byte_level());
+    for (const char* path : {"m.gguf", "g", "m", "m/tokenizer.json"}) {
+        const auto read = read_tokenizer(folder / path);
+        CHECK(read.vocabulary().tokens == direct.vocabulary().tokens);
+        CHECK(read.vocabulary().types == direct.vocabulary().types);
+        CHECK(read.vocabulary().merges == direct.vocabulary().merges);
+        CHECK(read.encode("the abs the\n") == direct.encode("the abs the\n"));
+    }
+    write_file(folder / "s.gguf", tokenizer_gguf(small_sentencepiece()));
+    const auto scored = read_tokenizer(folder / "s.gguf");
+    CHECK(scored.vocabulary().scores == small_sentencepiece().scores);
+    CHECK(scored.vocabulary().add_bos);
+    CHECK(scored.vocabulary().add_space_prefix);
+    CHECK(scored.encode("there") == Tokenizer(small_sentencepiece()).encode("there"));
+    check_throws<FileError>([&] { (void)read_tokenizer(folder / "none.gguf"); }, {"none.gguf"});
+    check_throws<FileError>([&] { (void)read_tokenizer(folder.path()); }, {"tokenizer.json"});
+}
+
+TEST_CASE("tokenizer: every pre-tokeniser of tokenizer.json is recognised") {
+    const std::string begin = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}";
+    const std::string end = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+    const auto sequence = [](const nlohmann::json& first, bool use_regex) {
+        const nlohmann::json bytes{
+            {"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", use_regex}};
+        return nlohmann::json{{"type", "Sequence"}, {"pretokenizers", {first, bytes}}};
+    };
+    const auto split = [&](const std::string& pattern) {
+        return sequence(
+            {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", pattern}}}},
+            false);
+    };
+    const auto kind_of = [](const nlohmann::json& pre) {
+        auto json = tokenizer_json(small_byte_level());
+        json["pre_tokenizer"] = pre;
+        json["post_processor"] = {
+            {"type", "Sequence"},
+            {"processors",
+             {{{"type", "ByteLevel"}},
+              {{"type", "TemplateProcessing"},
+               {"single", {{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}}}}}}};
+        const auto vocabulary = parse_tokenizer_json(json.dump(), "t");
+        CHECK(vocabulary.add_bos);
+        CHECK(vocabulary.bos == 260);
+        CHECK_FALSE(vocabulary.add_eos);
+        return vocabulary.pre_tokenizer;
+    };
+    CHECK(kind_of(split(begin + "{1,3}" + end)) == PreTokenizer::llama_bpe);
+    CHECK(kind_of(split(begin + end)) == PreTokenizer::qwen2);
+    CHECK(kind_of(sequence({{"type", "Digits"}, {"individual_digits", true}}, true)) ==
+          PreTokenizer::smollm);
+    CHECK(kind_of({{"type", "ByteLevel"}, {"add_prefix_space", false}}) == PreTokenizer::gpt2);
+}
+
+TEST_CASE("tokenizer: files that break a rule are refused") {
+    const auto open = [](const std::filesystem::path& path, ReadMode) {
+        (void)read_tokenizer(path);
+    };
+    check_refused(lying_vocabularies(), "m.gguf", open);
+    check_refused(lying_tokenizer_metadata(), "m.gguf", open);
+    check_refused(lying_tokenizer_json(), "tokenizer.json", open);
 }
