@@ -4,7 +4,6 @@
 #include "mpo/model/tokenizer.hpp"
 
 #include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
@@ -260,7 +259,7 @@ TEST_CASE("tokenizer: GGUF and tokenizer.json say the same") {
     std::filesystem::create_directory(folder / "g");
     write_file(folder / "m.gguf", tokenizer_gguf(small_byte_level()));
     write_file(folder / "g/tokenizer.gguf", tokenizer_gguf(small_byte_level()));
-    write_file(folder / "m/tokenizer.json", tokenizer_json(small_byte_level()).dump());
+    write_file(folder / "m/tokenizer.json", tokenizer_json(small_byte_level()));
     const Tokenizer direct(small_byte_level());
     for (const char* path : {"m.gguf", "g", "m", "m/tokenizer.json"}) {
         const auto read = read_tokenizer(folder / path);
@@ -280,28 +279,26 @@ TEST_CASE("tokenizer: GGUF and tokenizer.json say the same") {
 }
 
 TEST_CASE("tokenizer: every pre-tokeniser of tokenizer.json is recognised") {
-    const std::string begin = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}";
-    const std::string end = "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-    const auto sequence = [](const nlohmann::json& first, bool use_regex) {
-        const nlohmann::json bytes{
-            {"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", use_regex}};
-        return nlohmann::json{{"type", "Sequence"}, {"pretokenizers", {first, bytes}}};
+    const std::string begin =
+        R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N})";
+    const std::string end = R"(| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+)";
+    const auto behind = [](const std::string& first, const std::string& use_regex) {
+        return R"({"type":"Sequence","pretokenizers":[)" + first +
+               R"(,{"type":"ByteLevel","add_prefix_space":false,"use_regex":)" + use_regex + "}]}";
     };
     const auto split = [&](const std::string& pattern) {
-        return sequence(
-            {{"type", "Split"}, {"behavior", "Isolated"}, {"pattern", {{"Regex", pattern}}}},
-            false);
+        return behind(
+            R"({"type":"Split","behavior":"Isolated","pattern":{"Regex":")" + pattern + R"("}})",
+            "false");
     };
-    const auto kind_of = [](const nlohmann::json& pre) {
-        auto json = tokenizer_json(small_byte_level());
-        json["pre_tokenizer"] = pre;
-        json["post_processor"] = {
-            {"type", "Sequence"},
-            {"processors",
-             {{{"type", "ByteLevel"}},
-              {{"type", "TemplateProcessing"},
-               {"single", {{{"SpecialToken", {{"id", "<s>"}}}}, {{"Sequence", {{"id", "A"}}}}}}}}}};
-        const auto vocabulary = parse_tokenizer_json(json.dump(), "t");
+    const std::string bytes = R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":true})";
+    const std::string adds =
+        R"("post_processor":{"type":"Sequence","processors":[{"type":"ByteLevel"},{"type":)"
+        R"("TemplateProcessing","single":[{"SpecialToken":{"id":"<s>"}},{"Sequence":{"id":"A"}}]}]})";
+    const auto kind_of = [&](const std::string& pre) {
+        const auto json =
+            replaced(tokenizer_json(small_byte_level()), R"("post_processor":null)", adds);
+        const auto vocabulary = parse_tokenizer_json(replaced(json, bytes, pre), "t");
         CHECK(vocabulary.add_bos);
         CHECK(vocabulary.bos == 260);
         CHECK_FALSE(vocabulary.add_eos);
@@ -309,9 +306,9 @@ TEST_CASE("tokenizer: every pre-tokeniser of tokenizer.json is recognised") {
     };
     CHECK(kind_of(split(begin + "{1,3}" + end)) == PreTokenizer::llama_bpe);
     CHECK(kind_of(split(begin + end)) == PreTokenizer::qwen2);
-    CHECK(kind_of(sequence({{"type", "Digits"}, {"individual_digits", true}}, true)) ==
+    CHECK(kind_of(behind(R"({"type":"Digits","individual_digits":true})", "true")) ==
           PreTokenizer::smollm);
-    CHECK(kind_of({{"type", "ByteLevel"}, {"add_prefix_space", false}}) == PreTokenizer::gpt2);
+    CHECK(kind_of(bytes) == PreTokenizer::gpt2);
 }
 
 TEST_CASE("tokenizer: files that break a rule are refused") {
