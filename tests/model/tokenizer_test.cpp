@@ -8,6 +8,7 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/refused.hpp"
+#include "support/smollm2.hpp"
 #include "support/tokenizer_lies.hpp"
 #include "support/tokenizer_texts.hpp"
 #include "support/vocabularies.hpp"

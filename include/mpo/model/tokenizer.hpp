@@ -176,15 +176,19 @@ class Tokenizer {
                 detail::raise<FormatError>({vocabulary_.source, ": the tokens ", other->second,
                                             " and ", id, " are both ",
                                             detail::in_quotes(vocabulary_.tokens[k])});
-            const auto& piece = pieces_.back();
-            const auto first = static_cast<unsigned char>(piece[0]);
-            const bool spells = is_byte_level() || vocabulary_.types[k] == TokenType::byte;
-            if (ordinary && spells && piece.size() == 1) byte_tokens_[first] = id;
+            const auto first = static_cast<unsigned char>(pieces_.back()[0]);
+            if (ordinary && spells_one_byte(k)) byte_tokens_[first] = id;
             if (ordinary) ordinary_.push_back(id);
             if (!ordinary && vocabulary_.types[k] != TokenType::unused)
                 specials_[first].push_back(id);
         }
         if (is_byte_level()) by_text_ = std::move(seen[1]);
+    }
+
+    [[nodiscard]] bool spells_one_byte(std::size_t id) const {
+        if (pieces_[id].size() != 1) return false;
+        return is_byte_level() ? detail::bytes_of_spelling(vocabulary_.tokens[id]).has_value()
+                               : vocabulary_.types[id] == TokenType::byte;
     }
 
     void index_piece(Index id) {
@@ -201,24 +205,23 @@ class Tokenizer {
         return static_cast<std::uint64_t>(left) << 32 | static_cast<std::uint64_t>(right);
     }
 
+    /// The id of a text that merge `rank` names or makes.
+    [[nodiscard]] Index token_of_merge(std::size_t rank, const std::string& text) const {
+        const auto found = by_text_.find(text);
+        if (found != by_text_.end()) return found->second;
+        const auto& merge = vocabulary_.merges[rank];
+        detail::raise<FormatError>(
+            {vocabulary_.source, ": merge ", rank, " of ", detail::in_quotes(merge.first), " and ",
+             detail::in_quotes(merge.second), ": ", detail::in_quotes(text), " is no token"});
+    }
+
     void rank_merges() {
         merges_.reserve(vocabulary_.merges.size());
-        std::string joined;
         for (std::size_t rank = 0; rank < vocabulary_.merges.size(); ++rank) {
             const auto& [left, right] = vocabulary_.merges[rank];
-            joined.assign(left).append(right);
-            const auto token = [&](const std::string& text) {
-                const auto found = by_text_.find(text);
-                if (found == by_text_.end())
-                    detail::raise<FormatError>({vocabulary_.source, ": merge ", rank, " of ",
-                                                detail::in_quotes(left), " and ",
-                                                detail::in_quotes(right), ": ",
-                                                detail::in_quotes(text), " is no token"});
-                return found->second;
-            };
-            const auto key = pair_key(token(left), token(right));
-            const detail::Merged merged{token(joined), static_cast<double>(rank)};
-            const auto [other, fresh] = merges_.emplace(key, merged);
+            const auto key = pair_key(token_of_merge(rank, left), token_of_merge(rank, right));
+            const auto [other, fresh] = merges_.emplace(
+                key, detail::Merged{token_of_merge(rank, left + right), static_cast<double>(rank)});
             if (!fresh)
                 detail::raise<FormatError>({vocabulary_.source, ": the merges ",
                                             static_cast<Index>(other->second.key), " and ", rank,
@@ -295,7 +298,7 @@ class Tokenizer {
             if (symbol.token >= 0) return encoding.ids.push_back(symbol.token);
             for (std::size_t k = symbol.begin; k < symbol.begin + symbol.size; ++k)
                 append(encoding, byte_tokens_[static_cast<unsigned char>(text[k])],
-                       begin + k - prefix, text[k]);
+                       begin + k - (std::min)(k, prefix), text[k]);
         });
     }
 
