@@ -7,6 +7,7 @@
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/oracle.hpp"
 #include "support/refused.hpp"
 #include "support/smollm2.hpp"
 #include "support/tokenizer_lies.hpp"
@@ -21,15 +22,10 @@ using namespace mpo::test;
 constexpr std::size_t num_texts = 10000;
 constexpr EncodeOptions dropping{.unspellable = Unspellable::drop};
 
-[[nodiscard]] std::uint64_t fnv(std::string_view data, std::uint64_t hash = 0xcbf29ce484222325u) {
-    for (const char byte : data) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3u;
-    return hash;
-}
-
 [[nodiscard]] std::uint32_t hash_of(const std::vector<Index>& ids) {
     Bytes bytes;
     for (const Index id : ids) bytes.number(static_cast<std::uint32_t>(id));
-    return static_cast<std::uint32_t>(fnv(bytes.data()));
+    return static_cast<std::uint32_t>(fnv1a(bytes.data()));
 }
 
 [[nodiscard]] const Tokenizer& smollm2() {
@@ -93,7 +89,7 @@ TEST_CASE("write the texts for the oracle of tokenizer_test", "[.write_texts]") 
 TEST_CASE("tokenizer: the same tokens as llama.cpp for 10,000 texts") {
     const SafetensorsFile file(fixture("smollm2_tokens.safetensors"));
     REQUIRE(texts().size() == num_texts);
-    REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv(as_file(texts())));
+    REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv1a(as_file(texts())));
     const auto same = [](const std::string& text) { return text; };
     check_against_fixture(smollm2(), "smollm", dropping, same);
     EncodeOptions parsing = dropping;

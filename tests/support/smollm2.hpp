@@ -2,25 +2,14 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "files.hpp"
-#include "mpo/io/safetensors.hpp"
 #include "mpo/model/vocabulary.hpp"
+#include "oracle.hpp"
 
 namespace mpo::test {
-
-/// Elements of a tensor as they are stored.
-template <class T>
-[[nodiscard]] std::vector<T> stored_numbers(const SafetensorsFile& file, const std::string& name) {
-    const auto bytes = file.bytes(name);
-    std::vector<T> numbers(static_cast<std::size_t>(bytes.size()) / sizeof(T));
-    std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(T));
-    return numbers;
-}
 
 /// The 49,152 tokens and 48,900 merges of SmolLM2; all but the first 252 tokens are what merges make.
 [[nodiscard]] inline Vocabulary smollm2_vocabulary(
