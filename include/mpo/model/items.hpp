@@ -18,7 +18,6 @@
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -28,7 +27,7 @@
 #include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/json_tree.hpp"
-#include "mpo/io/mapped_file.hpp"
+#include "mpo/io/text_file.hpp"
 #include "mpo/model/answers.hpp"
 #include "mpo/model/choices.hpp"
 
@@ -240,13 +239,7 @@ class ItemLine {
 /// item(line) of every line of a file that is not blank.
 template <class Item, class Read>
 [[nodiscard]] std::vector<Item> read_items(const std::filesystem::path& path, Read&& item) {
-    constexpr Index max_items_bytes = Index{1} << 30;
-    const MappedFile file(path, ReadMode::buffered);
-    if (file.size() > max_items_bytes)
-        raise<FormatError>(
-            {path.string(), ": ", file.size(), " bytes exceed the limit of ", max_items_bytes});
-    std::string text(static_cast<std::size_t>(file.size()), '\0');
-    file.read(0, std::as_writable_bytes(std::span(text)));
+    const std::string text = read_text_file(path);
     std::vector<Item> items;
     Index number = 1;
     for (std::size_t begin = 0; begin < text.size(); ++number) {

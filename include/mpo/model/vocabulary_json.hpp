@@ -7,7 +7,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,7 +16,7 @@
 #include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/json_tree.hpp"
-#include "mpo/io/mapped_file.hpp"
+#include "mpo/io/text_file.hpp"
 #include "mpo/model/vocabulary.hpp"
 
 namespace mpo {
@@ -260,12 +259,7 @@ class TokenizerJson {
 /// The same from a file of at most 64 MiB. Throws FileError where it cannot be read.
 [[nodiscard]] inline Vocabulary read_tokenizer_json(const std::filesystem::path& path) {
     constexpr Index max_tokenizer_bytes = Index{64} << 20;
-    const MappedFile file(path, ReadMode::buffered);
-    if (file.size() > max_tokenizer_bytes)
-        detail::raise<FormatError>(
-            {path.string(), ": ", file.size(), " bytes exceed the limit of ", max_tokenizer_bytes});
-    std::string text(static_cast<std::size_t>(file.size()), '\0');
-    file.read(0, std::as_writable_bytes(std::span(text)));
+    const auto text = read_text_file(path, max_tokenizer_bytes);
     return parse_tokenizer_json(text, path.string());
 }
 
