@@ -77,7 +77,7 @@ TEST_CASE("answers: lower case keeps bytes that are no UTF-8") {
     for (std::uint32_t code = 0; code < 0x110000; ++code) {
         if (code >= 0xd800 && code < 0xe000) continue;
         std::string text;
-        detail::append_code_point(text, code);
+        detail::append_utf8(text, code);
         const auto read = detail::character_at(text, 0);
         if (read.code != code || read.size != text.size()) FAIL("code point " << code);
         const auto lower = detail::lower_case(code);

@@ -308,6 +308,19 @@ TEST_CASE("tokenizer: every pre-tokeniser of tokenizer.json is recognised") {
     CHECK(kind_of(bytes) == PreTokenizer::gpt2);
 }
 
+TEST_CASE("tokenizer: text is normalised where the vocabulary asks for it") {
+    const auto json = replaced(tokenizer_json(small_byte_level()), R"("normalizer":null)",
+                               R"("normalizer":{"type":"NFC"})");
+    const Tokenizer normal(parse_tokenizer_json(json, "t")), plain(small_byte_level());
+    const std::string apart = "cafe\xcc\x81 <s>e\xcc\x81", together = "caf\xc3\xa9 <s>\xc3\xa9";
+    for (const auto special : {SpecialTokens::as_text, SpecialTokens::parse}) {
+        const EncodeOptions options{.special_tokens = special};
+        CHECK(normal.encode(apart, options) == plain.encode(together, options));
+        CHECK(normal.decode(normal.encode(apart, options)) == together);
+    }
+    CHECK(plain.decode(plain.encode(apart)) == apart);
+}
+
 TEST_CASE("tokenizer: files that break a rule are refused") {
     const auto open = [](const std::filesystem::path& path, ReadMode) {
         (void)read_tokenizer(path);

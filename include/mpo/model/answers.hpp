@@ -17,8 +17,8 @@
 #include <vector>
 
 #include "mpo/core/error.hpp"
-#include "mpo/model/pre_tokenizer.hpp"
 #include "mpo/model/unicode_lower.hpp"
+#include "mpo/model/utf8.hpp"
 
 namespace mpo {
 
@@ -30,17 +30,6 @@ enum class AnswerRule {
 };
 
 namespace detail {
-
-inline void append_code_point(std::string& text, std::uint32_t code) {
-    if (code < 0x80) {
-        text += static_cast<char>(code);
-        return;
-    }
-    const int tails = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    text += static_cast<char>((0xffu << (7 - tails) & 0xffu) | code >> (6 * tails));
-    for (int k = tails - 1; k >= 0; --k)
-        text += static_cast<char>(0x80u | (code >> (6 * k) & 0x3fu));
-}
 
 [[nodiscard]] inline bool is_ascii_punctuation(std::uint32_t code) {
     return (code > 32 && code < 48) || (code > 57 && code < 65) || (code > 90 && code < 97) ||
@@ -57,7 +46,7 @@ inline void append_code_point(std::string& text, std::uint32_t code) {
         if (lower == next.code)
             result += text.substr(at, next.size);
         else
-            append_code_point(result, lower);
+            append_utf8(result, lower);
         at += next.size;
     }
     return result;

@@ -12,7 +12,7 @@
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
-#include "mpo/model/pre_tokenizer.hpp"
+#include "mpo/model/utf8.hpp"
 
 namespace mpo {
 

@@ -5,12 +5,11 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string_view>
 
-#include "mpo/core/printable.hpp"
 #include "mpo/model/unicode_classes.hpp"
+#include "mpo/model/utf8.hpp"
 
 namespace mpo {
 
@@ -28,24 +27,6 @@ enum class PreTokenizer {
 };
 
 namespace detail {
-
-/// One character of a text; of the class `none` and size 0 at its end.
-struct Character {
-    std::uint32_t code = 0;  // 0xfffd where it is no UTF-8
-    std::size_t size = 0;    // in bytes
-    CharacterClass kind = CharacterClass::none;
-};
-
-[[nodiscard]] inline Character character_at(std::string_view text, std::size_t at) {
-    if (at >= text.size()) return {};
-    const std::size_t size = utf8_length(text, at);
-    if (size == 0) return {0xfffd, 1, CharacterClass::other};
-    std::uint32_t code = static_cast<unsigned char>(text[at]);
-    if (size > 1) code &= 0xffu >> (size + 1);
-    for (std::size_t k = 1; k < size; ++k)
-        code = (code << 6) | (static_cast<unsigned char>(text[at + k]) & 0x3fu);
-    return {code, size, character_class(code)};
-}
 
 /// Cuts a text into words, one after another.
 class WordScanner {

@@ -1,6 +1,6 @@
 // Text to token ids and back, as the model was trained: byte-level BPE (GPT-2, LLaMA 3, Qwen 2, SmolLM)
 // and BPE with scores and byte fallback (SentencePiece, LLaMA 2). Any bytes are a text; what encode
-// accepts, decode gives back byte by byte.
+// accepts, decode gives back byte by byte, or in normal form C where the vocabulary asks for that.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +20,7 @@
 #include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/merge_symbols.hpp"
+#include "mpo/model/nfc.hpp"
 #include "mpo/model/pre_tokenizer.hpp"
 #include "mpo/model/vocabulary.hpp"
 #include "mpo/model/vocabulary_gguf.hpp"
@@ -244,7 +245,10 @@ class Tokenizer {
     void encode_plain(Encoding& encoding, std::size_t begin, std::size_t end) const {
         const auto text = encoding.text.substr(begin, end - begin);
         if (!is_byte_level()) return encode_sentence(encoding, begin, text);
-        detail::WordScanner words(text, vocabulary_.pre_tokenizer);
+        const bool normalize = vocabulary_.normalization == Normalization::nfc;
+        const std::string normal = normalize ? to_nfc(text) : "";
+        detail::WordScanner words(normalize ? std::string_view(normal) : text,
+                                  vocabulary_.pre_tokenizer);
         while (const auto word = words.next()) {
             encode_word(encoding, begin, *word);
             begin += word->size();

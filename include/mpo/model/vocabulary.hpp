@@ -43,6 +43,12 @@ enum class TokenType {
     byte = 6
 };
 
+/// What is done to a text before it is cut.
+enum class Normalization {
+    none,  // nothing: bytes are what they are
+    nfc    // Unicode's normal form C: what is decoded is the normal form
+};
+
 /// Two tokens that become one, by their texts.
 using TokenPair = std::pair<std::string, std::string>;
 
@@ -50,6 +56,7 @@ using TokenPair = std::pair<std::string, std::string>;
 struct Vocabulary {
     std::string source = {};                                // of messages: the file
     TokenizerModel model = TokenizerModel::byte_level_bpe;  // see there
+    Normalization normalization = Normalization::none;      // byte-level only
     PreTokenizer pre_tokenizer = PreTokenizer::gpt2;        // byte-level only
     std::vector<std::string> tokens = {};                   // by id, as the file spells them
     std::vector<TokenType> types = {};                      // by id

@@ -39,9 +39,11 @@ class TokenizerJson {
         for (std::size_t k = 0; k < result.tokens.size(); ++k)
             if (result.tokens[k].empty() && result.types[k] == TokenType::unused)
                 fail("the tokens", concat("leave out the id ", k, " of ", result.tokens.size()));
-        if (member(root_, "normalizer"))
-            fail("normalizer", "of type " + type_of(*member(root_, "normalizer")) +
-                                   " is not supported: text is taken as it is");
+        if (const auto* normalizer = member(root_, "normalizer")) {
+            if (type_of(*normalizer) != "'NFC'")
+                fail("normalizer", "of type " + type_of(*normalizer) + " is not supported: NFC is");
+            result.normalization = Normalization::nfc;
+        }
         const auto* pre = member(root_, "pre_tokenizer");
         if (!pre) fail("pre_tokenizer", "is missing");
         result.pre_tokenizer = pre_tokenizer(*pre);
