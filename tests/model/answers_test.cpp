@@ -11,16 +11,17 @@ using namespace mpo;
 using namespace mpo::test;
 
 /// The fields of a line, newlines as newlines.
-[[nodiscard]] std::vector<std::string> fields_of(std::string line) {
-    const std::string newline = "\xe2\x90\x8a";
-    for (auto at = line.find(newline); at != std::string::npos; at = line.find(newline))
-        line.replace(at, newline.size(), "\n");
+[[nodiscard]] std::vector<std::string> fields_of(std::string_view line) {
+    constexpr std::string_view newline = "\xe2\x90\x8a";
     std::vector<std::string> fields(1);
-    for (const char c : line)
-        if (c == '\t')
+    while (!line.empty()) {
+        const bool end_of_line = line.starts_with(newline);
+        if (line[0] == '\t')
             fields.emplace_back();
         else
-            fields.back() += c;
+            fields.back() += end_of_line ? '\n' : line[0];
+        line.remove_prefix(end_of_line ? newline.size() : 1);
+    }
     return fields;
 }
 
