@@ -262,7 +262,7 @@ TEST_CASE("tokenizer: GGUF and tokenizer.json say the same") {
     write_file(folder / "g/tokenizer.gguf", tokenizer_gguf(small_byte_level()));
     write_file(folder / "m/tokenizer.json", tokenizer_json(small_byte_level()));
     const Tokenizer direct(small_byte_level());
-    for (const char* path : {"m.gguf", "g", "m", "m/tokenizer.json"}) {
+    for (const char* path : {"m.gguf", "g", "m", "m/tokenizer.json", "m/model.safetensors"}) {
         const auto read = read_tokenizer(folder / path);
         CHECK(read.vocabulary().tokens == direct.vocabulary().tokens);
         CHECK(read.vocabulary().types == direct.vocabulary().types);

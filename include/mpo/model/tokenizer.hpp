@@ -325,18 +325,21 @@ class Tokenizer {
     std::unordered_map<std::uint64_t, detail::Merged> merges_;
 };
 
-/// The tokenizer of a model: a .gguf file, a tokenizer.json, or a folder with tokenizer.json or
-/// tokenizer.gguf. Throws FileError where there is none, FormatError where it cannot be used.
+/// The tokenizer of a model: in a .gguf file, a tokenizer.json, a folder with tokenizer.json or
+/// tokenizer.gguf, or beside a .safetensors file. Throws FileError where there is none, FormatError
+/// where it cannot be used.
 [[nodiscard]] inline Tokenizer read_tokenizer(const std::filesystem::path& path) {
-    if (!std::filesystem::is_directory(path))
-        return path.extension() == ".json" ? Tokenizer(read_tokenizer_json(path))
-                                           : Tokenizer(gguf_vocabulary(GgufFile(path)));
-    const auto json = path / "tokenizer.json";
+    if (!std::filesystem::is_directory(path)) {
+        const auto kind = path.extension();
+        if (kind == ".json") return Tokenizer(read_tokenizer_json(path));
+        if (kind != ".safetensors") return Tokenizer(gguf_vocabulary(GgufFile(path)));
+    }
+    const auto folder = std::filesystem::is_directory(path) ? path : path.parent_path();
+    const auto json = folder / "tokenizer.json", gguf = folder / "tokenizer.gguf";
     if (std::filesystem::exists(json)) return Tokenizer(read_tokenizer_json(json));
-    const auto gguf = path / "tokenizer.gguf";
     if (std::filesystem::exists(gguf)) return Tokenizer(gguf_vocabulary(GgufFile(gguf)));
-    detail::raise<FileError>(
-        {"open ", path.string(), ": the folder has neither tokenizer.json nor tokenizer.gguf"});
+    detail::raise<FileError>({"tokenizer of ", path.string(), ": there is neither ", json.string(),
+                              " nor ", gguf.string()});
 }
 
 }  // namespace mpo
