@@ -111,7 +111,7 @@ template <class Drop>
 
 }  // namespace detail
 
-/// The text before the first of the stop strings; empty ones do not count.
+/// The text before the first of `stops`; empty ones do not count.
 [[nodiscard]] inline std::string_view before_stop(std::string_view text,
                                                   std::span<const std::string> stops) {
     std::size_t end = text.size();

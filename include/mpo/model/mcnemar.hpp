@@ -42,7 +42,8 @@ namespace detail {
 
 }  // namespace detail
 
-/// The test from counts. Throws ArgumentError where they are negative or do not fit together.
+/// The test from counts: `only_first` and `only_second` of `num_items` are right by one model alone. Throws
+/// ArgumentError where they are negative or do not fit together.
 [[nodiscard]] inline McNemar mcnemar(Index only_first, Index only_second, Index num_items) {
     if (only_first < 0 || only_second < 0 || num_items < 1 || only_first > num_items ||
         only_second > num_items - only_first)
@@ -62,8 +63,8 @@ namespace detail {
     return result;
 }
 
-/// The test from what each answered rightly. Throws ArgumentError where the lists differ in length or
-/// are empty.
+/// The test from what the `first` and the `second` model answered rightly, item by item. Throws
+/// ArgumentError where the lists differ in length or are empty.
 [[nodiscard]] inline McNemar mcnemar(const std::vector<bool>& first,
                                      const std::vector<bool>& second) {
     if (first.size() != second.size())

@@ -15,14 +15,14 @@ namespace mpo {
 
 /// The patterns that are known. \\p{L}: letters, \\p{N}: numbers, \\s: blanks of Unicode 15.1.
 enum class PreTokenizer {
-    /// `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+`
+    /// `'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+`
     gpt2,
-    /// Every `\\p{N}` alone first, and gpt2's pattern in what is between.
+    /// Every `\p{N}` alone first, and gpt2's pattern in what is between.
     smollm,
-    /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|
-    /// ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`
+    /// `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|
+    /// ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`
     llama_bpe,
-    /// The same with `\\p{N}` instead of `\\p{N}{1,3}`.
+    /// The same with `\p{N}` instead of `\p{N}{1,3}`.
     qwen2
 };
 

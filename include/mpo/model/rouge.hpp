@@ -180,7 +180,7 @@ inline void mark_common(const Sentence& target, const Sentence& prediction,
 
 }  // namespace detail
 
-/// All four scores of a prediction; O(n m) operations and bytes for texts of n and m words. Bytes that are no
+/// All four scores of a prediction against the target; O(n m) operations and bytes for texts of n and m words. Bytes that are no
 /// UTF-8 end a word. Throws ArgumentError where n m > 2^28.
 [[nodiscard]] inline RougeScores rouge(std::string_view target, std::string_view prediction,
                                        Stemming stemming = Stemming::none) {

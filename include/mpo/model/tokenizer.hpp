@@ -67,8 +67,10 @@ class Tokenizer {
                              [&](Index a, Index b) { return piece(a).size() > piece(b).size(); });
     }
 
-    Tokenizer(Tokenizer&&) = default;
-    Tokenizer& operator=(Tokenizer&&) = default;
+    /// Takes the other's tables over; a copy would refer to another's texts.
+    Tokenizer(Tokenizer&& other) = default;
+    /// The same; `other` is left empty.
+    Tokenizer& operator=(Tokenizer&& other) = default;
 
     /// What it was made of.
     [[nodiscard]] const Vocabulary& vocabulary() const { return vocabulary_; }

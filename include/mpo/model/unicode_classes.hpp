@@ -1,5 +1,5 @@
-// Unicode 15.1.0: which code points are letters (\p{L}), numbers (\p{N}) and blanks (\s), as tokenizers
-// split text. Written by scripts/make_unicode_tables; do not edit.
+// Unicode 15.1.0: which code points are letters, numbers and blanks, as the patterns of
+// tokenizers tell them apart. Written by scripts/make_unicode_tables; do not edit.
 #pragma once
 
 #include <algorithm>
@@ -181,7 +181,7 @@ inline constexpr std::uint32_t character_runs[] = {
     // clang-format on
 };
 
-/// The class of a code point; the blanks are those of White_Space, which \s means.
+/// The class of a code point; blanks are those with the property White_Space.
 [[nodiscard]] inline CharacterClass character_class(std::uint32_t code) {
     if (code == ' ' || (code >= 9 && code <= 13)) return CharacterClass::blank;
     if (code >= 0x80) {
