@@ -310,6 +310,8 @@ TEST_CASE("tokenizer: every pre-tokeniser of tokenizer.json is recognised") {
     CHECK(kind_of(behind(R"({"type":"Digits","individual_digits":true})", "true")) ==
           PreTokenizer::smollm);
     CHECK(kind_of(bytes) == PreTokenizer::gpt2);
+    const auto unnamed = replaced(tokenizer_json(small_byte_level()), R"("type":"BPE",)", "");
+    CHECK(parse_tokenizer_json(unnamed, "t").merges == small_byte_level().merges);
 }
 
 TEST_CASE("tokenizer: text is normalised where the vocabulary asks for it") {
@@ -332,4 +334,27 @@ TEST_CASE("tokenizer: files that break a rule are refused") {
     check_refused(lying_vocabularies(), "m.gguf", open);
     check_refused(lying_tokenizer_metadata(), "m.gguf", open);
     check_refused(lying_tokenizer_json(), "tokenizer.json", open);
+}
+
+TEST_CASE("tokenizer: more tokens or merges than any model has are refused") {
+    const TemporaryFolder folder;
+    Vocabulary vocabulary = small_byte_level();
+    constexpr std::size_t too_many = (1 << 20) + 1;
+    vocabulary.merges.assign(too_many, {"t", "h"});
+    write_file(folder / "m.gguf", tokenizer_gguf(vocabulary));
+    check_throws<FormatError>([&] { (void)read_tokenizer(folder / "m.gguf"); },
+                              {"m.gguf", "'tokenizer.ggml.merges'", "1048577", "limit of 1048576"});
+    vocabulary.merges.resize(1);
+    vocabulary.tokens.resize(too_many, "x");
+    vocabulary.types.resize(too_many, TokenType::normal);
+    check_throws<FormatError>([&] { (void)Tokenizer(std::move(vocabulary)); },
+                              {"1048577 tokens", "limit of 1048576"});
+    vocabulary = small_byte_level();
+    vocabulary.merges.assign(too_many, {"t", "h"});
+    write_file(folder / "tokenizer.json", tokenizer_json(vocabulary));
+    check_throws<FormatError>([&] { (void)read_tokenizer(folder / "tokenizer.json"); },
+                              {"'merges'", "1048577", "limit of 1048576"});
+    write_file(folder / "tokenizer.json", std::string((32 << 20) + 1, ' '));
+    check_throws<FormatError>([&] { (void)read_tokenizer(folder / "tokenizer.json"); },
+                              {"tokenizer.json", "33554433", "33554432"});
 }

@@ -72,8 +72,9 @@ struct Vocabulary {
 
 namespace detail {
 
-/// No token file of today has more than 300,000.
-inline constexpr Index max_num_tokens = Index{1} << 22;
+/// Tokens, and merges, of one vocabulary; the largest published ones have 300,000 of either. Limits of
+/// ours, so that a small file cannot ask for gigabytes.
+inline constexpr Index max_num_tokens = Index{1} << 20;
 
 /// GPT-2's byte alphabet: printable bytes of Latin-1 are themselves, the others the characters from
 /// U+0100 on, in order.

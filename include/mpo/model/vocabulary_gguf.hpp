@@ -106,6 +106,9 @@ class GgufTokenizerFields {
 [[nodiscard]] inline std::vector<TokenPair> gguf_merges(const GgufTokenizerFields& fields) {
     const auto* stored = fields.array<std::string>("merges", "texts");
     if (!stored) fields.fail("merges", "is missing: byte-level BPE is nothing without it");
+    if (stored->size() > static_cast<std::size_t>(max_num_tokens))
+        fields.fail("merges", concat("has ", stored->size(), " entries, more than the limit of ",
+                                     max_num_tokens));
     std::vector<TokenPair> merges;
     merges.reserve(stored->size());
     for (const auto& text : *stored) {

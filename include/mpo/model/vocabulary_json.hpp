@@ -44,6 +44,9 @@ class TokenizerJson {
                 fail("normalizer", "of type " + type_of(*normalizer) + " is not supported: NFC is");
             result.normalization = Normalization::nfc;
         }
+        for (const char* changes : {"truncation", "padding"})
+            if (member(root_, changes))
+                fail(in_quotes(changes), "is not supported: a text has the tokens that it has");
         const auto* pre = member(root_, "pre_tokenizer");
         if (!pre) fail("pre_tokenizer", "is missing");
         result.pre_tokenizer = pre_tokenizer(*pre);
@@ -101,7 +104,8 @@ class TokenizerJson {
     // -- model
 
     void read_model(const Json& model, Vocabulary& result) const {
-        const std::string type = text(model, "type");
+        // the first files, GPT-2's among them, do not name it
+        const std::string type = member(model, "type") ? text(model, "type") : "BPE";
         if (type != "BPE") fail("the model " + in_quotes(type), "is not supported: only BPE is");
         if (flag(model, "byte_fallback", false))
             fail("'byte_fallback'",
@@ -116,7 +120,11 @@ class TokenizerJson {
         for (const auto& [token, id] : vocabulary.items())
             place(result, token_id(id, token), token, TokenType::normal, vocabulary.size());
         if (!member(model, "merges")) fail("'merges'", "is missing");
-        for (const auto& merge : array(model, "merges"))
+        const auto& merges = array(model, "merges");
+        if (merges.size() > static_cast<std::size_t>(max_num_tokens))
+            fail("'merges'", concat("has ", merges.size(), " entries, more than the limit of ",
+                                    max_num_tokens));
+        for (const auto& merge : merges)
             result.merges.push_back(pair_of(merge, result.merges.size()));
     }
 
@@ -258,9 +266,9 @@ class TokenizerJson {
     return detail::TokenizerJson(text, source).vocabulary();
 }
 
-/// The same from a file of at most 64 MiB. Throws FileError where it cannot be read.
+/// The same from a file of at most 32 MiB. Throws FileError where it cannot be read.
 [[nodiscard]] inline Vocabulary read_tokenizer_json(const std::filesystem::path& path) {
-    constexpr Index max_tokenizer_bytes = Index{64} << 20;
+    constexpr Index max_tokenizer_bytes = Index{32} << 20;
     const auto text = read_text_file(path, max_tokenizer_bytes);
     return parse_tokenizer_json(text, path.string());
 }
