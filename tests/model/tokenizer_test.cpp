@@ -325,6 +325,10 @@ TEST_CASE("tokenizer: text is normalised where the vocabulary asks for it") {
         CHECK(normal.decode(normal.encode(apart, options)) == together);
     }
     CHECK(plain.decode(plain.encode(apart)) == apart);
+    Vocabulary qwen2 = smollm2_vocabulary(PreTokenizer::qwen2);
+    qwen2.normalization = Normalization::nfc;
+    check_against_fixture(Tokenizer(std::move(qwen2)), "nfc", dropping,
+                          [](const std::string& text) { return text; });
 }
 
 TEST_CASE("tokenizer: files that break a rule are refused") {
