@@ -3,7 +3,6 @@
 #include "mpo/model/rouge.hpp"
 
 #include <cmath>
-#include <fstream>
 
 #include "mpo/core/random.hpp"
 #include "mpo/model/bootstrap.hpp"
@@ -124,13 +123,8 @@ struct Texts {
 
 }  // namespace
 
-TEST_CASE("write the texts for the oracle of rouge_test", "[.write_texts]") {
-    std::ofstream file("rouge_texts.bin", std::ios::binary);
-    file << texts().file;
-    REQUIRE(file.good());
-}
-
 TEST_CASE("rouge: stems as NLTK's") {
+    write_for_oracle("rouge_texts.bin", texts().file);
     const SafetensorsFile file(fixture("rouge.safetensors"));
     REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv1a(texts().file));
     const auto expected = stored_numbers<std::uint32_t>(file, "stems");

@@ -3,8 +3,6 @@
 
 #include "mpo/model/tokenizer.hpp"
 
-#include <fstream>
-
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/oracle.hpp"
@@ -80,15 +78,10 @@ void check_against_fixture(const Tokenizer& tokenizer, const std::string& name,
 
 }  // namespace
 
-TEST_CASE("write the texts for the oracle of tokenizer_test", "[.write_texts]") {
-    std::ofstream file("tokenizer_texts.bin", std::ios::binary);
-    file << as_file(texts());
-    REQUIRE(file.good());
-}
-
 TEST_CASE("tokenizer: the same tokens as llama.cpp for 10,000 texts") {
     const SafetensorsFile file(fixture("smollm2_tokens.safetensors"));
     REQUIRE(texts().size() == num_texts);
+    write_for_oracle("tokenizer_texts.bin", as_file(texts()));
     REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv1a(as_file(texts())));
     const auto same = [](const std::string& text) { return text; };
     check_against_fixture(smollm2(), "smollm", dropping, same);

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,12 @@ template <class T>
     std::vector<T> numbers(static_cast<std::size_t>(bytes.size()) / sizeof(T));
     std::memcpy(numbers.data(), bytes.data(), numbers.size() * sizeof(T));
     return numbers;
+}
+
+/// Makes a file for the scripts of the fixtures in the folder that MPO_WRITE_TEXTS names, if it does.
+inline void write_for_oracle(const std::string& name, const std::string& data) {
+    if (const char* folder = std::getenv("MPO_WRITE_TEXTS"))
+        write_file(std::filesystem::path(folder) / name, data);
 }
 
 /// FNV-1a of 64 bits, as the scripts of the fixtures have it.
