@@ -121,14 +121,13 @@ class PorterWord {
         const std::size_t suffix = ends("ed") ? 2 : ends("ing") ? 3 : 0;
         if (suffix == 0 || !has_vowel(word_.size() - suffix)) return;
         replace(suffix, "");
-        if (ends("at") || ends("bl") || ends("iz")) {
-            word_ += 'e';
-        } else if (ends_double_consonant()) {
+        const bool lost_e = ends("at") || ends("bl") || ends("iz");
+        if (!lost_e && ends_double_consonant()) {
             const char last = word_.back();
             if (last != 'l' && last != 's' && last != 'z') word_.pop_back();
-        } else if (measure(word_.size()) == 1 && ends_cvc(word_.size())) {
-            word_ += 'e';
+            return;
         }
+        if (lost_e || (measure(word_.size()) == 1 && ends_cvc(word_.size()))) word_ += 'e';
     }
 
     void final_y() {

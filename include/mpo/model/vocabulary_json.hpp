@@ -111,7 +111,7 @@ class TokenizerJson {
             fail("'byte_fallback'",
                  "is not supported: SentencePiece vocabularies are read from GGUF");
         for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
-            if (const auto* value = member(model, key); value && *value != "")
+            if (member(model, key) && !text(model, key).empty())
                 fail(in_quotes(key), "is not supported");
         if (member(model, "dropout") && *member(model, "dropout") != 0)
             fail("'dropout'", "is not supported: it makes tokens a matter of chance");
