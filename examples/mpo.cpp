@@ -5,12 +5,16 @@
 // An interrupt (Ctrl-C, SIGTERM) is a failure; a second one ends the process at once.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <exception>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <vector>
 
 #include "mpo/model.hpp"
@@ -220,6 +224,105 @@ void add_reconstruct(CLI::App& app) {
     sub->callback([arguments] { run_reconstruct(*arguments); });
 }
 
+// -- mpo tokenize -------------------------------------------------------------------------------
+
+struct TokenizeArguments {
+    std::string model, text, decode;
+    mpo::EncodeOptions options;
+};
+
+/// visit(line, number) for every line of a text, without its newline.
+template <class Visit>
+void for_each_line(const std::string& text, Visit&& visit) {
+    int number = 1;
+    for (std::size_t begin = 0; begin < text.size(); ++number) {
+        const std::size_t end = std::min(text.find('\n', begin), text.size());
+        visit(std::string_view(text).substr(begin, end - begin), number);
+        begin = end + 1;
+    }
+}
+
+/// Whole numbers with blanks between them.
+[[nodiscard]] std::vector<mpo::Index> parse_ids(std::string_view line, const std::string& where) {
+    std::vector<mpo::Index> ids;
+    for (std::size_t at = 0; (at = line.find_first_not_of(" \t\r", at)) < line.size();) {
+        const auto word = line.substr(at, line.find_first_of(" \t\r", at) - at);
+        mpo::Index id = 0;
+        const auto read = std::from_chars(word.data(), word.data() + word.size(), id);
+        if (read.ec != std::errc() || read.ptr != word.data() + word.size())
+            throw mpo::FormatError(where + ": '" + std::string(word) + "' is no token id");
+        ids.push_back(id);
+        at += word.size();
+    }
+    return ids;
+}
+
+void run_tokenize(const TokenizeArguments& arguments) {
+    const auto tokenizer = mpo::read_tokenizer(arguments.model);
+    if (!arguments.decode.empty())
+        return for_each_line(
+            mpo::read_text_file(arguments.decode), [&](std::string_view line, int number) {
+                const auto where = arguments.decode + " line " + std::to_string(number);
+                std::cout << tokenizer.decode(parse_ids(line, where)) << '\n';
+            });
+    for_each_line(mpo::read_text_file(arguments.text), [&](std::string_view line, int) {
+        const char* blank = "";
+        for (const mpo::Index id : tokenizer.encode(line, arguments.options)) {
+            std::cout << blank << id;
+            blank = " ";
+        }
+        std::cout << '\n';
+    });
+}
+
+void add_tokenize(CLI::App& app) {
+    auto* sub = app.add_subcommand("tokenize", "Text to token ids, line by line, and back");
+    const auto arguments = std::make_shared<TokenizeArguments>();
+    sub->add_option("model", arguments->model,
+                    "A .gguf file, a tokenizer.json, or a folder with one of them")
+        ->required();
+    auto* source = sub->add_option_group("source", "Exactly one of these");
+    source->add_option("--text", arguments->text, "A file: prints the ids of every line");
+    source->add_option("--decode", arguments->decode, "A file of ids: prints their text");
+    source->require_option(1);
+    sub->add_flag_callback(
+        "--special", [arguments] { arguments->options.special_tokens = mpo::SpecialTokens::parse; },
+        "Names of control tokens are these tokens");
+    sub->callback([arguments] { run_tokenize(*arguments); });
+}
+
+// -- mpo make-choices ---------------------------------------------------------------------------
+
+struct MakeChoicesArguments {
+    std::string model, text, output;
+    mpo::MakeChoicesOptions options;
+};
+
+void run_make_choices(const MakeChoicesArguments& arguments) {
+    const auto tokenizer = mpo::read_tokenizer(arguments.model);
+    const auto items =
+        mpo::make_choices(tokenizer, mpo::read_text_file(arguments.text), arguments.options);
+    mpo::write_text_file(arguments.output, mpo::to_jsonl(items));
+    std::cout << arguments.output << ": " << items.size()
+              << " items, the true continuation of held-out text against three sampled ones\n";
+}
+
+void add_make_choices(CLI::App& app) {
+    auto* sub = app.add_subcommand("make-choices", "Make a multiple-choice file from any text");
+    const auto arguments = std::make_shared<MakeChoicesArguments>();
+    auto& options = arguments->options;
+    sub->add_option("model", arguments->model, "Whose tokens are counted; see mpo tokenize")
+        ->required();
+    sub->add_option("--text", arguments->text, "A text that the model has not seen")->required();
+    sub->add_option("-o,--output", arguments->output, "The JSONL file to write")->required();
+    sub->add_option("--context", options.context_tokens, "Tokens before the choices (default 64)");
+    sub->add_option("--continuation", options.continuation_tokens,
+                    "Tokens of every choice (default 24)");
+    sub->add_option("--items", options.num_items, "At most so many; default: all of the text");
+    sub->add_option("--seed", options.seed, "Of the sampled choices (default 1)");
+    sub->callback([arguments] { run_make_choices(*arguments); });
+}
+
 // -- main ---------------------------------------------------------------------------------------
 
 /// The one line that every failure prints.
@@ -240,6 +343,8 @@ int run(int argc, char** argv) {
     add_info(app);
     add_compress(app, command::command_line(argc, argv));
     add_reconstruct(app);
+    add_tokenize(app);
+    add_make_choices(app);
     try {
         app.parse(argc, argv);
     } catch (const CLI::Success& asked) {  // --help, --version

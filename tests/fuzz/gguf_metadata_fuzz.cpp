@@ -1,8 +1,10 @@
 // The metadata of a GGUF file, where the tokenizer is: the input is the number of pairs and the pairs
-// themselves. What is accepted becomes a config.json that reads back, and travels as a file.
+// themselves. What is accepted becomes a config.json that reads back, and travels as a file; a tokenizer
+// that is accepted encodes, and decodes to the same.
 
 #include "checkpoint_text.hpp"
 #include "support/gguf_bytes.hpp"
+#include "tokenizer_text.hpp"
 
 namespace {
 
@@ -33,5 +35,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     auto file = test::gguf_preamble(0, data[0]);
     const auto path = folder.write("m.gguf", file.text(fuzz::text_of(data + 1, size - 1)).data());
     (void)fuzz::outcome(path, [&] { return check(path, folder.path() / "copy.gguf"); });
+    (void)fuzz::outcome(path, [&] { return fuzz::text_of(read_tokenizer(path)); });
     return 0;
 }

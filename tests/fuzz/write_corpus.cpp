@@ -10,6 +10,7 @@
 #include "mpo/model/compressed.hpp"
 #include "support/gguf_lies.hpp"
 #include "support/safetensors_lies.hpp"
+#include "support/tokenizer_lies.hpp"
 
 namespace {
 
@@ -83,6 +84,39 @@ void write_gguf(const std::filesystem::path& folder) {
                 write(folder / "gguf_metadata", '\1' + lie.file.data().substr(24));
 }
 
+/// The vocabulary without most of its bytes.
+[[nodiscard]] Vocabulary tiny(Vocabulary vocabulary) {
+    Vocabulary result = vocabulary;
+    result.tokens.clear(), result.types.clear(), result.scores.clear();
+    for (std::size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+        const auto& token = vocabulary.tokens[id];
+        const bool rare = (token.size() <= 2 || token.starts_with("<0x")) && id % 16 != 0;
+        if (rare && std::string_view("theab").find(token) == std::string_view::npos) continue;
+        result.tokens.push_back(token);
+        result.types.push_back(vocabulary.types[id]);
+        if (!vocabulary.scores.empty()) result.scores.push_back(vocabulary.scores[id]);
+    }
+    return result;
+}
+
+void write_tokenizers(const std::filesystem::path& folder) {
+    for (auto vocabulary : {small_byte_level(), small_sentencepiece()})
+        for (const auto kind : {PreTokenizer::gpt2, PreTokenizer::smollm, PreTokenizer::llama_bpe,
+                                PreTokenizer::qwen2}) {
+            vocabulary.pre_tokenizer = kind;
+            vocabulary.bos = 0, vocabulary.eos = 1;
+            const auto pairs = tokenizer_pairs(tiny(vocabulary));
+            Bytes metadata;
+            for (const auto& pair : pairs) metadata.text(pair.data());
+            write(folder / "gguf_metadata", static_cast<char>(pairs.size()) + metadata.data());
+        }
+    for (const auto& lie : lying_tokenizer_metadata())
+        write(folder / "gguf_metadata", lie.file.data()[16] + lie.file.data().substr(24));
+    write(folder / "tokenizer", tokenizer_json(small_byte_level()));
+    write(folder / "tokenizer", tokenizer_json(tiny(small_byte_level())));
+    for (const auto& lie : lying_tokenizer_json()) write(folder / "tokenizer", lie.file.data());
+}
+
 void write_json(const std::filesystem::path& folder) {
     const CompressedLinear linear{"l",    {{3, 2}, {2, 2}}, {1, 3, 1}, DType::f32,
                                   "Q4_1", {6, 4},           0.25,      ErrorKind::bound};
@@ -110,6 +144,7 @@ int main(int argc, char** argv) {
         write(folder / "safetensors", read("every_dtype.safetensors"));
         write_gguf(folder);
         write_json(folder);
+        write_tokenizers(folder);
         return 0;
     } catch (const std::exception& error) {
         std::cerr << error.what() << '\n';

@@ -12,6 +12,7 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/models.hpp"
+#include "support/tokenizer_lies.hpp"
 
 #ifdef MPO_COMMAND
 
@@ -69,7 +70,8 @@ TEST_CASE("mpo: version and help go to stdout") {
     CHECK(version.status == 0);
     CHECK(version.out == detail::concat("mpo ", MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".",
                                         MPO_VERSION_PATCH, "\n"));
-    for (const char* sub : {"", "info ", "compress ", "reconstruct "}) {
+    for (const char* sub :
+         {"", "info ", "compress ", "reconstruct ", "tokenize ", "make-choices "}) {
         const auto help = desk.run(std::string(sub) + "--help");
         CHECK(help.status == 0);
         CHECK(help.err.empty());
@@ -257,6 +259,54 @@ TEST_CASE("mpo compress: a signal leaves all of the result, or nothing") {
         "compress model -o x --budget 0.5 --threads 1 & job=$!; kill -TERM $job; wait $job");
     const std::vector<std::string> nothing{"model"}, all{"model", "x"};
     CHECK(desk.folder.names() == (result.status == 0 ? all : nothing));
+}
+
+TEST_CASE("mpo tokenize: ids of every line, and back") {
+    const Desk desk;
+    write_file(desk.folder / "t.gguf", tokenizer_gguf(small_byte_level()));
+    write_file(desk.folder / "model/tokenizer.json", tokenizer_json(small_byte_level()));
+    const std::string text = " the</s>\n\n\xff\tab";
+    write_file(desk.folder / "text", text);
+    for (const char* model : {"t.gguf", "model", "model/tokenizer.json"}) {
+        const auto ids = desk.run(std::string("tokenize ") + model + " --text text");
+        CHECK(ids.status == 0);
+        CHECK(ids.out == "258 60 47 115 62\n\n255 9 259\n");
+        write_file(desk.folder / "ids", ids.out);
+        CHECK(desk.run(std::string("tokenize ") + model + " --decode ids").out == text + "\n");
+    }
+    CHECK(desk.run("tokenize t.gguf --text text --special").out == "258 261\n\n255 9 259\n");
+    desk.refuse(2, "tokenize t.gguf", {"--text", "--decode"});
+    desk.refuse(2, "tokenize t.gguf --text text --decode text", {"--text", "--decode"});
+    desk.refuse(1, "tokenize t.gguf --text none", {"open none"});
+    desk.refuse(1, "tokenize none.gguf --text text", {"none.gguf"});
+    write_file(desk.folder / "bad", "258\n12 x3\n");
+    CHECK(desk.run("tokenize t.gguf --decode bad").err ==
+          "mpo: error: bad line 2: 'x3' is no token id\n");
+    write_file(desk.folder / "bad", "262");
+    desk.refuse(1, "tokenize t.gguf --decode bad", {"token 262", "262 tokens", "t.gguf"});
+}
+
+TEST_CASE("mpo make-choices: a file of items, or none") {
+    const Desk desk;
+    write_file(desk.folder / "t.gguf", tokenizer_gguf(small_byte_level()));
+    std::string text;
+    for (int k = 0; k < 600; ++k)
+        text += " w" + std::string(1, static_cast<char>('a' + k % 23)) + "x the";
+    write_file(desk.folder / "text", text);
+    const auto made = desk.run(
+        "make-choices t.gguf --text text -o c.jsonl --context 20 --continuation 30 --items 6 "
+        "--seed 2");
+    INFO(made.err);
+    CHECK(made.status == 0);
+    CHECK(contains(made.out, "c.jsonl: 6 items, the true continuation"));
+    const auto lines = read_file(desk.folder / "c.jsonl");
+    CHECK(std::count(lines.begin(), lines.end(), '\n') == 6);
+    const auto item = nlohmann::json::parse(lines.substr(0, lines.find('\n')));
+    CHECK(item["choices"].size() == 4);
+    CHECK(item["kind"] == "true continuation of held-out text against three sampled ones");
+    desk.refuse(2, "make-choices t.gguf --text text", {"--output"});
+    desk.refuse(1, "make-choices t.gguf --text text -o x --context 9000", {"9000 + 24"});
+    desk.refuse(1, "make-choices t.gguf --text none -o x", {"none"});
 }
 
 #else
