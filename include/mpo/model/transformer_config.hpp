@@ -22,18 +22,20 @@ namespace mpo {
 
 /// Shapes and numbers of a decoder, checked.
 struct TransformerConfig {
-    Index hidden_size = 0;            // width of the residual stream
-    Index intermediate_size = 0;      // rows of gate and up
-    Index num_layers = 0;             // decoder layers
-    Index num_heads = 0;              // of queries; a multiple of num_kv_heads
-    Index num_kv_heads = 0;           // of keys and values
-    Index head_dim = 0;               // numbers per head; even
-    Index vocab_size = 0;             // tokens
-    Index max_positions = 0;          // longest context
-    double rms_norm_eps = 0;          // added to the mean square
-    std::vector<double> rotary = {};  // frequencies, head_dim / 2; see model/rotary.hpp
-    bool tied_head = false;           // the head is the embedding
-    bool qkv_bias = false;            // q, k and v must have a bias
+    Index hidden_size = 0;                  // width of the residual stream
+    Index intermediate_size = 0;            // rows of gate and up
+    Index num_layers = 0;                   // decoder layers
+    Index num_heads = 0;                    // of queries; a multiple of num_kv_heads
+    Index num_kv_heads = 0;                 // of keys and values
+    Index head_dim = 0;                     // numbers per head; even
+    Index vocab_size = 0;                   // tokens
+    Index max_positions = 0;                // longest context
+    double rms_norm_eps = 0;                // added to the mean square
+    std::vector<double> rotary = {};        // frequencies, head_dim / 2; see model/rotary.hpp
+    bool tied_head = false;                 // the head is the embedding
+    bool qkv_bias = false;                  // q, k and v must have a bias
+    std::vector<Index> bos_token_ids = {};  // what texts begin with, where they do
+    std::vector<Index> eos_token_ids = {};  // what ends a generated text
 };
 
 namespace detail {
@@ -253,7 +255,7 @@ inline void require_shapes(const Hyperparameters& of, const std::string& source)
                             of.num_key_value_heads, " key-value heads"});
     if (of.head_dim % 2 != 0)
         raise<FormatError>({source, ": head_dim must be even, got ", of.head_dim});
-    if (!(of.rms_norm_eps > 0) || !(of.rope_theta > 0))
+    if (!(of.rms_norm_eps > 0) || !(of.rope_theta >= 0))
         raise<FormatError>({source, ": rms_norm_eps and rope_theta must be above 0, got ",
                             of.rms_norm_eps, " and ", of.rope_theta});
 }
@@ -262,12 +264,13 @@ inline void require_shapes(const Hyperparameters& of, const std::string& source)
 [[nodiscard]] inline std::vector<double> frequencies(const Checkpoint& checkpoint,
                                                      const Hyperparameters& of) {
     const std::string source = checkpoint.path().string(), divisors = "rope_freqs.weight";
+    const double theta = of.rope_theta > 0 ? of.rope_theta : 10000;  // the first models state none
     RopeScaling scaling = of.rope_scaling;
     const bool divide = scaling.type == gguf_rope_divisors;
     if (divide) scaling = {};
     std::vector<double> result;
     try {
-        result = rotary_frequencies(of.head_dim, of.rope_theta, scaling);
+        result = rotary_frequencies(of.head_dim, theta, scaling);
     } catch (const ArgumentError& wrong) {
         throw FormatError(source + ": " + wrong.what());
     }
@@ -325,7 +328,9 @@ inline void require_shapes(const Hyperparameters& of, const std::string& source)
             of.rms_norm_eps,
             detail::frequencies(checkpoint, of),
             of.tied_embeddings == TiedEmbeddings::yes,
-            bias};
+            bias,
+            of.bos_token_ids,
+            of.eos_token_ids};
 }
 
 }  // namespace mpo
