@@ -314,6 +314,93 @@ TEST_CASE("transformer: a GGUF llama gives the logits of its Hugging Face twin")
     CHECK(distance(logits_of(ours, tokens), logits_of(twin, tokens)) == 0);
 }
 
+TEST_CASE("transformer: metadata of a GGUF that would make another decoder are refused by name") {
+    const TemporaryFolder folder;
+    const auto message = [&](const Bytes& extra) {
+        std::vector<Bytes> pairs{gguf_text("general.architecture", "llama"),
+                                 gguf_u32("llama.embedding_length", 64),
+                                 gguf_u32("llama.attention.head_count", 2), extra};
+        write_file(folder / "a.gguf", gguf_file(pairs, {}, ""));
+        return message_of<FormatError>([&] { (void)Transformer(folder / "a.gguf", {}, cpu); });
+    };
+    const auto says = [](const std::string& text, const std::string& piece) {
+        INFO(text);
+        return text.find(piece) != std::string::npos;
+    };
+    CHECK(says(message(gguf_u32("llama.expert_count", 8)), "'llama.expert_count' is not known"));
+    CHECK(says(message(gguf_text("llama.pooling", "x")), "'llama.pooling' is not known"));
+    CHECK(says(message(gguf_u32("llama.rope.dimension_count", 16)), "must be the 32 elements"));
+    CHECK(says(message(gguf_u32("llama.attention.value_length", 16)), "must be the 32 elements"));
+    for (const char* harmless : {"llama.expert_count", "general.file_type"})  // none, not ours
+        CHECK(says(message(gguf_u32(harmless, 0)), "'intermediate_size' must be at least 1"));
+}
+
+TEST_CASE("transformer: divisors of frequencies do what the scaling they came from does") {
+    auto decoder = tiny_decoder("llama3_rope");
+    const auto stretched = rotary_frequencies(16, 500000, {"llama3", 8, 1, 4, 16});
+    const auto plain = rotary_frequencies(16, 500000, {});
+    decoder.config["rope_scaling"] = {{"rope_type", gguf_rope_divisors}};
+    decoder.shapes.emplace_back("rope_freqs.weight", Shape{8});
+    const TemporaryFolder folder;
+    const auto write = [&](float first) {
+        write_decoder(folder / "model", decoder, [&](const std::string& name, Tensor<float> W) {
+            if (name != "rope_freqs.weight") return W;
+            for (Index j = 0; j < 8; ++j) {
+                const auto at = static_cast<std::size_t>(j);
+                W(j) = static_cast<float>(plain[at] / stretched[at]);
+            }
+            W(0) *= first;
+            return W;
+        });
+    };
+    write(1);
+    const auto expected =
+        SafetensorsFile(fixture("decoder_logits.safetensors")).read<float>(decoder.name);
+    CHECK(distance(logits_of(Transformer(folder / "model", {}, cpu), decoder.tokens), expected) <
+          2e-5);
+    const auto open = [&] { (void)Transformer(folder / "model", {}, cpu); };
+    write(-1);
+    check_throws<FormatError>(open, {"rope_freqs.weight", "above 0", "-1"});
+    decoder.dtype = DType::bf16;
+    write(1);
+    check_throws<FormatError>(open, {"rope_freqs.weight", "8 numbers of F32", "BF16"});
+    decoder.shapes.pop_back();
+    write(1);
+    check_throws<FormatError>(open, {"rope_freqs.weight", "is missing"});
+}
+
+TEST_CASE("transformer: its pieces refuse what does not fit") {
+    check_throws<ArgumentError>([] { (void)rotary_frequencies(7, 1e4, {}); }, {"even", "7"});
+    check_throws<ArgumentError>([] { (void)rotary_frequencies(8, 0, {}); }, {"theta", "0"});
+    check_throws<ArgumentError>(
+        [] {
+            (void)rotary_frequencies(8, 1e4, {"linear", 0, 0, 0, 0});
+        },
+        {"factor must be > 0"});
+    check_throws<ArgumentError>(
+        [] {
+            (void)rotary_frequencies(8, 1e4, {"llama3", 8, 4, 4, 9});
+        },
+        {"low_freq_factor < high_freq_factor", "4, 4 and 9"});
+    check_throws<ArgumentError>([] { (void)KvCache(1, 1, 8, 0); }, {"1, 1, 8 and 0"});
+    KvCache cache(1, 2, 8, 4);
+    check_throws<ArgumentError>([&] { cache.truncate(1); }, {"0 to 0", "got 1"});
+    std::vector<float> row(24);
+    check_throws<ShapeError>([&] { attend(row.data(), 1, 3, cache, 0, row.data(), cpu); },
+                             {"3 heads", "multiple of the 2"});
+    const Tensor<float> W({3, 2}), X({4, 3});
+    Tensor<float> Y({4, 3});
+    check_throws<ShapeError>(
+        [&] { (void)Linear("some.module", matrix(W.data(), 3, 2), Tensor<float>({2}), {}, cpu); },
+        {"some.module", "3 elements", "2"});
+    const Linear linear("some.module", matrix(W.data(), 3, 2), {}, {}, cpu);
+    check_throws<ShapeError>([&] { linear.apply(matrix(X.data(), 4, 3), matrix(Y.data(), 4, 3)); },
+                             {"some.module", "X (B, 2)", "4 x 3"});
+    const auto config = Written("plain").open().config();
+    check_throws<ShapeError>([&] { (void)Transformer(config, TransformerWeights(), {}, cpu); },
+                             {"the embedding must be 40 x 32"});
+}
+
 TEST_CASE("transformer: scalings and divisors of a GGUF reach config.json") {
     const TemporaryFolder folder;
     const auto config = [&](const std::vector<Bytes>& extra, const std::vector<float>& divisors) {

@@ -215,7 +215,7 @@ inline void join_pieces(const AttentionInput& input, Index head, const Attention
 }
 
 inline void attend_one(const AttentionInput& input, float* out) {
-    constexpr Index piece_keys = 512;  // a multiple of 32
+    constexpr Index piece_keys = 256;  // a multiple of 32
     const Index pieces = (input.keys() + piece_keys - 1) / piece_keys;
     const Index heads = input.cache.kv_heads();
     std::vector<AttentionPiece> parts(static_cast<std::size_t>(heads * pieces));

@@ -11,7 +11,6 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -86,17 +85,16 @@ class Transformer {
         : options_(options), backend_(&backend) {
         detail::WeightReader reader(path, options_, backend);
         config_ = transformer_config(reader.checkpoint());
-        const std::string embedding = "model.embed_tokens.weight";
-        const Index hidden = config_.hidden_size, vocab = config_.vocab_size;
-        {
-            const auto E = reader.read(embedding, {vocab, hidden});
-            embedding_ = WeightPanels(matrix(E.data(), vocab, hidden), reader.storage(embedding));
-        }
-        norm_ = reader.read("model.norm.weight", {hidden});
-        for (Index k = 0; k < config_.num_layers; ++k)
-            layers_.push_back(detail::read_layer(reader, config_, k));
-        if (!config_.tied_head) head_.emplace(reader.linear("lm_head", vocab, hidden, false));
-        reader.require_all_taken(config_.tied_head);
+        weights_ = detail::read_weights(reader, config_);
+    }
+    /// Of weights at hand. Throws ShapeError where they do not have the shapes that the config states.
+    Transformer(TransformerConfig config, TransformerWeights weights,
+                const TransformerOptions& options, const EigenBackend& backend)
+        : options_(options),
+          backend_(&backend),
+          config_(std::move(config)),
+          weights_(std::move(weights)) {
+        detail::require_shapes(config_, weights_);
     }
     /// The model keeps a pointer to its backend: a temporary one is refused at compile time.
     Transformer(const std::filesystem::path&, const TransformerOptions&,
@@ -105,20 +103,20 @@ class Transformer {
     /// Its shapes and numbers.
     [[nodiscard]] const TransformerConfig& config() const { return config_; }
     /// Its layers.
-    [[nodiscard]] const std::vector<DecoderLayer>& layers() const { return layers_; }
+    [[nodiscard]] const std::vector<DecoderLayer>& layers() const { return weights_.layers; }
     /// The head; null where it is the embedding.
-    [[nodiscard]] const Linear* head() const { return head_ ? &*head_ : nullptr; }
+    [[nodiscard]] const Linear* head() const { return weights_.head ? &*weights_.head : nullptr; }
     /// Bytes of all dense weights, without norms and biases; those of MPOs are their plans'.
     [[nodiscard]] Index dense_bytes() const {
-        Index bytes = embedding_.num_bytes();
+        Index bytes = weights_.embedding.num_bytes();
         const auto add = [&](const Linear& linear) {
             if (linear.panels()) bytes += linear.panels()->num_bytes();
         };
-        for (const auto& layer : layers_)
+        for (const auto& layer : weights_.layers)
             for (const Linear* linear :
                  {&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down})
                 add(*linear);
-        if (head_) add(*head_);
+        if (head()) add(*head());
         return bytes;
     }
 
@@ -175,10 +173,10 @@ class Transformer {
     void logits(MatrixView<const float> hidden, MatrixView<float> result,
                 const LinearObserver& observer = {}) const {
         if (observer) observer("lm_head", hidden);
-        if (head_)
-            head_->apply(hidden, result);
+        if (head())
+            head()->apply(hidden, result);
         else
-            embedding_.apply(hidden, result, *backend_);
+            weights_.embedding.apply(hidden, result, *backend_);
     }
     /// The same with logits of its own.
     [[nodiscard]] Tensor<float> logits(const Tensor<float>& hidden) const {
@@ -216,16 +214,16 @@ class Transformer {
                    const LinearObserver& observer) const {
         detail::Activations a(config_, x.rows);
         detail::for_rows(x.rows, x.cols, [&](Index r) {
-            embedding_.read_row(tokens[static_cast<std::size_t>(r)], x.data + r * x.cols);
+            weights_.embedding.read_row(tokens[static_cast<std::size_t>(r)], x.data + r * x.cols);
         });
         const RotaryTable table(config_.rotary, cache.length(), x.rows);
         for (Index k = 0; k < config_.num_layers; ++k) {
-            const auto& layer = layers_[static_cast<std::size_t>(k)];
+            const auto& layer = weights_.layers[static_cast<std::size_t>(k)];
             attention_block(layer, k, table, cache, a, x, observer);
             mlp_block(layer, a, x, observer);
         }
         cache.advance(x.rows);
-        normalize(x, norm_, x);
+        normalize(x, weights_.norm, x);
     }
 
     void attention_block(const DecoderLayer& layer, Index index, const RotaryTable& table,
@@ -282,10 +280,7 @@ class Transformer {
     TransformerOptions options_;
     const EigenBackend* backend_;
     TransformerConfig config_;
-    WeightPanels embedding_;
-    Tensor<float> norm_;
-    std::vector<DecoderLayer> layers_;
-    std::optional<Linear> head_;
+    TransformerWeights weights_;
 };
 
 }  // namespace mpo

@@ -40,6 +40,14 @@ struct DecoderLayer {
     Linear q, k, v, o, gate, up, down;              // model.layers.<n>.self_attn.q_proj, ..
 };
 
+/// All weights of a decoder.
+struct TransformerWeights {
+    WeightPanels embedding;            // (vocab, hidden)
+    Tensor<float> norm;                // (hidden), before the head
+    std::vector<DecoderLayer> layers;  // from the input to the head
+    std::optional<Linear> head;        // (vocab, hidden); none: the embedding is the head
+};
+
 namespace detail {
 
 /// A checkpoint from which tensors are taken one by one.
@@ -164,6 +172,58 @@ class WeightReader {
             reader.linear(at + "mlp.gate_proj", inner, hidden, false),
             reader.linear(at + "mlp.up_proj", inner, hidden, false),
             reader.linear(at + "mlp.down_proj", hidden, inner, false)};
+}
+
+[[nodiscard]] inline TransformerWeights read_weights(WeightReader& reader,
+                                                     const TransformerConfig& config) {
+    const Index hidden = config.hidden_size, vocab = config.vocab_size;
+    TransformerWeights weights;
+    {
+        const std::string name = "model.embed_tokens.weight";
+        const auto E = reader.read(name, {vocab, hidden});
+        weights.embedding = WeightPanels(matrix(E.data(), vocab, hidden), reader.storage(name));
+    }
+    weights.norm = reader.read("model.norm.weight", {hidden});
+    for (Index k = 0; k < config.num_layers; ++k)
+        weights.layers.push_back(read_layer(reader, config, k));
+    if (!config.tied_head) weights.head.emplace(reader.linear("lm_head", vocab, hidden, false));
+    reader.require_all_taken(config.tied_head);
+    return weights;
+}
+
+/// Throws ShapeError where the weights do not have the shapes that the config states.
+inline void require_shapes(const TransformerConfig& config, const TransformerWeights& weights) {
+    const Index hidden = config.hidden_size, inner = config.intermediate_size;
+    const Index queries = config.num_heads * config.head_dim;
+    const Index keys = config.num_kv_heads * config.head_dim;
+    const auto require = [](bool fits, const char* what, Index rows, Index cols) {
+        if (!fits) raise<ShapeError>({"Transformer: ", what, " must be ", rows, " x ", cols});
+    };
+    const auto linear = [&](const Linear& given, Index rows, Index cols) {
+        require(given.rows() == rows && given.cols() == cols, given.name().c_str(), rows, cols);
+    };
+    const auto norm = [&](const Tensor<float>& given) {
+        require(given.size() == hidden, "a norm", hidden, 1);
+    };
+    require(weights.embedding.rows() == config.vocab_size && weights.embedding.cols() == hidden,
+            "the embedding", config.vocab_size, hidden);
+    require(static_cast<Index>(weights.layers.size()) == config.num_layers, "the list of layers",
+            config.num_layers, 1);
+    require(weights.head.has_value() != config.tied_head, "a head of its own", config.vocab_size,
+            hidden);
+    if (weights.head) linear(*weights.head, config.vocab_size, hidden);
+    norm(weights.norm);
+    for (const auto& layer : weights.layers) {
+        norm(layer.input_norm);
+        norm(layer.post_attention_norm);
+        linear(layer.q, queries, hidden);
+        linear(layer.k, keys, hidden);
+        linear(layer.v, keys, hidden);
+        linear(layer.o, hidden, queries);
+        linear(layer.gate, inner, hidden);
+        linear(layer.up, inner, hidden);
+        linear(layer.down, hidden, inner);
+    }
 }
 
 }  // namespace detail
