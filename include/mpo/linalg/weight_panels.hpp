@@ -48,7 +48,7 @@ class WeightPanels {
     /// throws    ShapeError
     void apply(MatrixView<const float> X, MatrixView<float> Y, const EigenBackend& backend) const;
 
-    /// Row `o` of W as floats, 0 <= o < rows(): what an embedding looks up.
+    /// Row `o` of W, 0 <= o < rows(), as cols() floats into `row`: what an embedding looks up.
     void read_row(Index o, float* row) const;
 
   private:

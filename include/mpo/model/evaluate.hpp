@@ -45,7 +45,8 @@ struct Perplexity {
 
 /// How far a model is from its reference on a text.
 struct Comparison {
-    Perplexity model, reference;
+    Perplexity model = {};        // of the model
+    Perplexity reference = {};    // of its reference
     Estimate kld = {};            // of the reference from the model, nats per token
     double kld_median = 0;        // half of the tokens have less
     double kld_99 = 0;            // 99 % have less
@@ -106,7 +107,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// Perplexity of a text.
+/// Perplexity of a text under `model`.
 ///
 /// tokens   at least 2
 /// throws   ArgumentError (options, tokens outside the vocabulary), NumericalError (NaN), Cancelled

@@ -102,7 +102,7 @@ class Sampler {
 
 }  // namespace detail
 
-/// Continues `prompt`.
+/// Continues `prompt` as `model` would.
 ///
 /// prompt   at least one token
 /// throws   ArgumentError (options, an empty prompt, one longer than the context), as

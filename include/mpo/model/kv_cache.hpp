@@ -21,7 +21,7 @@ class KvCache {
     static constexpr Index block = 128;
 
     /// Room for `capacity` positions, which is all the memory that it will take:
-    /// layers kv_heads capacity (d + w) floats. Throws ArgumentError for sizes below 1.
+    /// layers kv_heads capacity (d + w) floats with d = head_dim. Throws ArgumentError for sizes below 1.
     KvCache(Index layers, Index kv_heads, Index head_dim, Index capacity)
         : kv_heads_(kv_heads), head_dim_(head_dim), capacity_(capacity) {
         if (layers < 1 || kv_heads < 1 || head_dim < 1 || capacity < 1)
@@ -77,11 +77,11 @@ class KvCache {
     /// `count` positions more are held: all layers were stored.
     void advance(Index count) { length_ += count; }
 
-    /// Panels of a head's keys.
+    /// Panels of the keys of a head of a layer.
     [[nodiscard]] const float* keys(Index layer, Index head) const {
         return layers_[static_cast<std::size_t>(layer)].keys.data() + head * padded() * head_dim_;
     }
-    /// Rows of a head's values.
+    /// Rows of the values of a head of a layer.
     [[nodiscard]] const float* values(Index layer, Index head) const {
         return layers_[static_cast<std::size_t>(layer)].values.data() +
                head * padded() * value_width();

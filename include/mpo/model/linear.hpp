@@ -36,7 +36,7 @@ struct LinearOptions {
 /// it.
 class Linear {
   public:
-    /// A dense weight (out, in), any strides; it is copied.
+    /// A dense weight W (out, in), any strides; it is copied.
     ///
     /// name      of its module: "model.layers.3.mlp.up_proj"
     /// bias      (out), or no elements

@@ -69,7 +69,7 @@ namespace mpo {
 /// Cosines and sines of the angles of some positions in a row.
 class RotaryTable {
   public:
-    /// Of positions first .. first + count - 1. Angles are taken in double.
+    /// Of positions first .. first + count - 1 at frequencies of rotary_frequencies. Angles are taken in double.
     RotaryTable(const std::vector<double>& frequencies, Index first, Index count)
         : half_(static_cast<Index>(frequencies.size())),
           cosines_(static_cast<std::size_t>(half_ * count)),
@@ -84,7 +84,7 @@ class RotaryTable {
             }
     }
 
-    /// Turns `heads` heads in a row at position first + p, and multiplies them with `scale`.
+    /// Turns the `heads` heads of a row x at position first + p, and multiplies them with `scale`.
     void rotate(Index p, Index heads, float scale, float* x) const {
         const auto at = static_cast<std::size_t>(p * half_);
         for (Index h = 0; h < heads; ++h)

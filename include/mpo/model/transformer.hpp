@@ -168,8 +168,8 @@ class Transformer {
         return hidden;
     }
 
-    /// logits (tokens, vocab_size) of hidden states (tokens, hidden_size), both without gaps. Throws
-    /// ShapeError.
+    /// The logits of hidden states (tokens, hidden_size) into result (tokens, vocab_size), both without
+    /// gaps; the observer hears of the head as "lm_head". Throws ShapeError.
     void logits(MatrixView<const float> hidden, MatrixView<float> result,
                 const LinearObserver& observer = {}) const {
         if (observer) observer("lm_head", hidden);

@@ -36,8 +36,15 @@ struct TransformerOptions {
 
 /// One layer of a decoder.
 struct DecoderLayer {
-    Tensor<float> input_norm, post_attention_norm;  // (hidden)
-    Linear q, k, v, o, gate, up, down;              // model.layers.<n>.self_attn.q_proj, ..
+    Tensor<float> input_norm;           // (hidden), before attention
+    Tensor<float> post_attention_norm;  // (hidden), before the MLP
+    Linear q;                           // self_attn.q_proj: queries
+    Linear k;                           // self_attn.k_proj: keys
+    Linear v;                           // self_attn.v_proj: values
+    Linear o;                           // self_attn.o_proj: from heads to the residual stream
+    Linear gate;                        // mlp.gate_proj
+    Linear up;                          // mlp.up_proj
+    Linear down;                        // mlp.down_proj
 };
 
 /// All weights of a decoder.
