@@ -154,6 +154,12 @@ class Checkpoint {
         return hyperparameters_;
     }
 
+    /// Metadata of a GGUF file; null for other sources.
+    [[nodiscard]] const GgufMetadata* gguf_metadata() const {
+        const auto* gguf = std::get_if<GgufFile>(&source_);
+        return gguf ? &gguf->metadata() : nullptr;
+    }
+
     /// Text of config.json: a folder's own, untouched; for a GGUF file one made from its metadata
     /// that names `stored` as torch_dtype; empty for a lone .safetensors file.
     [[nodiscard]] std::string config_json(DType stored = DType::bf16) const {

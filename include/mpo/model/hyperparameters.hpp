@@ -18,6 +18,7 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/gguf.hpp"
 #include "mpo/io/json_tree.hpp"
+#include "mpo/model/rope_scaling.hpp"
 
 namespace mpo {
 
@@ -37,6 +38,7 @@ struct Hyperparameters {
     Index max_position_embeddings = 0;                         // longest context, in tokens
     double rms_norm_eps = 0;                                   // added to the mean square
     double rope_theta = 0;                                     // base of the rotary angles
+    RopeScaling rope_scaling = {};                             // see there
     TiedEmbeddings tied_embeddings = TiedEmbeddings::unknown;  // see there
     std::vector<Index> bos_token_ids = {};                     // none, one, or several
     std::vector<Index> eos_token_ids = {};                     // none, one, or several
@@ -82,6 +84,35 @@ class ConfigFields {
         if (find("rope_theta") || !nested || !nested->is_object()) return real("rope_theta");
         const auto found = nested->find("rope_theta");
         return found == nested->end() ? 0 : real(*found, "rope_parameters.rope_theta");
+    }
+
+    /// rope_scaling or, in newer files, rope_parameters; "default" is no scaling.
+    [[nodiscard]] RopeScaling rope_scaling() const {
+        const bool older = find("rope_scaling") != nullptr;
+        const char* key = older ? "rope_scaling" : "rope_parameters";
+        const auto* nested = find(key);
+        if (!nested) return {};
+        if (!nested->is_object()) fail(key, "an object", *nested);
+        const auto member = [&](const char* name) -> const nlohmann::json* {
+            const auto found = nested->find(name);
+            return found == nested->end() || found->is_null() ? nullptr : &*found;
+        };
+        const auto number = [&](const char* name) {
+            const auto* value = member(name);
+            return value ? real(*value, name) : 0.0;
+        };
+        RopeScaling result;
+        const auto* type = member("rope_type") ? member("rope_type") : member("type");
+        if (type && !type->is_string()) fail("rope_type", "a string", *type);
+        if (type && *type != "default") result.type = type->get<std::string>();
+        result.factor = number("factor");
+        result.low_freq_factor = number("low_freq_factor");
+        result.high_freq_factor = number("high_freq_factor");
+        const auto* context = member("original_max_position_embeddings");
+        if (context)
+            result.original_max_position_embeddings =
+                integer(*context, "original_max_position_embeddings");
+        return result;
     }
 
     [[nodiscard]] std::string text(const char* key) const {
@@ -155,6 +186,16 @@ class GgufFields {
         return *result;
     }
 
+    [[nodiscard]] std::string text(const std::string& key) const {
+        const std::string full = architecture_ + "." + key;
+        const auto* value = file_.find(full);
+        const auto* result = value ? std::get_if<std::string>(value) : nullptr;
+        if (value && !result)
+            raise<FormatError>(
+                {file_.path().string(), ": metadata ", in_quotes(full), " must be text"});
+        return result ? *result : "";
+    }
+
     [[nodiscard]] std::vector<Index> token(const std::string& key) const {
         const auto* value = file_.find("tokenizer.ggml." + key);
         const auto id = value ? as_integer(*value) : std::nullopt;
@@ -180,6 +221,38 @@ class GgufFields {
     std::string architecture_;
 };
 
+/// rope.scaling.* under llama.cpp's rules: a factor without a type is linear; llama3 is no type but the
+/// tensor rope_freqs.weight.
+[[nodiscard]] inline RopeScaling gguf_rope_scaling(const GgufFile& file, const GgufFields& fields,
+                                                   const Hyperparameters& parameters) {
+    RopeScaling result;
+    result.type = fields.text("rope.scaling.type");
+    result.factor = fields.real("rope.scaling.factor", fields.real("rope.scale_linear"));
+    result.original_max_position_embeddings =
+        fields.integer("rope.scaling.original_context_length");
+    if (result.type.empty() && result.factor > 0) result.type = "linear";
+    if (result.type == "none" || (result.type == "linear" && result.factor == 0)) result = {};
+    const std::string name = "rope_freqs.weight";
+    if (!file.contains(name)) return result;
+    const auto& info = file.info(name);
+    if (!result.type.empty()) return {result.type + " and " + name, 0, 0, 0, 0};
+    if (info.type != StoredType(DType::f32) || info.shape != Shape{parameters.head_dim / 2})
+        return {gguf_rope_divisors, 0, 0, 0, 0};
+    Tensor<float> divisors(info.shape);
+    decode(DType::f32, file.bytes(name).data(), divisors.data(), divisors.size());
+    return scaling_of_divisors(divisors, parameters.rope_theta);
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const RopeScaling& scaling) {
+    nlohmann::ordered_json json{{"rope_type", scaling.type}};
+    if (scaling.factor > 0) json["factor"] = scaling.factor;
+    if (scaling.low_freq_factor > 0) json["low_freq_factor"] = scaling.low_freq_factor;
+    if (scaling.high_freq_factor > 0) json["high_freq_factor"] = scaling.high_freq_factor;
+    if (scaling.original_max_position_embeddings > 0)
+        json["original_max_position_embeddings"] = scaling.original_max_position_embeddings;
+    return json;
+}
+
 }  // namespace detail
 
 /// Reads the text of a config.json. Throws FormatError, naming `source`, where it is no JSON object or a field
@@ -200,6 +273,7 @@ class GgufFields {
     result.max_position_embeddings = config.integer("max_position_embeddings");
     result.rms_norm_eps = config.real("rms_norm_eps");
     result.rope_theta = config.rope_theta();
+    result.rope_scaling = config.rope_scaling();
     result.tied_embeddings = config.tied();
     result.bos_token_ids = config.integers("bos_token_id");
     result.eos_token_ids = config.integers("eos_token_id");
@@ -233,6 +307,7 @@ class GgufFields {
     result.max_position_embeddings = fields.integer("context_length");
     result.rms_norm_eps = fields.real("attention.layer_norm_rms_epsilon");
     result.rope_theta = fields.real("rope.freq_base", 10000);  // GGUF's default
+    result.rope_scaling = detail::gguf_rope_scaling(file, fields, result);
     if (!file.tensors().empty())
         result.tied_embeddings =
             file.contains("output.weight") ? TiedEmbeddings::no : TiedEmbeddings::yes;
@@ -264,6 +339,8 @@ enum class AttentionBias { no, yes };
     config["max_position_embeddings"] = parameters.max_position_embeddings;
     config["rms_norm_eps"] = parameters.rms_norm_eps;
     config["rope_theta"] = parameters.rope_theta;
+    if (!parameters.rope_scaling.type.empty())
+        config["rope_scaling"] = detail::to_json(parameters.rope_scaling);
     config["vocab_size"] = parameters.vocab_size;
     config["tie_word_embeddings"] = parameters.tied_embeddings == TiedEmbeddings::yes;
     const auto ids = [&](const char* key, const std::vector<Index>& tokens) {

@@ -1,0 +1,169 @@
+// Products of a few rows with panels of 32 columns, each number of which is read once and in order: what
+// decoding spends its time on. Written once, compiled for three vector widths like the tiles of
+// gemm_kernel_inl.hpp, and for two ways in which a panel holds its numbers.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <type_traits>
+
+#include "mpo/core/tensor.hpp"
+#include "mpo/impl/gemm_kernel_inl.hpp"
+
+namespace mpo::detail {
+
+/// Columns of a panel, whatever the processor: what is packed on one machine serves on every other.
+inline constexpr Index panel_columns = 32;
+/// Rows that one pass over a panel serves.
+inline constexpr int panel_rows = 4;
+
+using PanelVector = typename Simd<float, 64>::type;
+
+/// One row of a panel as floats. bfloat16 is the upper half of a float; column c lies beside column
+/// c + 16, so that a shift and a mask make two vectors of one.
+template <class S>
+[[gnu::always_inline]] inline void load_panel_row(const S* row, PanelVector& left,
+                                                  PanelVector& right) {
+    if constexpr (std::is_same_v<S, float>) {
+        using Loose = typename Simd<float, 64>::loose;
+        left = *reinterpret_cast<const Loose*>(row);
+        right = *reinterpret_cast<const Loose*>(row + 16);
+    } else {
+        using Bits = Simd<std::uint32_t, 64>;
+        const typename Bits::type pairs = *reinterpret_cast<const typename Bits::loose*>(row);
+        left = reinterpret_cast<PanelVector>(pairs << 16);
+        right = reinterpret_cast<PanelVector>(pairs & 0xffff0000u);
+    }
+}
+
+/// Where column c of a row of bfloat16 lies.
+[[nodiscard]] constexpr Index narrow_place(Index c) {
+    return c % 16 * 2 + c / 16;
+}
+
+/// `steps` rows of bfloat16 as floats.
+[[gnu::always_inline]] inline void widen_rows_body(Index steps, const std::uint16_t* from,
+                                                   float* to) {
+    using Loose = typename Simd<float, 64>::loose;
+    for (Index k = 0; k < steps; ++k, from += panel_columns, to += panel_columns) {
+        PanelVector left, right;
+        load_panel_row(from, left, right);
+        *reinterpret_cast<Loose*>(to) = left;
+        *reinterpret_cast<Loose*>(to + 16) = right;
+    }
+}
+
+/// Y (H, 32) = X (H, steps) P (steps, 32), or added to; rows of X, P and Y lie ldx, ldp and ldy apart.
+/// Few rows leave registers for several sums each, so that additions overlap.
+template <class S, int H>
+[[gnu::always_inline]] inline void panel_tile(Index steps, const float* x, Index ldx,
+                                              const S* panel, Index ldp, float* y, Index ldy,
+                                              int accumulate) {
+    constexpr int together = H == 1 ? 4 : H == 2 ? 2 : 1;
+    constexpr Index ahead = 4096 / (panel_columns * static_cast<Index>(sizeof(S)));  // steps
+    PanelVector sum[together][H][2] = {};
+    const auto add = [&](const float* at, const S* row, PanelVector(&to)[H][2]) {
+        PanelVector left, right;
+        load_panel_row(row, left, right);
+#pragma GCC unroll 4
+        for (int i = 0; i < H; ++i) {
+            to[i][0] += at[i * ldx] * left;
+            to[i][1] += at[i * ldx] * right;
+        }
+    };
+    Index k = 0;
+    for (; k + together <= steps; k += together) {
+#pragma GCC unroll 4
+        for (int u = 0; u < together; ++u) {
+            __builtin_prefetch(panel + (k + u + ahead) * ldp);
+            if constexpr (sizeof(S) == 4) __builtin_prefetch(panel + (k + u + ahead) * ldp + 16);
+            add(x + k + u, panel + (k + u) * ldp, sum[u]);
+        }
+    }
+    for (; k < steps; ++k) add(x + k, panel + k * ldp, sum[0]);
+#pragma GCC unroll 4
+    for (int i = 0; i < H; ++i) {
+#pragma GCC unroll 2
+        for (int half = 0; half < 2; ++half) {
+            PanelVector total = sum[0][i][half];
+#pragma GCC unroll 4
+            for (int u = 1; u < together; ++u) total += sum[u][i][half];
+            auto& out =
+                *reinterpret_cast<typename Simd<float, 64>::loose*>(y + i * ldy + 16 * half);
+            out = accumulate != 0 ? out + total : total;
+        }
+    }
+}
+
+template <class S>
+using PanelKernel = void (*)(Index steps, const float* x, Index ldx, const S* panel, Index ldp,
+                             float* y, Index ldy, int accumulate);
+
+#if defined(__x86_64__)
+template <class S, int H>
+__attribute__((target("avx512f"))) void panel_avx512(Index steps, const float* x, Index ldx,
+                                                     const S* panel, Index ldp, float* y, Index ldy,
+                                                     int accumulate) {
+    panel_tile<S, H>(steps, x, ldx, panel, ldp, y, ldy, accumulate);
+}
+template <class S, int H>
+__attribute__((target("avx2,fma"))) void panel_avx2(Index steps, const float* x, Index ldx,
+                                                    const S* panel, Index ldp, float* y, Index ldy,
+                                                    int accumulate) {
+    panel_tile<S, H>(steps, x, ldx, panel, ldp, y, ldy, accumulate);
+}
+__attribute__((target("avx512f"))) inline void widen_rows_avx512(Index steps,
+                                                                 const std::uint16_t* from,
+                                                                 float* to) {
+    widen_rows_body(steps, from, to);
+}
+__attribute__((target("avx2,fma"))) inline void widen_rows_avx2(Index steps,
+                                                                const std::uint16_t* from,
+                                                                float* to) {
+    widen_rows_body(steps, from, to);
+}
+#endif
+template <class S, int H>
+void panel_generic(Index steps, const float* x, Index ldx, const S* panel, Index ldp, float* y,
+                   Index ldy, int accumulate) {
+    panel_tile<S, H>(steps, x, ldx, panel, ldp, y, ldy, accumulate);
+}
+
+inline void widen_rows(Index steps, const std::uint16_t* from, float* to, Isa isa = best_isa()) {
+#if defined(__x86_64__)
+    if (isa == Isa::avx512) return widen_rows_avx512(steps, from, to);
+    if (isa == Isa::avx2) return widen_rows_avx2(steps, from, to);
+#endif
+    widen_rows_body(steps, from, to);
+}
+
+/// Kernels for 1 .. panel_rows rows.
+template <class S>
+[[nodiscard]] const std::array<PanelKernel<S>, panel_rows>& panel_kernels(Isa isa) {
+#if defined(__x86_64__)
+    static constexpr std::array<PanelKernel<S>, panel_rows> avx512{
+        &panel_avx512<S, 1>, &panel_avx512<S, 2>, &panel_avx512<S, 3>, &panel_avx512<S, 4>};
+    static constexpr std::array<PanelKernel<S>, panel_rows> avx2{
+        &panel_avx2<S, 1>, &panel_avx2<S, 2>, &panel_avx2<S, 3>, &panel_avx2<S, 4>};
+    if (isa == Isa::avx512) return avx512;
+    if (isa == Isa::avx2) return avx2;
+#endif
+    static constexpr std::array<PanelKernel<S>, panel_rows> generic{
+        &panel_generic<S, 1>, &panel_generic<S, 2>, &panel_generic<S, 3>, &panel_generic<S, 4>};
+    return generic;
+}
+
+/// The same for any number of rows, a few at a time.
+template <class S>
+void panel_product(Index rows, Index steps, const float* x, Index ldx, const S* panel, Index ldp,
+                   float* y, Index ldy, int accumulate, Isa isa = best_isa()) {
+    const auto& kernels = panel_kernels<S>(isa);
+    for (Index r = 0; r < rows; r += panel_rows) {
+        const Index h = (std::min)(rows - r, Index{panel_rows});
+        kernels[static_cast<std::size_t>(h - 1)](steps, x + r * ldx, ldx, panel, ldp, y + r * ldy,
+                                                 ldy, accumulate);
+    }
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,263 @@
+// The loops of linalg/row_functions.hpp, written once over vectors of 16 floats and compiled for three
+// instruction sets: name_on(isa, ..) runs one of them.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+
+#include "mpo/core/tensor.hpp"
+#include "mpo/impl/gemm_kernel_inl.hpp"
+
+namespace mpo::detail {
+
+inline constexpr Index lanes = 16;
+/// Columns of the panels of absorb_panel and scale_columns.
+inline constexpr Index row_panel_columns = 32;
+using Lanes = typename Simd<float, 64>::type;
+using LaneBits = typename Simd<std::uint32_t, 64>::type;
+
+[[gnu::always_inline]] inline void load(const float* from, Index count, float rest, Lanes& to) {
+    if (count >= lanes) {
+        to = *reinterpret_cast<const typename Simd<float, 64>::loose*>(from);
+    } else {
+        alignas(64) float buffer[lanes];
+        for (Index k = 0; k < lanes; ++k) buffer[k] = k < count ? from[k] : rest;
+        to = *reinterpret_cast<const Lanes*>(buffer);
+    }
+}
+
+[[gnu::always_inline]] inline void store(const Lanes& from, Index count, float* to) {
+    if (count >= lanes)
+        *reinterpret_cast<typename Simd<float, 64>::loose*>(to) = from;
+    else
+        std::memcpy(to, &from, static_cast<std::size_t>(count) * sizeof(float));
+}
+
+[[gnu::always_inline]] inline float sum_of(const Lanes& x) {
+    float total = 0;
+    for (Index k = 0; k < lanes; ++k) total += x[k];
+    return total;
+}
+
+/// x = exp x; NaN stays.
+[[gnu::always_inline]] inline void exp_lanes(Lanes& x) {
+    constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    constexpr float magic = 12582912.0f;  // 1.5 2^23: adding it rounds to an integer
+    const Lanes least = Lanes{} - 87.3f, most = Lanes{} + 88.0f;
+    const LaneBits vanishes = reinterpret_cast<LaneBits>(x < least);
+    x = x < least ? least : x;
+    x = x > most ? most : x;
+    const Lanes shifted = x * log2_e + magic;
+    const Lanes n = shifted - magic;
+    const Lanes r = (x - n * ln2_high) - n * ln2_low;
+    Lanes p = r * (1.0f / 5040) + 1.0f / 720;
+    p = p * r + 1.0f / 120;
+    p = p * r + 1.0f / 24;
+    p = p * r + 1.0f / 6;
+    p = p * r + 0.5f;
+    p = p * r + 1.0f;
+    p = p * r + 1.0f;
+    const LaneBits power = (reinterpret_cast<LaneBits>(shifted) << 23) + 0x3f800000u;
+    p *= reinterpret_cast<Lanes>(power);
+    x = reinterpret_cast<Lanes>(reinterpret_cast<LaneBits>(p) & ~vanishes);
+}
+
+[[gnu::always_inline]] inline void normalize_row_body(Index n, const float* x, const float* weight,
+                                                      float epsilon, float* y) {
+    Lanes squares = {}, a, w;
+    for (Index k = 0; k < n; k += lanes) {
+        load(x + k, n - k, 0, a);
+        squares += a * a;
+    }
+    const float inverse = 1 / std::sqrt(sum_of(squares) / static_cast<float>(n) + epsilon);
+    for (Index k = 0; k < n; k += lanes) {
+        load(x + k, n - k, 0, a);
+        load(weight + k, n - k, 0, w);
+        store(a * inverse * w, n - k, y + k);
+    }
+}
+
+[[gnu::always_inline]] inline void silu_multiply_body(Index n, float* gate, const float* up) {
+    for (Index k = 0; k < n; k += lanes) {
+        Lanes g, u;
+        load(gate + k, n - k, 0, g);
+        load(up + k, n - k, 0, u);
+        Lanes e = -g;
+        exp_lanes(e);
+        store(u * (g / (e + 1.0f)), n - k, gate + k);
+    }
+}
+
+[[gnu::always_inline]] inline void add_row_body(Index n, const float* x, float* y) {
+    for (Index k = 0; k < n; k += lanes) {
+        Lanes a, b;
+        load(x + k, n - k, 0, a);
+        load(y + k, n - k, 0, b);
+        store(a + b, n - k, y + k);
+    }
+}
+
+[[gnu::always_inline]] inline void rotate_pairs_body(Index half, const float* cosines,
+                                                     const float* sines, float scale, float* x) {
+    for (Index k = 0; k < half; k += lanes) {
+        Lanes a, b, c, s;
+        load(x + k, half - k, 0, a);
+        load(x + half + k, half - k, 0, b);
+        load(cosines + k, half - k, 0, c);
+        load(sines + k, half - k, 0, s);
+        store((a * c - b * s) * scale, half - k, x + k);
+        store((b * c + a * s) * scale, half - k, x + half + k);
+    }
+}
+
+[[gnu::always_inline]] inline float row_maximum_body(Index n, const float* x) {
+    Lanes top = Lanes{} + x[0], a;
+    for (Index k = 0; k < n; k += lanes) {
+        load(x + k, n - k, x[0], a);
+        top = a > top ? a : top;
+    }
+    float most = x[0];
+    for (Index k = 0; k < lanes; ++k) most = top[k] > most ? top[k] : most;
+    return most;
+}
+
+[[gnu::always_inline]] inline float exponentiate_body(Index n, float shift, float* x) {
+    Lanes sum = {}, a;
+    for (Index k = 0; k < n; k += lanes) {
+        load(x + k, n - k, -std::numeric_limits<float>::infinity(), a);
+        a -= shift;
+        exp_lanes(a);
+        sum += a;
+        store(a, n - k, x + k);
+    }
+    return sum_of(sum);
+}
+
+inline constexpr Index summed_in_float = 1024;
+
+[[gnu::always_inline]] inline double sum_of_exponentials_body(Index n, float shift,
+                                                              const float* x) {
+    double total = 0;
+    for (Index begin = 0; begin < n; begin += summed_in_float) {
+        const Index end = (std::min)(n, begin + summed_in_float);
+        Lanes sum = {}, a;
+        for (Index k = begin; k < end; k += lanes) {
+            load(x + k, end - k, -std::numeric_limits<float>::infinity(), a);
+            a -= shift;
+            exp_lanes(a);
+            sum += a;
+        }
+        total += static_cast<double>(sum_of(sum));
+    }
+    return total;
+}
+
+/// Mean of x - y under the weights exp(x - shift).
+[[gnu::always_inline]] inline double mean_difference_body(Index n, float shift, const float* x,
+                                                          const float* y) {
+    double total = 0, weight = 0;
+    for (Index begin = 0; begin < n; begin += summed_in_float) {
+        const Index end = (std::min)(n, begin + summed_in_float);
+        Lanes sum = {}, weights = {}, a, b;
+        for (Index k = begin; k < end; k += lanes) {
+            load(x + k, end - k, -1e30f, a);
+            load(y + k, end - k, -1e30f, b);
+            Lanes p = a - shift;
+            exp_lanes(p);
+            weights += p;
+            sum += p * (a - b);
+        }
+        total += static_cast<double>(sum_of(sum));
+        weight += static_cast<double>(sum_of(weights));
+    }
+    return total / weight;
+}
+
+[[gnu::always_inline]] inline void absorb_panel_body(Index keys, float* S, float* maximum,
+                                                     float* sum, float* rescale) {
+    for (Index half = 0; half < row_panel_columns; half += lanes) {
+        Lanes before, top, a, total;
+        load(maximum + half, lanes, 0, before);
+        top = before;
+        for (Index t = 0; t < keys; ++t) {
+            load(S + t * row_panel_columns + half, lanes, 0, a);
+            top = a > top ? a : top;
+        }
+        store(top, lanes, maximum + half);
+        before -= top;
+        exp_lanes(before);
+        store(before, lanes, rescale + half);
+        load(sum + half, lanes, 0, total);
+        total *= before;
+        for (Index t = 0; t < keys; ++t) {
+            load(S + t * row_panel_columns + half, lanes, 0, a);
+            a -= top;
+            exp_lanes(a);
+            total += a;
+            store(a, lanes, S + t * row_panel_columns + half);
+        }
+        store(total, lanes, sum + half);
+    }
+}
+
+[[gnu::always_inline]] inline void scale_columns_body(Index rows, const float* factor, float* P) {
+    Lanes f[2], a;
+    load(factor, lanes, 0, f[0]);
+    load(factor + lanes, lanes, 0, f[1]);
+    for (Index r = 0; r < rows; ++r)
+        for (Index half = 0; half < 2; ++half) {
+            float* at = P + r * row_panel_columns + half * lanes;
+            load(at, lanes, 0, a);
+            store(a * f[half], lanes, at);
+        }
+}
+
+/// Defines name_on by name_body.
+#if defined(__x86_64__)
+#define MPO_DETAIL_ROW_FUNCTION(result, name, parameters, ...)                  \
+    __attribute__((target("avx512f"))) inline result name##_avx512 parameters { \
+        return name##_body(__VA_ARGS__);                                        \
+    }                                                                           \
+    __attribute__((target("avx2,fma"))) inline result name##_avx2 parameters {  \
+        return name##_body(__VA_ARGS__);                                        \
+    }                                                                           \
+    inline result name##_on(Isa isa, MPO_DETAIL_UNWRAP parameters) {            \
+        if (isa == Isa::avx512) return name##_avx512(__VA_ARGS__);              \
+        if (isa == Isa::avx2) return name##_avx2(__VA_ARGS__);                  \
+        return name##_body(__VA_ARGS__);                                        \
+    }
+#else
+#define MPO_DETAIL_ROW_FUNCTION(result, name, parameters, ...)   \
+    inline result name##_on(Isa, MPO_DETAIL_UNWRAP parameters) { \
+        return name##_body(__VA_ARGS__);                         \
+    }
+#endif
+#define MPO_DETAIL_UNWRAP(...) __VA_ARGS__
+
+MPO_DETAIL_ROW_FUNCTION(void, normalize_row,
+                        (Index n, const float* x, const float* weight, float epsilon, float* y), n,
+                        x, weight, epsilon, y)
+MPO_DETAIL_ROW_FUNCTION(void, silu_multiply, (Index n, float* gate, const float* up), n, gate, up)
+MPO_DETAIL_ROW_FUNCTION(void, add_row, (Index n, const float* x, float* y), n, x, y)
+MPO_DETAIL_ROW_FUNCTION(void, rotate_pairs,
+                        (Index half, const float* cosines, const float* sines, float scale,
+                         float* x),
+                        half, cosines, sines, scale, x)
+MPO_DETAIL_ROW_FUNCTION(float, row_maximum, (Index n, const float* x), n, x)
+MPO_DETAIL_ROW_FUNCTION(float, exponentiate, (Index n, float shift, float* x), n, shift, x)
+MPO_DETAIL_ROW_FUNCTION(double, sum_of_exponentials, (Index n, float shift, const float* x), n,
+                        shift, x)
+MPO_DETAIL_ROW_FUNCTION(double, mean_difference,
+                        (Index n, float shift, const float* x, const float* y), n, shift, x, y)
+MPO_DETAIL_ROW_FUNCTION(void, absorb_panel,
+                        (Index keys, float* S, float* maximum, float* sum, float* rescale), keys, S,
+                        maximum, sum, rescale)
+MPO_DETAIL_ROW_FUNCTION(void, scale_columns, (Index rows, const float* factor, float* P), rows,
+                        factor, P)
+#undef MPO_DETAIL_ROW_FUNCTION
+#undef MPO_DETAIL_UNWRAP
+
+}  // namespace mpo::detail

@@ -1,0 +1,247 @@
+// What a model makes of a text, on its own and beside a reference model: perplexity, and the divergence of
+// its predictions from the reference's. Tokens in, numbers with their standard errors out; memory is
+// that of the models, one window, and 24 bytes per scored token.
+//
+// Standard errors take tokens for independent draws; they are not quite, neighbours share their context.
+// Differences of two models on the same tokens are paired: most of what a text does to one it does to both,
+// so that their error is smaller by far.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <numbers>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/linalg/row_functions.hpp"
+#include "mpo/model/evaluate_windows.hpp"
+#include "mpo/model/json_lines.hpp"
+#include "mpo/model/transformer.hpp"
+
+namespace mpo {
+
+/// A mean and its standard error.
+struct Estimate {
+    double mean = 0;            // over the scored tokens
+    double standard_error = 0;  // deviation / sqrt(count); 0 for one token
+};
+
+/// How well a model predicts a text.
+struct Perplexity {
+    Index tokens = 0;          // of the text
+    Index scored = 0;          // predicted
+    Index window = 0;          // as asked
+    Index stride = 0;          // as asked
+    Estimate nll = {};         // -log of the probability of a token, in nats
+    Estimate perplexity = {};  // exp(nll.mean); error by linearisation
+    double bits_per_byte = 0;  // sum of nll / (ln 2 bytes); 0 where the bytes are not known
+};
+
+/// How far a model is from its reference on a text.
+struct Comparison {
+    Perplexity model = {};        // of the model
+    Perplexity reference = {};    // of its reference
+    Estimate kld = {};            // of the reference from the model, nats per token
+    double kld_median = 0;        // half of the tokens have less
+    double kld_99 = 0;            // 99 % have less
+    double kld_max = 0;           // the worst
+    Estimate same_top = {};       // share of tokens for which both have the same first choice
+    Estimate log_ppl_ratio = {};  // ln(model / reference perplexity), paired
+};
+
+namespace detail {
+
+[[nodiscard]] inline Estimate estimate(const std::vector<double>& samples) {
+    const auto n = static_cast<double>(samples.size());
+    double sum = 0, squares = 0;
+    for (const double x : samples) sum += x;
+    const double mean = sum / n;
+    for (const double x : samples) squares += (x - mean) * (x - mean);
+    return {mean, samples.size() < 2 ? 0 : std::sqrt(squares / (n - 1) / n)};
+}
+
+/// Value below which a share of the samples lies, between its neighbours; the order is lost.
+[[nodiscard]] inline double quantile(std::vector<double>& samples, double share) {
+    const double place = share * static_cast<double>(samples.size() - 1);
+    const auto low = static_cast<std::size_t>(place);
+    const auto middle = samples.begin() + static_cast<std::ptrdiff_t>(low);
+    std::nth_element(samples.begin(), middle, samples.end());
+    if (middle + 1 == samples.end()) return *middle;
+    const double above = *std::min_element(middle + 1, samples.end());
+    return *middle + (place - static_cast<double>(low)) * (above - *middle);
+}
+
+/// -log of the probability of `target`; NumericalError where that is no number.
+[[nodiscard]] inline double negative_log_likelihood(const float* logits, double log_sum,
+                                                    Index target, Index at) {
+    const double nll = log_sum - static_cast<double>(logits[target]);
+    if (!std::isfinite(nll))
+        raise<NumericalError>({"evaluate: the probability of scored token ", at, " is no number"});
+    return nll;
+}
+
+[[nodiscard]] inline Perplexity perplexity_of(const std::vector<double>& nll, Index tokens,
+                                              const EvaluateOptions& options) {
+    Perplexity result{
+        tokens, static_cast<Index>(nll.size()), options.window, options.stride, estimate(nll), {},
+        0};
+    const double perplexity = std::exp(result.nll.mean);
+    result.perplexity = {perplexity, perplexity * result.nll.standard_error};
+    if (options.text_bytes > 0)
+        result.bits_per_byte = result.nll.mean * static_cast<double>(nll.size()) /
+                               (std::numbers::ln2 * static_cast<double>(options.text_bytes));
+    return result;
+}
+
+[[nodiscard]] inline std::size_t count_scored(const std::vector<TextWindow>& windows) {
+    Index count = 0;
+    for (const auto& window : windows) count += window.end - window.scored;
+    return static_cast<std::size_t>(count);
+}
+
+}  // namespace detail
+
+/// Perplexity of a text under `model`.
+///
+/// tokens   at least 2
+/// throws   ArgumentError (options, tokens outside the vocabulary), NumericalError (NaN), Cancelled
+[[nodiscard]] inline Perplexity perplexity(const Transformer& model, std::span<const Index> tokens,
+                                           const EvaluateOptions& options = {}) {
+    const auto count = static_cast<Index>(tokens.size());
+    const auto windows = detail::text_windows(tokens, options, model.config());
+    const Index vocab = model.config().vocab_size;
+    detail::WindowLogits logits(model, (std::min)(options.window, count));
+    std::vector<double> nll(detail::count_scored(windows));
+    detail::visit_scored(
+        std::span(&logits, 1), tokens, windows, options, [&](Index row, Index target, Index at) {
+            const float* x = logits.row(row);
+            nll[static_cast<std::size_t>(at)] =
+                detail::negative_log_likelihood(x, detail::log_sum_exp(vocab, x), target, at);
+        });
+    return detail::perplexity_of(nll, count, options);
+}
+
+/// A model beside its reference on the same tokens, window by window.
+///
+/// throws   as perplexity; ArgumentError where the vocabularies differ in size
+[[nodiscard]] inline Comparison compare(const Transformer& model, const Transformer& reference,
+                                        std::span<const Index> tokens,
+                                        const EvaluateOptions& options = {}) {
+    const auto count = static_cast<Index>(tokens.size());
+    const Index vocab = model.config().vocab_size;
+    if (vocab != reference.config().vocab_size)
+        detail::raise<ArgumentError>({"compare: the vocabularies of model and reference differ, ",
+                                      vocab, " and ", reference.config().vocab_size, " tokens"});
+    (void)detail::text_windows(tokens, options, reference.config());
+    const auto windows = detail::text_windows(tokens, options, model.config());
+    const Index window = (std::min)(options.window, count);
+    detail::WindowLogits logits[] = {{model, window}, {reference, window}};
+    const std::size_t scored = detail::count_scored(windows);
+    std::vector<double> nll(scored), reference_nll(scored), kld(scored), same(scored);
+    detail::visit_scored(logits, tokens, windows, options, [&](Index row, Index target, Index at) {
+        const float *x = logits[0].row(row), *r = logits[1].row(row);
+        const double log_sum = detail::log_sum_exp(vocab, x);
+        const double reference_log_sum = detail::log_sum_exp(vocab, r);
+        const auto k = static_cast<std::size_t>(at);
+        nll[k] = detail::negative_log_likelihood(x, log_sum, target, at);
+        reference_nll[k] = detail::negative_log_likelihood(r, reference_log_sum, target, at);
+        kld[k] = (std::max)(0.0, detail::divergence(vocab, r, reference_log_sum, x, log_sum));
+        same[k] = std::max_element(x, x + vocab) - x == std::max_element(r, r + vocab) - r;
+    });
+    Comparison result;
+    result.model = detail::perplexity_of(nll, count, options);
+    result.reference = detail::perplexity_of(reference_nll, count, options);
+    result.kld = detail::estimate(kld);
+    result.kld_median = detail::quantile(kld, 0.5);
+    result.kld_99 = detail::quantile(kld, 0.99);
+    result.kld_max = *std::max_element(kld.begin(), kld.end());
+    result.same_top = detail::estimate(same);
+    for (std::size_t k = 0; k < scored; ++k) nll[k] -= reference_nll[k];
+    result.log_ppl_ratio = detail::estimate(nll);
+    return result;
+}
+
+/// What a model thinks of one continuation.
+struct ContinuationScore {
+    double log_probability = 0;  // sum over its tokens of log p, in nats
+    bool greedy = true;          // whether each of them is the most probable one
+};
+
+/// Scores `continuation` behind `context`, both of at least one token. Throws ArgumentError, also where
+/// both together are longer than the model's context.
+[[nodiscard]] inline ContinuationScore score_continuation(const Transformer& model,
+                                                          std::span<const Index> context,
+                                                          std::span<const Index> continuation) {
+    if (context.empty() || continuation.empty())
+        throw ArgumentError("score_continuation: context and continuation need a token each");
+    std::vector<Index> tokens(context.begin(), context.end());
+    tokens.insert(tokens.end(), continuation.begin(), continuation.end());
+    const auto count = static_cast<Index>(tokens.size());
+    const auto scored = static_cast<Index>(context.size());
+    EvaluateOptions options;
+    options.window = options.stride = count;
+    auto windows = detail::text_windows(tokens, options, model.config());
+    windows.front().scored = scored;
+    detail::WindowLogits logits(model, count);
+    const Index vocab = model.config().vocab_size;
+    std::vector<double> nll(continuation.size()), first(continuation.size());
+    detail::visit_scored(
+        std::span(&logits, 1), tokens, windows, options, [&](Index row, Index target, Index at) {
+            const float* x = logits.row(row);
+            const auto k = static_cast<std::size_t>(at);
+            nll[k] = detail::negative_log_likelihood(x, detail::log_sum_exp(vocab, x), target, at);
+            first[k] = std::max_element(x, x + vocab) - x == target;
+        });
+    ContinuationScore result;
+    for (std::size_t k = 0; k < nll.size(); ++k) {
+        result.log_probability -= nll[k];
+        result.greedy = result.greedy && first[k] == 1;
+    }
+    return result;
+}
+
+namespace detail {
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const Perplexity& result) {
+    nlohmann::ordered_json json{{"tokens", result.tokens},
+                                {"scored", result.scored},
+                                {"window", result.window},
+                                {"stride", result.stride},
+                                {"nll", result.nll.mean},
+                                {"nll_error", result.nll.standard_error},
+                                {"perplexity", result.perplexity.mean},
+                                {"perplexity_error", result.perplexity.standard_error}};
+    if (result.bits_per_byte > 0) json["bits_per_byte"] = result.bits_per_byte;
+    return json;
+}
+
+}  // namespace detail
+
+/// One JSON object: tokens, scored, window, stride, nll, perplexity and their errors, bits_per_byte.
+[[nodiscard]] inline std::string to_json(const Perplexity& result) {
+    return detail::json_lines(detail::to_json(result));
+}
+
+/// The same of the model, "reference" as another such object, and what lies between them.
+[[nodiscard]] inline std::string to_json(const Comparison& result) {
+    auto json = detail::to_json(result.model);
+    json["reference"] = detail::to_json(result.reference);
+    json["kld_mean"] = result.kld.mean;
+    json["kld_error"] = result.kld.standard_error;
+    json["kld_median"] = result.kld_median;
+    json["kld_p99"] = result.kld_99;
+    json["kld_max"] = result.kld_max;
+    json["top1_agreement"] = result.same_top.mean;
+    json["top1_agreement_error"] = result.same_top.standard_error;
+    json["log_perplexity_ratio"] = result.log_ppl_ratio.mean;
+    json["log_perplexity_ratio_error"] = result.log_ppl_ratio.standard_error;
+    return detail::json_lines(json);
+}
+
+}  // namespace mpo

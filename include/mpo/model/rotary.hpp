@@ -1,0 +1,100 @@
+// Rotary position embedding (Su et al., arXiv:2104.09864): pair j of a head, its elements j and j + d/2, turns
+// by the angle p f_j at position p,
+//
+//   f_j = theta^(-2 j / d),   j = 0 .. d/2 - 1
+//
+// and frequencies that were stretched for longer contexts:
+//
+//   linear    f_j / factor
+//   llama3    with w = 2 pi / f_j and c = the context first trained for:
+//               f_j            where w < c / high
+//               f_j / factor   where w > c / low
+//               (1 - s) f_j / factor + s f_j,  s = (c / w - low) / (high - low),  between
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <numbers>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/linalg/row_functions.hpp"
+#include "mpo/model/rope_scaling.hpp"
+
+namespace mpo {
+
+/// Frequencies f_j of a head of `head_dim` elements, in radians per position.
+///
+/// head_dim   even, >= 2
+/// theta      > 0
+/// scaling    none, linear or llama3
+/// throws     ArgumentError for any other scaling, and for numbers outside their domain
+[[nodiscard]] inline std::vector<double> rotary_frequencies(Index head_dim, double theta,
+                                                            const RopeScaling& scaling) {
+    if (head_dim < 2 || head_dim % 2 != 0 || !(theta > 0))
+        detail::raise<ArgumentError>(
+            {"rotary_frequencies: need an even head_dim and theta > 0, got ", head_dim, " and ",
+             theta});
+    const bool linear = scaling.type == "linear", llama3 = scaling.type == "llama3";
+    if (!scaling.type.empty() && !linear && !llama3)
+        detail::raise<ArgumentError>(
+            {"rotary_frequencies: the scaling '", scaling.type, "' is none of linear, llama3"});
+    if ((linear || llama3) && !(scaling.factor > 0))
+        detail::raise<ArgumentError>(
+            {"rotary_frequencies: factor must be > 0, got ", scaling.factor});
+    if (llama3 &&
+        !(scaling.low_freq_factor > 0 && scaling.high_freq_factor > scaling.low_freq_factor &&
+          scaling.original_max_position_embeddings > 0))
+        detail::raise<ArgumentError>(
+            {"rotary_frequencies: llama3 needs 0 < low_freq_factor < high_freq_factor and ",
+             "original_max_position_embeddings > 0, got ", scaling.low_freq_factor, ", ",
+             scaling.high_freq_factor, " and ", scaling.original_max_position_embeddings});
+    std::vector<double> frequencies;
+    for (Index j = 0; j < head_dim / 2; ++j) {
+        double f = std::pow(theta, -2.0 * static_cast<double>(j) / static_cast<double>(head_dim));
+        if (linear) f /= scaling.factor;
+        if (llama3) {
+            const double turns = static_cast<double>(scaling.original_max_position_embeddings) * f /
+                                 (2 * std::numbers::pi);
+            const double low = scaling.low_freq_factor, high = scaling.high_freq_factor;
+            const double s = turns > high ? 1 : turns < low ? 0 : (turns - low) / (high - low);
+            f = (1 - s) * f / scaling.factor + s * f;
+        }
+        frequencies.push_back(f);
+    }
+    return frequencies;
+}
+
+/// Cosines and sines of the angles of some positions in a row.
+class RotaryTable {
+  public:
+    /// Of positions first .. first + count - 1 at frequencies of rotary_frequencies. Angles are taken in double.
+    RotaryTable(const std::vector<double>& frequencies, Index first, Index count)
+        : half_(static_cast<Index>(frequencies.size())),
+          cosines_(static_cast<std::size_t>(half_ * count)),
+          sines_(cosines_.size()) {
+        for (Index p = 0; p < count; ++p)
+            for (Index j = 0; j < half_; ++j) {
+                const auto at = static_cast<std::size_t>(p * half_ + j);
+                const double angle =
+                    static_cast<double>(first + p) * frequencies[static_cast<std::size_t>(j)];
+                cosines_[at] = static_cast<float>(std::cos(angle));
+                sines_[at] = static_cast<float>(std::sin(angle));
+            }
+    }
+
+    /// Turns the `heads` heads of a row x at position first + p, and multiplies them with `scale`.
+    void rotate(Index p, Index heads, float scale, float* x) const {
+        const auto at = static_cast<std::size_t>(p * half_);
+        for (Index h = 0; h < heads; ++h)
+            detail::rotate_pairs(half_, cosines_.data() + at, sines_.data() + at, scale,
+                                 x + h * 2 * half_);
+    }
+
+  private:
+    Index half_;
+    std::vector<float> cosines_, sines_;  // (count, half)
+};
+
+}  // namespace mpo

@@ -1,0 +1,237 @@
+// The weights of a decoder, read from a checkpoint, dense or compressed: every tensor is there, has its
+// shape and finite numbers, and none is left over.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/printable.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/compressed.hpp"
+#include "mpo/model/linear.hpp"
+#include "mpo/model/transformer_config.hpp"
+
+namespace mpo {
+
+/// Storage of dense weights: as_stored keeps BF16 as it is and makes float of everything else.
+enum class WeightPrecision { as_stored, f32, bf16 };
+
+/// How a decoder is made.
+struct TransformerOptions {
+    WeightPrecision precision = WeightPrecision::as_stored;  // of dense weights in memory
+    Index max_workspace_bytes = Index{1}
+                                << 26;  // of activations of one pass, and of one MPO's apply
+    DenseCache dense_cache = DenseCache::forbid;  // allow: MPOs may keep W where that is faster
+    std::vector<Index> batches = {1, 32, 512};    // tokens in one call that MPOs are planned for
+    ReadMode read_mode = ReadMode::mapped;        // of the files
+};
+
+/// One layer of a decoder.
+struct DecoderLayer {
+    Tensor<float> input_norm;           // (hidden), before attention
+    Tensor<float> post_attention_norm;  // (hidden), before the MLP
+    Linear q;                           // self_attn.q_proj: queries
+    Linear k;                           // self_attn.k_proj: keys
+    Linear v;                           // self_attn.v_proj: values
+    Linear o;                           // self_attn.o_proj: from heads to the residual stream
+    Linear gate;                        // mlp.gate_proj
+    Linear up;                          // mlp.up_proj
+    Linear down;                        // mlp.down_proj
+};
+
+/// All weights of a decoder.
+struct TransformerWeights {
+    WeightPanels embedding;            // (vocab, hidden)
+    Tensor<float> norm;                // (hidden), before the head
+    std::vector<DecoderLayer> layers;  // from the input to the head
+    std::optional<Linear> head;        // (vocab, hidden); none: the embedding is the head
+};
+
+namespace detail {
+
+/// A checkpoint from which tensors are taken one by one.
+class WeightReader {
+  public:
+    WeightReader(const std::filesystem::path& path, const TransformerOptions& options,
+                 const EigenBackend& backend)
+        : options_(options), backend_(backend) {
+        if (is_compressed(path))
+            compressed_.emplace(path, options.read_mode);
+        else
+            dense_.emplace(path, options.read_mode);
+        if (compressed_)
+            for (const auto& linear : compressed_->linears())
+                by_name_.emplace(linear.name, &linear);
+    }
+
+    [[nodiscard]] const Checkpoint& checkpoint() const {
+        return compressed_ ? compressed_->checkpoint() : *dense_;
+    }
+    [[nodiscard]] bool contains(const std::string& name) const {
+        return checkpoint().contains(name);
+    }
+
+    /// A tensor of this shape, all numbers finite.
+    [[nodiscard]] Tensor<float> read(const std::string& name, const Shape& shape) {
+        if (!contains(name)) fail(name, "is missing");
+        const auto& info = checkpoint().info(name);
+        if (info.shape != shape)
+            fail(name, concat("must have the shape ", mpo::to_string(shape), ", got ",
+                              mpo::to_string(info.shape)));
+        taken_.insert(name);
+        auto tensor = checkpoint().read<float>(name);
+        require_finite(name, tensor);
+        return tensor;
+    }
+
+    /// The linear of a module, in the form in which it is stored.
+    [[nodiscard]] Linear linear(const std::string& module, Index out, Index in, bool needs_bias) {
+        Tensor<float> bias;
+        if (needs_bias || contains(module + ".bias")) bias = read(module + ".bias", {out});
+        LinearOptions options{options_.batches, options_.max_workspace_bytes, options_.dense_cache,
+                              WeightStorage::f32};
+        const auto found = by_name_.find(module);
+        if (found == by_name_.end()) {
+            const std::string name = module + ".weight";
+            const auto W = read(name, {out, in});
+            options.dense_storage = storage(name);
+            return Linear(module, matrix(W.data(), out, in), std::move(bias), options, backend_);
+        }
+        const CompressedLinear& entry = *found->second;
+        if (entry.original_shape != Shape{out, in})
+            fail(module + ".cores", concat("must make a matrix ", out, " x ", in, ", got ",
+                                           mpo::to_string(entry.original_shape)));
+        const auto W = compressed_->read<float>(entry);
+        for (Index k = 0; k < W.num_sites(); ++k) {
+            taken_.insert(core_name(module, k));
+            require_finite(core_name(module, k), W.core(k));
+        }
+        return Linear(module, W, std::move(bias), options, backend_);
+    }
+
+    [[nodiscard]] WeightStorage storage(const std::string& name) const {
+        const bool stored = checkpoint().info(name).type == StoredType(DType::bf16);
+        const bool narrow = options_.precision == WeightPrecision::bf16 ||
+                            (options_.precision == WeightPrecision::as_stored && stored);
+        return narrow ? WeightStorage::bf16 : WeightStorage::f32;
+    }
+
+    /// A tensor that nobody asked for belongs to another model.
+    void require_all_taken(bool tied) const {
+        for (const auto& tensor : checkpoint().tensors()) {
+            const auto& name = tensor.name;
+            const bool harmless = name == "rope_freqs.weight" ||
+                                  name.ends_with("rotary_emb.inv_freq") ||
+                                  (tied && name == "lm_head.weight");
+            if (!harmless && taken_.count(name) == 0)
+                fail(name, "has no place in this decoder; does config.json belong to it?");
+        }
+    }
+
+  private:
+    [[noreturn]] void fail(const std::string& name, const std::string& what) const {
+        raise<FormatError>(
+            {checkpoint().path().string(), ": the tensor ", in_quotes(name), " ", what});
+    }
+    void require_finite(const std::string& name, const Tensor<float>& tensor) const {
+        for (Index k = 0; k < tensor.size(); ++k)
+            if (!std::isfinite(tensor.data()[k]))
+                raise<NumericalError>({checkpoint().path().string(), ": the tensor ",
+                                       in_quotes(name), " holds ", tensor.data()[k], " at element ",
+                                       k});
+    }
+
+    const TransformerOptions& options_;
+    const EigenBackend& backend_;
+    std::optional<Checkpoint> dense_;
+    std::optional<CompressedCheckpoint> compressed_;
+    std::unordered_map<std::string, const CompressedLinear*> by_name_;
+    std::unordered_set<std::string> taken_;
+};
+
+[[nodiscard]] inline DecoderLayer read_layer(WeightReader& reader, const TransformerConfig& config,
+                                             Index layer) {
+    const std::string at = concat("model.layers.", layer, ".");
+    const Index hidden = config.hidden_size, inner = config.intermediate_size;
+    const Index queries = config.num_heads * config.head_dim;
+    const Index keys = config.num_kv_heads * config.head_dim;
+    const bool bias = config.qkv_bias;
+    if (!reader.contains(at + "input_layernorm.weight"))
+        raise<FormatError>({reader.checkpoint().path().string(), ": the config promises ",
+                            config.num_layers, " layers, the tensor '", at,
+                            "input_layernorm.weight' is missing"});
+    auto norm = reader.read(at + "input_layernorm.weight", {hidden});
+    auto post = reader.read(at + "post_attention_layernorm.weight", {hidden});
+    return {std::move(norm),
+            std::move(post),
+            reader.linear(at + "self_attn.q_proj", queries, hidden, bias),
+            reader.linear(at + "self_attn.k_proj", keys, hidden, bias),
+            reader.linear(at + "self_attn.v_proj", keys, hidden, bias),
+            reader.linear(at + "self_attn.o_proj", hidden, queries, false),
+            reader.linear(at + "mlp.gate_proj", inner, hidden, false),
+            reader.linear(at + "mlp.up_proj", inner, hidden, false),
+            reader.linear(at + "mlp.down_proj", hidden, inner, false)};
+}
+
+[[nodiscard]] inline TransformerWeights read_weights(WeightReader& reader,
+                                                     const TransformerConfig& config) {
+    const Index hidden = config.hidden_size, vocab = config.vocab_size;
+    TransformerWeights weights;
+    {
+        const std::string name = "model.embed_tokens.weight";
+        const auto E = reader.read(name, {vocab, hidden});
+        weights.embedding = WeightPanels(matrix(E.data(), vocab, hidden), reader.storage(name));
+    }
+    weights.norm = reader.read("model.norm.weight", {hidden});
+    for (Index k = 0; k < config.num_layers; ++k)
+        weights.layers.push_back(read_layer(reader, config, k));
+    if (!config.tied_head) weights.head.emplace(reader.linear("lm_head", vocab, hidden, false));
+    reader.require_all_taken(config.tied_head);
+    return weights;
+}
+
+/// Throws ShapeError where the weights do not have the shapes that the config states.
+inline void require_shapes(const TransformerConfig& config, const TransformerWeights& weights) {
+    const Index hidden = config.hidden_size, inner = config.intermediate_size;
+    const Index queries = config.num_heads * config.head_dim;
+    const Index keys = config.num_kv_heads * config.head_dim;
+    const auto require = [](bool fits, const char* what, Index rows, Index cols) {
+        if (!fits) raise<ShapeError>({"Transformer: ", what, " must be ", rows, " x ", cols});
+    };
+    const auto linear = [&](const Linear& given, Index rows, Index cols) {
+        require(given.rows() == rows && given.cols() == cols, given.name().c_str(), rows, cols);
+    };
+    const auto norm = [&](const Tensor<float>& given) {
+        require(given.size() == hidden, "a norm", hidden, 1);
+    };
+    require(weights.embedding.rows() == config.vocab_size && weights.embedding.cols() == hidden,
+            "the embedding", config.vocab_size, hidden);
+    require(static_cast<Index>(weights.layers.size()) == config.num_layers, "the list of layers",
+            config.num_layers, 1);
+    require(weights.head.has_value() != config.tied_head, "a head of its own", config.vocab_size,
+            hidden);
+    if (weights.head) linear(*weights.head, config.vocab_size, hidden);
+    norm(weights.norm);
+    for (const auto& layer : weights.layers) {
+        norm(layer.input_norm);
+        norm(layer.post_attention_norm);
+        linear(layer.q, queries, hidden);
+        linear(layer.k, keys, hidden);
+        linear(layer.v, keys, hidden);
+        linear(layer.o, hidden, queries);
+        linear(layer.gate, inner, hidden);
+        linear(layer.up, inner, hidden);
+        linear(layer.down, hidden, inner);
+    }
+}
+
+}  // namespace detail
+}  // namespace mpo
