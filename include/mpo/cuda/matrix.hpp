@@ -136,7 +136,7 @@ inline void fill_zero(Device& device, const Stored& A) {
 
 /// One triangle of the leading (n, n) block of A, with zeros in the other half of `to` (n, n). Both in
 /// columns. Three launches that copy bits.
-inline void copy_triangle(Device& device, cublasFillMode_t half, const Stored& A, const Stored& to) {
+inline void copy_triangle(Device& device, cublasFillMode_t triangle, const Stored& A, const Stored& to) {
     const Index n = to.rows;
     if (n == 0) return;
     const Block packed = device.block(to.kind, n * (n + 1) / 2);
@@ -146,9 +146,9 @@ inline void copy_triangle(Device& device, cublasFillMode_t half, const Stored& A
     with_names(to.kind, [&](auto names) {
         using T = typename decltype(names)::T;
         auto* const middle = static_cast<T*>(packed.data());
-        check(names.pack(device.blas.get(), half, size, static_cast<const T*>(A.data), from, middle),
+        check(names.pack(device.blas.get(), triangle, size, static_cast<const T*>(A.data), from, middle),
               "cublas<t>trttp", {n, A.ld});
-        check(names.unpack(device.blas.get(), half, size, middle, static_cast<T*>(to.data), into),
+        check(names.unpack(device.blas.get(), triangle, size, middle, static_cast<T*>(to.data), into),
               "cublas<t>tpttr", {n, to.ld});
     });
 }
