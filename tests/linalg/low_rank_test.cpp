@@ -115,7 +115,8 @@ void check_low_rank(const Sample<T>& sample, const LowRankOptions& options, cons
     const double lost = naive::distance(naive::product(U, naive::widen(c)), W);
     CHECK(std::abs(result.discarded_squared - lost * lost) <= loss_rounding<T>(m + n, lost, norm));
     CHECK(naive::distance(naive::product(naive::adjoint(U), W), c) <= tolerance<T>(m + n, norm));
-    CHECK(std::abs(result.norm_squared - norm * norm) <= tolerance<double>(m * n, norm * norm));
+    CHECK(std::abs(result.norm_squared - norm * norm) <=
+          tolerance<GramScalar<B, T>>(m * n, norm * norm));
     const auto& found = result.singular_values;
     REQUIRE(static_cast<Index>(found.size()) >= result.rank);
     CHECK(std::is_sorted(found.rbegin(), found.rend()));

@@ -35,6 +35,7 @@ template <class T>
     const auto fits = [](Index length, Index unit, Index count, Index stride) {
         return (length <= 1 || unit == 1) && (count <= 1 || stride >= std::max<Index>(1, length));
     };
+    if (A.rows == 0 || A.cols == 0) return result;  // strides of nothing say nothing
     if (fits(A.cols, A.col_stride, A.rows, A.row_stride)) {
         result.transposed = true;
         result.ld = A.rows > 1 ? A.row_stride : std::max<Index>(1, A.cols);
