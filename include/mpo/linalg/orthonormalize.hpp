@@ -11,6 +11,8 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "mpo/linalg/backend.hpp"
