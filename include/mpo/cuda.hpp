@@ -75,6 +75,8 @@ class CudaBackend {
 
     /// Device memory is no host memory: plans move what they are given.
     static constexpr bool memory_is_host = false;
+    /// No limit of its own: a launch should carry as many tokens as the workspace of a plan holds.
+    static constexpr Index cached_bytes = (std::numeric_limits<Index>::max)();
 
     /// T itself: cuBLAS multiplies float in float. So float resolves losses down to sqrt(eps(float)) by
     /// Gram matrices, where EigenBackend reaches sqrt(eps(double)).

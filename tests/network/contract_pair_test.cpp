@@ -2,11 +2,10 @@
 // order of the legs allows.
 #include "mpo/network/contract_pair.hpp"
 
-#include "mpo/linalg/orthonormalize.hpp"
-
 #include <limits>
 
 #include "mpo/core/random.hpp"
+#include "mpo/linalg/orthonormalize.hpp"
 #include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/counting_backend.hpp"

@@ -165,7 +165,7 @@ struct PermutePlan {
     PermutePlan best{{}, best_move(axes, element_size).launches};
     for (const bool slowest_first : {true, false}) {
         auto passes = exchanges(axes, slowest_first);
-        if (!passes) break;
+        if (!passes || passes->empty()) break;
         Index launches = 0;
         for (const auto& pass : *passes) launches += best_move(pass.axes(), element_size).launches;
         if (launches < best.launches) best = {std::move(*passes), launches};
@@ -180,8 +180,8 @@ inline void permute(Device& device, Kind kind, const void* from, const Shape& sh
     if (size == 0) return;
     const auto axes = mpo::detail::merged_axes(shape, strides, row_major_strides(shape));
     const auto plan = plan_permute(axes, size_of(kind));
-    if (plan.passes.size() < 2) return move_once(device, kind, axes, from, to);
-    const Block rooms[] = {device.block(kind, size),
+    if (plan.passes.empty()) return move_once(device, kind, axes, from, to);
+    const Block rooms[] = {device.block(kind, plan.passes.size() > 1 ? size : 0),
                            device.block(kind, plan.passes.size() > 2 ? size : 0)};
     for (std::size_t k = 0; k < plan.passes.size(); ++k) {
         void* const target = k + 1 == plan.passes.size() ? to : rooms[k % 2].data();

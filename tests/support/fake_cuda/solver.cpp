@@ -107,9 +107,19 @@ void orgqr(T* A, Index m, Index n, Index lda, const T* tau) {
         for (Index i = 0; i < m; ++i) A[i + j * lda] = static_cast<T>(Q[static_cast<std::size_t>(i + j * m)]);
 }
 
+/// True where all is finite: what NVIDIA's routines do with NaN is not documented, the worst is to say nothing.
+template <class T>
+bool finite(const T* A, Index m, Index n, Index lda) {
+    for (Index j = 0; j < n; ++j)
+        for (Index i = 0; i < m; ++i)
+            if (!std::isfinite(std::abs(A[i + j * lda]))) return false;
+    return true;
+}
+
 /// A = U diag(S) V^H, m >= n, with phases of its own choice; V^H where `adjoint`.
 template <class T>
 void svd(T* A, Index m, Index n, Index lda, Real<T>* S, T* U, Index ldu, T* V, Index ldv, bool adjoint) {
+    if (!finite(A, m, n, lda)) return;
     std::vector<T> u(static_cast<std::size_t>(m * n)), vt(static_cast<std::size_t>(n * n));
     EigenOperations<T>::svd(in_columns<const T>(A, m, n, lda), in_columns(u.data(), m, n, m), S,
                             in_columns(vt.data(), n, n, n));
@@ -135,6 +145,7 @@ void syevd(T* A, Index n, Index lda, Real<T>* values) {
             G[static_cast<std::size_t>(i + j * n)] = A[i + j * lda];
             G[static_cast<std::size_t>(j + i * n)] = conjugate_of(A[i + j * lda]);
         }
+    if (!finite(G.data(), n, n, n)) return;
     EigenOperations<T>::eigh(in_columns(G.data(), n, n, n), lambda.data());
     for (Index k = 0; k < n; ++k) {  // ascending
         const T factor = phase<T>(static_cast<std::uint64_t>(k * 37 + n));
