@@ -68,7 +68,9 @@ cudaError_t cudaSetDevice(int device) {
 }
 
 cudaError_t cudaGetLastError() {
-    return std::exchange(Machine::instance().last_error, cudaSuccess);
+    auto& machine = Machine::instance();
+    if (machine.device_error == cudaErrorInsufficientDriver) return cudaErrorInsufficientDriver;  // as NVIDIA's
+    return std::exchange(machine.last_error, cudaSuccess);
 }
 
 const char* cudaGetErrorName(cudaError_t error) {
