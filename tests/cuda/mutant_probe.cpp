@@ -202,6 +202,16 @@ void copies(const CudaBackend& backend) {
                                host(at[2], 100 * at[0] + at[1]),
                            "permute");
     }
+    const TensorView<const float> apart(there.data(), {3, 10, 7}, {1, 100, 1000});  // with gaps: planes
+    backend.permute<float>(apart, turned.data());
+    Tensor<float> planes({3, 10, 7});
+    backend.download(static_cast<const float*>(turned.data()), planes.view());
+    for (Index i = 0; i < 3; ++i)
+        for (Index j = 0; j < 10; ++j)
+            for (Index k = 0; k < 7; ++k) {
+                const Index at = i + 100 * j + 1000 * k;
+                expect(planes(i, j, k) == host(at % 6, at / 6), "permute with gaps");
+            }
     const Index count = 70000;
     const auto x = backend.allocate<float>(count);
     backend.upload<float>(Tensor<float>({count}).view(), x.data());
