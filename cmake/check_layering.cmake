@@ -18,7 +18,7 @@ set(may_include_mpo.hpp core linalg network impl version.hpp)
 set(may_include_diagram.hpp core linalg network impl)
 set(may_include_model.hpp core io model mpo.hpp version.hpp)
 set(may_include_eigen.hpp core)
-set(may_include_cuda core linalg impl cuda) # the parts of cuda.hpp
+set(may_include_cuda core linalg network impl cuda cuda.hpp) # the parts of cuda.hpp; half_plan.hpp is a plan on it
 set(may_include_cuda.hpp core linalg impl cuda)
 set(may_include_mpi.hpp core)
 set(may_include_version.hpp)

@@ -13,6 +13,11 @@
 #include "mpo/linalg/backend.hpp"
 
 namespace mpo {
+namespace cuda {
+
+class HalfPlan;
+
+}  // namespace cuda
 
 /// Operations on the memory of one device, in the order of one stream. A copy shares stream and memory.
 /// Safe from many threads, which take turns. Buffers may outlive it.
@@ -91,8 +96,8 @@ class CudaBackend {
         if (count.devices == 0)
             detail::raise<BackendError>({"CudaBackend: ", cuda::why_unavailable()});
         if (options.device < 0 || options.device >= count.devices)
-            detail::raise<BackendError>({"CudaBackend: there is no device ", options.device, " of ",
-                                         count.devices});
+            detail::raise<BackendError>(
+                {"CudaBackend: there is no device ", options.device, " of ", count.devices});
         const cuda::detail::CurrentDevice current(options.device);
         device_ = std::make_shared<cuda::detail::Device>(options);
     }
@@ -175,10 +180,12 @@ class CudaBackend {
         const auto& c = C.first;
         cuda::detail::check_shape(A.side_ == Side::left && A.cols_ == b.rows && A.rows_ == c.rows &&
                                       b.cols == c.cols && count >= 0,
-                                  "gemm_left", "need A (m,k), prepared for the left, (k,n) -> (m,n)",
+                                  "gemm_left",
+                                  "need A (m,k), prepared for the left, (k,n) -> (m,n)",
                                   {A.rows_, A.cols_, b.rows, b.cols, c.rows, c.cols});
-        gemm_batched(T{1}, BatchView<const T>{matrix<const T>(A.values_.data(), A.rows_, A.cols_), 0},
-                     B, beta, C, count);
+        gemm_batched(T{1},
+                     BatchView<const T>{matrix<const T>(A.values_.data(), A.rows_, A.cols_), 0}, B,
+                     beta, C, count);
     }
     /// C = A B + beta C, with B prepared for the right. Throws ShapeError.
     template <Scalar T>
@@ -243,7 +250,8 @@ class CudaBackend {
         cuda::detail::check_shape(A.rows >= A.cols && R.rows == A.cols && R.cols == A.cols, "qr",
                                   "need A (m,n) with m >= n and R (n,n)",
                                   {A.rows, A.cols, R.rows, R.cols});
-        const auto a = cuda::detail::stored_result(A, "qr"), r = cuda::detail::stored_result(R, "qr");
+        const auto a = cuda::detail::stored_result(A, "qr"),
+                   r = cuda::detail::stored_result(R, "qr");
         const cuda::detail::Turn turn(*device_);
         cuda::detail::factor_qr(*device_, a, r);
     }
@@ -304,6 +312,8 @@ class CudaBackend {
     [[nodiscard]] cudaStream_t stream() const { return device_->stream.get(); }
 
   private:
+    friend class cuda::HalfPlan;
+
     template <Scalar T>
     [[nodiscard]] static std::complex<double> wide(T value) {
         return std::complex<double>(static_cast<double>(std::real(value)),

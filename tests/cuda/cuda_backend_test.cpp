@@ -92,14 +92,15 @@ TEST_CASE("cuda: decompose moves W in and cores out, and small factors") {
     const auto W = normal_tensor<T>({m, n}, 85);
     const Layout layout{{12, 8}, {16, 8}};
     const Index rows = 12 * 16, columns = 8 * 8;  // of the one unfolding
-    for (const auto method : {LowRankMethod::exact, LowRankMethod::gram, LowRankMethod::randomized}) {
+    for (const auto method :
+         {LowRankMethod::exact, LowRankMethod::gram, LowRankMethod::randomized}) {
         const Index rank = 6, sampled = 16;  // 6 + 10 rounded up to a multiple of 16
         Index cores = 0;
         int rounds = 0;
         const auto moved = counted([&] {
-            const auto result =
-                decompose(W, {.layout = layout, .truncation = {.max_bond_dim = rank}, .method = method},
-                          backend);
+            const auto result = decompose(
+                W, {.layout = layout, .truncation = {.max_bond_dim = rank}, .method = method},
+                backend);
             cores = result.mpo.num_parameters();
             REQUIRE(result.report.methods.front() == method);
         });
@@ -109,13 +110,13 @@ TEST_CASE("cuda: decompose moves W in and cores out, and small factors") {
         long long in = W.size(), out = cores;
         if (method == LowRankMethod::exact) out += columns;  // singular values
         if (method == LowRankMethod::gram) {
-            in += 2 * columns * (rank + 1);                  // eigenvectors kept, twice
-            in += 4 * columns * columns;                     // triangular solves of the Cholesky QR
+            in += 2 * columns * (rank + 1);  // eigenvectors kept, twice
+            in += 4 * columns * columns;     // triangular solves of the Cholesky QR
             out += columns * columns + 8 * (rank + 1) * (rank + 1) + columns;
         }
         if (method == LowRankMethod::randomized) {
-            in += columns * sampled;                          // the test matrix
-            in += (4 * rounds + 1) * sampled * sampled;       // triangular factors
+            in += columns * sampled;                     // the test matrix
+            in += (4 * rounds + 1) * sampled * sampled;  // triangular factors
             out += (8 * rounds + 1) * sampled * sampled;
         }
         CHECK(moved.bytes_to_device >= W.size() * bytes_each);
@@ -143,8 +144,9 @@ TEST_CASE("cuda: a permutation takes the launches it states") {
     const auto view = [&](const Shape& shape) { return TensorView<const T>(from.data(), shape); };
     CHECK(launches(view({size})) == 1);
     CHECK(launches(permuted(view({64, 64}), {1, 0})) == 1);
-    CHECK(launches(permuted(view({8, 32, 16}), {1, 0, 2})) == 8);   // runs of 16: the shorter side loops
-    CHECK(launches(permuted(view({8, 32, 16}), {0, 2, 1})) == 8);   // 8 transposes
+    CHECK(launches(permuted(view({8, 32, 16}), {1, 0, 2})) ==
+          8);  // runs of 16: the shorter side loops
+    CHECK(launches(permuted(view({8, 32, 16}), {0, 2, 1})) == 8);  // 8 transposes
     // out and in legs of six sites apart: 1024 transposes at once, some dozens one leg after another
     const auto legs = permuted(view(Shape(12, 2)), {0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11});
     CHECK(launches(legs) <= 72);
@@ -242,7 +244,8 @@ TEST_CASE("cuda: both SVDs conform, and one steps in for the other") {
                       "eigh: syevd did not converge for a 4 x 4 matrix, info 2");
 }
 
-TEST_CASE("cuda: every call may fail once: BackendError, nothing lost, and the next attempt succeeds") {
+TEST_CASE(
+    "cuda: every call may fail once: BackendError, nothing lost, and the next attempt succeeds") {
     if (FakeDevice::get() == nullptr) return;
     const auto& fake = *FakeDevice::get();
     const auto W = normal_tensor<T>({12, 12}, 91);
@@ -250,7 +253,8 @@ TEST_CASE("cuda: every call may fail once: BackendError, nothing lost, and the n
     const auto everything = [&] {
         const CudaBackend backend;
         for (const auto method : {LowRankMethod::exact, LowRankMethod::gram}) {
-            const auto op = decompose(W, {.layout = {{4, 3}, {3, 4}}, .method = method}, backend).mpo;
+            const auto op =
+                decompose(W, {.layout = {{4, 3}, {3, 4}}, .method = method}, backend).mpo;
             Tensor<T> Y({3, 12});
             make_plan(op, {.batch = 3}, backend).apply(X, Y);
         }
@@ -294,14 +298,16 @@ TEST_CASE("cuda: without driver or device there is no backend, and the driver's 
                                              {100, 1, "cudaErrorNoDevice (100)"}}) {
         fake.set_devices(error, count);
         CHECK(!cuda::available());
-        CHECK(cuda::why_unavailable() == "cudaGetDeviceCount: " + name + ", the fake device says so");
+        CHECK(cuda::why_unavailable() ==
+              "cudaGetDeviceCount: " + name + ", the fake device says so");
         CHECK_THROWS_WITH(CudaBackend(), "CudaBackend: " + cuda::why_unavailable());
     }
     fake.set_devices(0, 1);
     CHECK(cudaGetLastError() == cudaSuccess);  // no error is left behind for others
     CHECK(cuda::available());
     CHECK(cuda::why_unavailable().empty());
-    CHECK_THROWS_WITH(CudaBackend(cuda::Options{.device = 1}), "CudaBackend: there is no device 1 of 1");
+    CHECK_THROWS_WITH(CudaBackend(cuda::Options{.device = 1}),
+                      "CudaBackend: there is no device 1 of 1");
     CHECK_THROWS_AS(CudaBackend(cuda::Options{.device = -1}), BackendError);
     CHECK_THROWS_AS(CudaBackend(cuda::Options{.workspace_bytes = 0}), ArgumentError);
     CHECK_THROWS_AS(CudaBackend(cuda::Options{.staging_bytes = -1}), ArgumentError);
@@ -315,9 +321,10 @@ TEST_CASE("cuda: results cannot be conjugated views, strides must be those of co
     const auto A = matrix<const C>(a.data(), 4, 4);
     CHECK_THROWS_AS(backend.gemm(C{1}, A, A, C{0}, adjoint(matrix(c.data(), 4, 4))), ArgumentError);
     const MatrixView<C> apart{c.data(), 4, 4, 8, 2, Conjugation::none};
-    CHECK_THROWS_WITH(backend.gemm(C{1}, A, A, C{0}, apart),
-                      "CudaBackend::gemm: one stride must be 1, the other at least the extent, of 4 x 4 "
-                      "got 8, 2");
+    CHECK_THROWS_WITH(
+        backend.gemm(C{1}, A, A, C{0}, apart),
+        "CudaBackend::gemm: one stride must be 1, the other at least the extent, of 4 x 4 "
+        "got 8, 2");
     auto L = lower_triangle<C>(3, 94);
     L(1, 1) = 0;
     const auto l = detail::send<C>(L, backend);

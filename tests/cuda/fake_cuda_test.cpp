@@ -49,8 +49,9 @@ struct Raw {
     CudaBackend backend;
     cudaStream_t stream = backend.stream();
     cublasHandle_t blas = nullptr;
-    CudaBackend::Buffer<float> room = backend.allocate<float>(1024), a = backend.allocate<float>(16),
-                               b = backend.allocate<float>(16), c = backend.allocate<float>(16);
+    CudaBackend::Buffer<float> room = backend.allocate<float>(1024),
+                               a = backend.allocate<float>(16), b = backend.allocate<float>(16),
+                               c = backend.allocate<float>(16);
     float one = 1, zero = 0;
     Raw() {
         REQUIRE(cublasCreate(&blas) == CUBLAS_STATUS_SUCCESS);
@@ -81,18 +82,22 @@ TEST_CASE("fake device: memory is guarded") {
     };
     CHECK(contains(fault_of([&] { copy(raw.a.data(), host.data(), cudaMemcpyDeviceToHost); }),
                    "wrong direction"));
-    CHECK(contains(fault_of([&] { copy(raw.a.data(), host.data(), cudaMemcpyDefault); }), "direction"));
+    CHECK(contains(fault_of([&] { copy(raw.a.data(), host.data(), cudaMemcpyDefault); }),
+                   "direction"));
     CHECK(contains(fault_of([&] { copy(raw.a.data() + 1, host.data(), cudaMemcpyHostToDevice); }),
                    "64 bytes from byte 4 of a block of 64"));
-    CHECK(contains(fault_of([&] { copy(stale, host.data(), cudaMemcpyHostToDevice); }), "was freed"));
+    CHECK(
+        contains(fault_of([&] { copy(stale, host.data(), cudaMemcpyHostToDevice); }), "was freed"));
     CHECK(contains(fault_of([&] { (void)cudaFreeAsync(stale, raw.stream); }), "second time"));
     CHECK(contains(fault_of([&] { (void)cudaFreeAsync(raw.a.data() + 1, raw.stream); }),
                    "does not begin a block"));
-    CHECK(contains(fault_of([&] { (void)cudaFreeAsync(host.data(), raw.stream); }), "no device memory"));
+    CHECK(contains(fault_of([&] { (void)cudaFreeAsync(host.data(), raw.stream); }),
+                   "no device memory"));
     CHECK(contains(fault_of([&] { copy(raw.a.data(), raw.a.data(), cudaMemcpyDeviceToDevice); }),
                    "overlap"));
     Tensor<float> fresh({16});
-    raw.backend.download(static_cast<const float*>(raw.backend.allocate<float>(16).data()), fresh.view());
+    raw.backend.download(static_cast<const float*>(raw.backend.allocate<float>(16).data()),
+                         fresh.view());
     for (Index k = 0; k < 16; ++k) CHECK(std::isnan(fresh(k)));
     // the host that touches device memory dies, in either direction
     for (const bool writes : {false, true}) {
@@ -133,25 +138,30 @@ TEST_CASE("fake device: products keep their contracts") {
     Raw raw;
     const auto fault = [&](const std::function<void()>& breach) { return fault_of(breach); };
     CHECK(fault([&] { (void)raw.gemm(raw.a.data(), 4, raw.c.data(), 4); }).empty());
-    CHECK(contains(fault([&] { (void)raw.gemm(raw.a.data(), 3, raw.c.data(), 4); }), "ld 3 below 4 rows"));
-    CHECK(contains(fault([&] { (void)raw.gemm(raw.a.data(), 5, raw.c.data(), 4); }), "of a block of 64"));
+    CHECK(contains(fault([&] { (void)raw.gemm(raw.a.data(), 3, raw.c.data(), 4); }),
+                   "ld 3 below 4 rows"));
+    CHECK(contains(fault([&] { (void)raw.gemm(raw.a.data(), 5, raw.c.data(), 4); }),
+                   "of a block of 64"));
     CHECK(contains(fault([&] { (void)raw.gemm(raw.a.data(), 4, raw.a.data(), 4); }), "overlaps"));
-    CHECK(contains(fault([&] { (void)raw.gemm(raw.a.data(), 4, raw.c.data(), 4, CUBLAS_COMPUTE_64F); }),
-                   "compute type"));
+    CHECK(contains(
+        fault([&] { (void)raw.gemm(raw.a.data(), 4, raw.c.data(), 4, CUBLAS_COMPUTE_64F); }),
+        "compute type"));
     std::vector<float> host(16);
-    CHECK(contains(fault([&] { (void)raw.gemm(host.data(), 4, raw.c.data(), 4); }), "is host memory"));
+    CHECK(contains(fault([&] { (void)raw.gemm(host.data(), 4, raw.c.data(), 4); }),
+                   "is host memory"));
     const auto batch = [&](std::int64_t count, long long stride) {
-        (void)cublasGemmStridedBatchedEx_64(raw.blas, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &raw.one,
-                                            raw.a.data(), CUDA_R_32F, 1, 0, raw.b.data(), CUDA_R_32F, 1,
-                                            0, &raw.zero, raw.c.data(), CUDA_R_32F, 1, stride, count,
-                                            CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+        (void)cublasGemmStridedBatchedEx_64(
+            raw.blas, CUBLAS_OP_N, CUBLAS_OP_N, 1, 1, 1, &raw.one, raw.a.data(), CUDA_R_32F, 1, 0,
+            raw.b.data(), CUDA_R_32F, 1, 0, &raw.zero, raw.c.data(), CUDA_R_32F, 1, stride, count,
+            CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
     };
     CHECK(contains(fault([&] { batch(65536, 1); }), "65535"));
     CHECK(contains(fault([&] { batch(2, 0); }), "overlap"));
     CHECK(contains(fault([&] { (void)cublasSscal_64(raw.blas, 4, raw.a.data(), raw.a.data(), 1); }),
                    "wrong side for the pointer mode"));
     (void)cublasSetStream(raw.blas, raw.stream);  // takes the workspace away
-    CHECK(contains(fault([&] { (void)raw.gemm(raw.a.data(), 4, raw.c.data(), 4); }), "no workspace"));
+    CHECK(
+        contains(fault([&] { (void)raw.gemm(raw.a.data(), 4, raw.c.data(), 4); }), "no workspace"));
 }
 
 TEST_CASE("fake device: factorisations keep their contracts") {
@@ -165,15 +175,16 @@ TEST_CASE("fake device: factorisations keep their contracts") {
     const auto verdict = raw.backend.allocate<float>(1);
     auto* const info = reinterpret_cast<int*>(verdict.data());
     std::vector<char> host(4096);
-    const auto svd = [&](std::int64_t m, std::int64_t n, std::size_t less_there, std::size_t less_here) {
+    const auto svd = [&](std::int64_t m, std::int64_t n, std::size_t less_there,
+                         std::size_t less_here) {
         std::size_t there = 0, here = 0;
-        (void)cusolverDnXgesvd_bufferSize(solver, params, 'S', 'S', m, n, CUDA_R_32F, raw.a.data(), m,
-                                          CUDA_R_32F, raw.b.data(), CUDA_R_32F, raw.c.data(), m,
+        (void)cusolverDnXgesvd_bufferSize(solver, params, 'S', 'S', m, n, CUDA_R_32F, raw.a.data(),
+                                          m, CUDA_R_32F, raw.b.data(), CUDA_R_32F, raw.c.data(), m,
                                           CUDA_R_32F, raw.c.data(), n, CUDA_R_32F, &there, &here);
-        (void)cusolverDnXgesvd(solver, params, 'S', 'S', m, n, CUDA_R_32F, raw.a.data(), m, CUDA_R_32F,
-                               raw.b.data(), CUDA_R_32F, raw.c.data(), m, CUDA_R_32F, raw.room.data(), n,
-                               CUDA_R_32F, raw.room.data() + 64, there - less_there, host.data(),
-                               here - less_here, info);
+        (void)cusolverDnXgesvd(solver, params, 'S', 'S', m, n, CUDA_R_32F, raw.a.data(), m,
+                               CUDA_R_32F, raw.b.data(), CUDA_R_32F, raw.c.data(), m, CUDA_R_32F,
+                               raw.room.data(), n, CUDA_R_32F, raw.room.data() + 64,
+                               there - less_there, host.data(), here - less_here, info);
     };
     for (const auto* const block : {&raw.a, &raw.b, &raw.c})
         raw.backend.upload<float>(Tensor<float>({block->size()}).view(), block->data());

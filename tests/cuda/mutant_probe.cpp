@@ -97,7 +97,8 @@ void products(const CudaBackend& backend) {
     backend.gemm(T{1}, adjoint(H.read()), B.read(), T{0}, C.view());
     expect(close(C.now(), product(a, b)), "gemm of an adjoint");
     const There<T> Bh(adjoint_of(b), backend), Ct(Tensor<T>({6, 5}), backend);
-    backend.gemm(T{1}, A.read(), adjoint(Bh.read()), T{0}, transpose(Ct.view()));  // conjugates in place
+    backend.gemm(T{1}, A.read(), adjoint(Bh.read()), T{0},
+                 transpose(Ct.view()));  // conjugates in place
     Tensor<T> ct({6, 5});
     const auto ab = product(a, b);
     for (Index i = 0; i < 6; ++i)
@@ -110,9 +111,11 @@ void products(const CudaBackend& backend) {
     const auto gram = G.now();
     expect(close(gram, product(a, adjoint_of(a))), "syrk");
     for (Index i = 0; i < 5; ++i)
-        for (Index j = 0; j < 5; ++j) expect(gram(i, j) == conjugated(gram(j, i)), "syrk is Hermitian");
+        for (Index j = 0; j < 5; ++j)
+            expect(gram(i, j) == conjugated(gram(j, i)), "syrk is Hermitian");
     auto sum = backend.allocate<T>(1);
-    backend.dot(4, static_cast<const T*>(A.buffer.data()), static_cast<const T*>(A.buffer.data()), sum.data());
+    backend.dot(4, static_cast<const T*>(A.buffer.data()), static_cast<const T*>(A.buffer.data()),
+                sum.data());
     T direct{};
     for (Index k = 0; k < 4; ++k) direct += conjugated(a(0, k)) * a(0, k);
     expect(std::abs(values_of(sum, backend)(0) - direct) < 1e-3, "dot");
@@ -139,7 +142,9 @@ void factorisations(const CudaBackend& backend) {
         std::vector<Index> pivots(static_cast<std::size_t>(n));
         backend.lu(There<T>(a, backend).view(), pivots.data());
         for (Index k = 0; k < n; ++k)
-            expect(pivots[static_cast<std::size_t>(k)] >= k && pivots[static_cast<std::size_t>(k)] < m, "pivots");
+            expect(
+                pivots[static_cast<std::size_t>(k)] >= k && pivots[static_cast<std::size_t>(k)] < m,
+                "pivots");
     }
     const auto x = normal_tensor<T>({5, 9}, 4);
     const auto g = product(x, adjoint_of(x));
@@ -162,7 +167,8 @@ void factorisations(const CudaBackend& backend) {
 
 void convergence(const CudaBackend& backend) {
     const auto a = normal_tensor<float>({6, 4}, 5);
-    const There<float> A(a, backend), U(Tensor<float>({6, 4}), backend), Vt(Tensor<float>({4, 4}), backend);
+    const There<float> A(a, backend), U(Tensor<float>({6, 4}), backend),
+        Vt(Tensor<float>({4, 4}), backend);
     const auto sigma = backend.allocate<float>(4);
     test::FakeDevice::get()->no_convergence("gesvd", 1);
     backend.svd(A.read(), U.view(), sigma.data(), Vt.view());
@@ -189,7 +195,8 @@ void copies(const CudaBackend& backend) {
     expect(close(back, host), "there and back");
     const auto turned = backend.allocate<float>(host.size());
     const Shape shape{50, 100, 6};
-    for (const Shape& order : {Shape{1, 2, 0}, {1, 0, 2}, {2, 1, 0}}) {  // transposes, runs, planes apart
+    for (const Shape& order :
+         {Shape{1, 2, 0}, {1, 0, 2}, {2, 1, 0}}) {  // transposes, runs, planes apart
         const auto from = permuted(TensorView<const float>(there.data(), shape), order);
         backend.permute<float>(from, turned.data());
         Tensor<float> result(from.shape);
@@ -202,7 +209,8 @@ void copies(const CudaBackend& backend) {
                                host(at[2], 100 * at[0] + at[1]),
                            "permute");
     }
-    const TensorView<const float> apart(there.data(), {3, 10, 7}, {1, 100, 1000});  // with gaps: planes
+    const TensorView<const float> apart(there.data(), {3, 10, 7},
+                                        {1, 100, 1000});  // with gaps: planes
     backend.permute<float>(apart, turned.data());
     Tensor<float> planes({3, 10, 7});
     backend.download(static_cast<const float*>(turned.data()), planes.view());

@@ -33,7 +33,8 @@ int main() {
         } catch (const mpo::BackendError& error) {
             message = error.what();
         }
-        expect(message == "CudaBackend: " + why, "asking for the backend throws BackendError with that reason");
+        expect(message == "CudaBackend: " + why,
+               "asking for the backend throws BackendError with that reason");
     }
     int driver = -1;
     expect(cudaDriverGetVersion(&driver) == cudaSuccess, "the runtime still answers");

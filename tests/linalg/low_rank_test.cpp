@@ -121,7 +121,8 @@ void check_low_rank(const Sample<T>& sample, const LowRankOptions& options, cons
     const auto& found = result.singular_values;
     REQUIRE(static_cast<Index>(found.size()) >= result.rank);
     CHECK(std::is_sorted(found.rbegin(), found.rend()));
-    if (!sample.sigma.empty()) check_optimal<T, GramScalar<B, T>>(result, lost, sample.sigma, options);
+    if (!sample.sigma.empty())
+        check_optimal<T, GramScalar<B, T>>(result, lost, sample.sigma, options);
     if (!sample.sigma.empty() && result.method == LowRankMethod::exact)
         for (std::size_t k = 0; k < found.size(); ++k)
             CHECK(std::abs(found[k] - sample.sigma[k]) <= tolerance<T>(s, norm));

@@ -23,12 +23,12 @@ enum class SvdDriver { qr, jacobi };
 
 /// How a CudaBackend works.
 struct Options {
-    int device = 0;                              // its number, as cudaGetDeviceCount counts
-    Precision precision = Precision::full;       // of products of float and complex<float>
+    int device = 0;                                    // its number, as cudaGetDeviceCount counts
+    Precision precision = Precision::full;             // of products of float and complex<float>
     Determinism determinism = Determinism::same_bits;  // of the factorisations
-    SvdDriver svd = SvdDriver::qr;               // gesvd or gesvdj
-    Index workspace_bytes = Index{1} << 25;      // device memory that products may use
-    Index staging_bytes = Index{1} << 23;        // page-locked host memory, for either direction
+    SvdDriver svd = SvdDriver::qr;                     // gesvd or gesvdj
+    Index workspace_bytes = Index{1} << 25;            // device memory that products may use
+    Index staging_bytes = Index{1} << 23;  // page-locked host memory, for either direction
 };
 
 namespace detail {
@@ -47,23 +47,22 @@ class Device {
   public:
     explicit Device(const Options& options_in)
         : options(validated(options_in)),
-          stream(made<Stream>("cudaStreamCreateWithFlags",
-                              [](cudaStream_t* s) {
-                                  return cudaStreamCreateWithFlags(s, cudaStreamNonBlocking);
-                              })),
+          stream(made<Stream>(
+              "cudaStreamCreateWithFlags",
+              [](cudaStream_t* s) { return cudaStreamCreateWithFlags(s, cudaStreamNonBlocking); })),
           memory(options.device, stream.get()),
           blas(made<Blas>("cublasCreate", [](cublasHandle_t* h) { return cublasCreate(h); })),
           solver(made<Solver>("cusolverDnCreate",
                               [](cusolverDnHandle_t* h) { return cusolverDnCreate(h); })),
-          params(made<SolverParams>(
-              "cusolverDnCreateParams",
-              [](cusolverDnParams_t* p) { return cusolverDnCreateParams(p); })),
-          jacobi(made<JacobiParams>(
-              "cusolverDnCreateGesvdjInfo",
-              [](gesvdjInfo_t* i) { return cusolverDnCreateGesvdjInfo(i); })),
+          params(
+              made<SolverParams>("cusolverDnCreateParams",
+                                 [](cusolverDnParams_t* p) { return cusolverDnCreateParams(p); })),
+          jacobi(made<JacobiParams>("cusolverDnCreateGesvdjInfo",
+                                    [](gesvdjInfo_t* i) { return cusolverDnCreateGesvdjInfo(i); })),
           workspace_(memory, options.workspace_bytes),
           info_(memory, sizeof(int)) {
-        check(cublasSetStream(blas.get(), stream.get()), "cublasSetStream");  // resets the workspace
+        check(cublasSetStream(blas.get(), stream.get()),
+              "cublasSetStream");  // resets the workspace
         check(cublasSetWorkspace(blas.get(), workspace_.data(),
                                  static_cast<std::size_t>(options.workspace_bytes)),
               "cublasSetWorkspace", {options.workspace_bytes});

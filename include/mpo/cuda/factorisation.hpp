@@ -25,8 +25,8 @@ namespace mpo::cuda::detail {
                      [&](auto names) {
                          using T = typename decltype(names)::T;
                          typename decltype(names)::R result = 0;
-                         const auto status = names.asum(device.blas.get(), n,
-                                                        static_cast<const T*>(x), 1, &result);
+                         const auto status =
+                             names.asum(device.blas.get(), n, static_cast<const T*>(x), 1, &result);
                          sum = static_cast<double>(result);
                          return status;
                      }),
@@ -74,7 +74,8 @@ struct Scaled {
 [[nodiscard]] inline Scaled finite_copy(Device& device, const Stored& A, const char* who) {
     Scaled result{copied_columns(device, A)};
     result.scale = finite_scale(device, result.copy.matrix, who);
-    if (result.scale != 1) scale(device, A.kind, A.rows * A.cols, result.scale, result.copy.memory.data());
+    if (result.scale != 1)
+        scale(device, A.kind, A.rows * A.cols, result.scale, result.copy.memory.data());
     return result;
 }
 
@@ -121,8 +122,8 @@ inline void factor_qr(Device& device, const Stored& A, const Stored& R) {
         check(names.form_q_size(device.solver.get(), rows, cols, cols, Q, rows,
                                 static_cast<const T*>(tau), &size),
               "cusolverDn<t>orgqr_bufferSize", {m, n});
-        auto* const room = static_cast<T*>(
-            device.solver_workspace(static_cast<std::size_t>(size) * sizeof(T)));
+        auto* const room =
+            static_cast<T*>(device.solver_workspace(static_cast<std::size_t>(size) * sizeof(T)));
         check(names.form_q(device.solver.get(), rows, cols, cols, Q, rows,
                            static_cast<const T*>(tau), room, size, device.info()),
               "cusolverDn<t>orgqr", {m, n});
@@ -134,7 +135,7 @@ inline void factor_qr(Device& device, const Stored& A, const Stored& R) {
 
 /// Where an SVD of X (p, q), p >= q, is put: X = U diag(sigma) Vt.
 struct SvdResult {
-    ColumnCopy U, Vt;     // (p, q), (q, q)
+    ColumnCopy U, Vt;  // (p, q), (q, q)
     bool converged = false;
 };
 
@@ -178,8 +179,8 @@ struct SvdResult {
         check(names.jacobi_size(device.solver.get(), CUSOLVER_EIG_MODE_VECTOR, 1, rows, cols, x,
                                 rows, s, u, rows, v, cols, &size, device.jacobi.get()),
               "cusolverDn<t>gesvdj_bufferSize", {p, q});
-        auto* const room = static_cast<T*>(
-            device.solver_workspace(static_cast<std::size_t>(size) * sizeof(T)));
+        auto* const room =
+            static_cast<T*>(device.solver_workspace(static_cast<std::size_t>(size) * sizeof(T)));
         check(names.jacobi(device.solver.get(), CUSOLVER_EIG_MODE_VECTOR, 1, rows, cols, x, rows, s,
                            u, rows, v, cols, room, size, device.info(), device.jacobi.get()),
               "cusolverDn<t>gesvdj", {p, q});
@@ -209,8 +210,8 @@ inline void factor_svd(Device& device, const Stored& A, const Stored& U, void* s
                                                 : svd_by_qr(device, work.copy.matrix, sigma);
     }
     if (!result.converged)
-        mpo::detail::raise<NumericalError>({"svd: neither gesvd nor gesvdj converged for a ",
-                                            A.rows, " x ", A.cols, " matrix"});
+        mpo::detail::raise<NumericalError>(
+            {"svd: neither gesvd nor gesvdj converged for a ", A.rows, " x ", A.cols, " matrix"});
     if (unit != 1) scale(device, real_kind(A.kind), r, 1 / unit, sigma);
     copy_matrix(device, wide ? transposed(result.Vt.matrix) : result.U.matrix, U);
     copy_matrix(device, wide ? transposed(result.U.matrix) : result.Vt.matrix, Vt);
@@ -239,8 +240,8 @@ inline void factor_eigh(Device& device, const Stored& G, void* values) {
                                     device.info());
         });
     if (info != 0)
-        mpo::detail::raise<NumericalError>({"eigh: syevd did not converge for a ", n, " x ", n,
-                                            " matrix, info ", info});
+        mpo::detail::raise<NumericalError>(
+            {"eigh: syevd did not converge for a ", n, " x ", n, " matrix, info ", info});
     scale(device, real, n, -1 / work.scale, values);
     copy_matrix(device, work.copy.matrix, G);
 }
@@ -294,7 +295,8 @@ inline void factor_lu(Device& device, const Stored& A, Index* pivots) {
         });
     const auto found = fetched<std::int64_t>(device, exchanged, r);
     for (Index k = 0; k < r; ++k)
-        pivots[k] = static_cast<Index>(found[static_cast<std::size_t>(k)]) - 1;  // LAPACK counts from 1
+        pivots[k] =
+            static_cast<Index>(found[static_cast<std::size_t>(k)]) - 1;  // LAPACK counts from 1
     copy_matrix(device, copy.matrix, A);
 }
 
@@ -312,13 +314,13 @@ inline void solve_triangular(Device& device, Triangle triangle, const Stored& A,
         std::int64_t least = 0;  // counts from 1
         check(names.amin(device.blas.get(), n, t, n + 1, &least), "cublasI<t>amin", {n, n + 1});
         if (absolute_sum(device, A.kind, 1, t + (least - 1) * (n + 1)) == 0)
-            mpo::detail::raise<NumericalError>({"solve_triangular: diagonal element ", least - 1,
-                                                " of ", n, " is zero"});
-        check(names.trsm(device.blas.get(), CUBLAS_SIDE_LEFT,
-                         triangle == Triangle::lower ? CUBLAS_FILL_MODE_LOWER
-                                                     : CUBLAS_FILL_MODE_UPPER,
-                         CUBLAS_OP_N, CUBLAS_DIAG_NON_UNIT, n, m, one.as<T>(), t, n,
-                         static_cast<T*>(right.memory.data()), n),
+            mpo::detail::raise<NumericalError>(
+                {"solve_triangular: diagonal element ", least - 1, " of ", n, " is zero"});
+        check(names.trsm(
+                  device.blas.get(), CUBLAS_SIDE_LEFT,
+                  triangle == Triangle::lower ? CUBLAS_FILL_MODE_LOWER : CUBLAS_FILL_MODE_UPPER,
+                  CUBLAS_OP_N, CUBLAS_DIAG_NON_UNIT, n, m, one.as<T>(), t, n,
+                  static_cast<T*>(right.memory.data()), n),
               "cublas<t>trsm", {n, m});
     });
     copy_matrix(device, right.matrix, B);

@@ -63,7 +63,8 @@ class DeviceMemory {
         cudaMemPool_t pool = nullptr;
         check(cudaMemPoolCreate(&pool, &properties), "cudaMemPoolCreate", {device});
         pool_.reset(pool);
-        std::uint64_t keep = ~std::uint64_t{0};  // what is freed stays at hand, waits give nothing back
+        std::uint64_t keep =
+            ~std::uint64_t{0};  // what is freed stays at hand, waits give nothing back
         check(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep),
               "cudaMemPoolSetAttribute");
     }
@@ -73,7 +74,8 @@ class DeviceMemory {
         const CurrentDevice current(device_);
         void* memory = nullptr;
         auto status = allocate(&memory, bytes);
-        if (status == cudaErrorMemoryAllocation) {  // what is still in use by the stream may be free soon
+        if (status ==
+            cudaErrorMemoryAllocation) {  // what is still in use by the stream may be free soon
             (void)cudaGetLastError();
             check(cudaStreamSynchronize(stream_), "cudaStreamSynchronize");
             status = allocate(&memory, bytes);

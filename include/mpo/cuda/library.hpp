@@ -12,9 +12,8 @@ namespace mpo::cuda::detail {
 enum class Kind { f32, f64, c64, c128 };
 
 template <Scalar T>
-inline constexpr Kind kind_of = is_complex<T>
-                                    ? (sizeof(T) == 8 ? Kind::c64 : Kind::c128)
-                                    : (sizeof(T) == 4 ? Kind::f32 : Kind::f64);
+inline constexpr Kind kind_of = is_complex<T> ? (sizeof(T) == 8 ? Kind::c64 : Kind::c128)
+                                              : (sizeof(T) == 4 ? Kind::f32 : Kind::f64);
 
 [[nodiscard]] inline Index size_of(Kind kind) {
     return kind == Kind::f32 ? 4 : kind == Kind::c128 ? 16 : 8;
@@ -157,7 +156,8 @@ auto with_names(Kind kind, const F& call) {
 
 /// The `n`-th element from `data` on.
 [[nodiscard]] inline void* element(Kind kind, const void* data, Index n) {
-    return const_cast<char*>(static_cast<const char*>(data)) + n * size_of(kind);  // NOLINT: untyped
+    return const_cast<char*>(static_cast<const char*>(data)) +
+           n * size_of(kind);  // NOLINT: untyped
 }
 
 }  // namespace mpo::cuda::detail

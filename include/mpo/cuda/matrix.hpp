@@ -43,8 +43,9 @@ template <class T>
         result.ld = A.cols > 1 ? A.col_stride : std::max<Index>(1, A.rows);
     } else {
         mpo::detail::raise<ArgumentError>(
-            {"CudaBackend::", operation, ": one stride must be 1, the other at least the extent, of ",
-             A.rows, " x ", A.cols, " got ", A.row_stride, ", ", A.col_stride});
+            {"CudaBackend::", operation,
+             ": one stride must be 1, the other at least the extent, of ", A.rows, " x ", A.cols,
+             " got ", A.row_stride, ", ", A.col_stride});
     }
     return result;
 }
@@ -71,8 +72,8 @@ inline void scale(Device& device, Kind kind, Index n, std::complex<double> alpha
     check(with_names(kind,
                      [&](auto names) {
                          using T = typename decltype(names)::T;
-                         return names.scal(device.blas.get(), n, factor.as<T>(),
-                                           static_cast<T*>(x), step);
+                         return names.scal(device.blas.get(), n, factor.as<T>(), static_cast<T*>(x),
+                                           step);
                      }),
           "cublas<t>scal", {n, step});
 }
@@ -137,7 +138,8 @@ inline void fill_zero(Device& device, const Stored& A) {
 
 /// One triangle of the leading (n, n) block of A, with zeros in the other half of `to` (n, n). Both in
 /// columns. Three launches that copy bits.
-inline void copy_triangle(Device& device, cublasFillMode_t triangle, const Stored& A, const Stored& to) {
+inline void copy_triangle(Device& device, cublasFillMode_t triangle, const Stored& A,
+                          const Stored& to) {
     const Index n = to.rows;
     if (n == 0) return;
     const Block packed = device.block(to.kind, n * (n + 1) / 2);
@@ -147,10 +149,12 @@ inline void copy_triangle(Device& device, cublasFillMode_t triangle, const Store
     with_names(to.kind, [&](auto names) {
         using T = typename decltype(names)::T;
         auto* const middle = static_cast<T*>(packed.data());
-        check(names.pack(device.blas.get(), triangle, size, static_cast<const T*>(A.data), from, middle),
+        check(names.pack(device.blas.get(), triangle, size, static_cast<const T*>(A.data), from,
+                         middle),
               "cublas<t>trttp", {n, A.ld});
-        check(names.unpack(device.blas.get(), triangle, size, middle, static_cast<T*>(to.data), into),
-              "cublas<t>tpttr", {n, to.ld});
+        check(
+            names.unpack(device.blas.get(), triangle, size, middle, static_cast<T*>(to.data), into),
+            "cublas<t>tpttr", {n, to.ld});
     });
 }
 

@@ -26,7 +26,8 @@ enum class MoveForm { plane, transpose, line, element };
 /// What one launch moves: a form and its axes; the rest are loops.
 struct Move {
     MoveForm form = MoveForm::element;
-    std::size_t first = 0, second = 0;  // plane and transpose: the other axis, the last one; line: its axis
+    std::size_t first = 0,
+                second = 0;  // plane and transpose: the other axis, the last one; line: its axis
     Index launches = 1;
 };
 
@@ -74,9 +75,10 @@ inline void launch(Device& device, Kind kind, const Axes& axes, const Move& move
               "cublas<t>copy", {run.extent, run.from, run.to});
     } else if (move.form == MoveForm::transpose) {
         // the result in columns: (run, axis), the source its transpose
-        copy_matrix(device,
-                    {kind, const_cast<void*>(from), run.extent, axis.extent, run.from, true},  // NOLINT
-                    {kind, to, run.extent, axis.extent, axis.to});
+        copy_matrix(
+            device,
+            {kind, const_cast<void*>(from), run.extent, axis.extent, run.from, true},  // NOLINT
+            {kind, to, run.extent, axis.extent, axis.to});
     } else if (move.form == MoveForm::plane && move.first != move.second) {
         check(cudaMemcpy2DAsync(to, static_cast<std::size_t>(axis.to) * size, from,
                                 static_cast<std::size_t>(axis.from) * size,
@@ -140,8 +142,8 @@ struct Exchange {
     };
     for (std::size_t n = 0; n < rank; ++n) {
         const std::size_t k = slowest_first ? n : rank - 1 - n;
-        const auto at = static_cast<std::size_t>(
-            std::find(order.begin(), order.end(), k) - order.begin());
+        const auto at =
+            static_cast<std::size_t>(std::find(order.begin(), order.end(), k) - order.begin());
         if (at == k) continue;
         if (slowest_first) {  // what follows in the right order comes along
             std::size_t last = at + 1;

@@ -43,8 +43,9 @@ inline void scale_matrix(Device& device, std::complex<double> beta, const Stored
         auto from = A;
         from.data = element(A.kind, A.data, i * stride);
         from.conjugated = false;
-        copy_matrix(device, from,
-                    columns(A.kind, element(A.kind, batch.memory.data(), i * size), A.rows, A.cols));
+        copy_matrix(
+            device, from,
+            columns(A.kind, element(A.kind, batch.memory.data(), i * size), A.rows, A.cols));
     }
     conjugate(device, A.kind, size * items, batch.memory.data());
     batch.first = columns(A.kind, batch.memory.data(), A.rows, A.cols);
@@ -89,18 +90,17 @@ inline void multiply(Device& device, std::complex<double> alpha, Stored A, Index
         const Index items = (std::min)(most_items, count - first);
         const auto op_a = operation_of(left.first), op_b = operation_of(right.first);
         const auto status =
-            items == 1
-                ? cublasGemmEx_64(device.blas.get(), op_a, op_b, C.rows, C.cols, A.cols, a.data(),
-                                  at(left.first, left.stride), type, left.first.ld,
-                                  at(right.first, right.stride), type, right.first.ld, b.data(),
-                                  at(C, stride_c), type, C.ld, compute_type(device, C.kind),
-                                  CUBLAS_GEMM_DEFAULT)
-                : cublasGemmStridedBatchedEx_64(
-                      device.blas.get(), op_a, op_b, C.rows, C.cols, A.cols, a.data(),
-                      at(left.first, left.stride), type, left.first.ld, left.stride,
-                      at(right.first, right.stride), type, right.first.ld, right.stride, b.data(),
-                      at(C, stride_c), type, C.ld, stride_c, items, compute_type(device, C.kind),
-                      CUBLAS_GEMM_DEFAULT);
+            items == 1 ? cublasGemmEx_64(device.blas.get(), op_a, op_b, C.rows, C.cols, A.cols,
+                                         a.data(), at(left.first, left.stride), type, left.first.ld,
+                                         at(right.first, right.stride), type, right.first.ld,
+                                         b.data(), at(C, stride_c), type, C.ld,
+                                         compute_type(device, C.kind), CUBLAS_GEMM_DEFAULT)
+                       : cublasGemmStridedBatchedEx_64(
+                             device.blas.get(), op_a, op_b, C.rows, C.cols, A.cols, a.data(),
+                             at(left.first, left.stride), type, left.first.ld, left.stride,
+                             at(right.first, right.stride), type, right.first.ld, right.stride,
+                             b.data(), at(C, stride_c), type, C.ld, stride_c, items,
+                             compute_type(device, C.kind), CUBLAS_GEMM_DEFAULT);
         check(status, items == 1 ? "cublasGemmEx" : "cublasGemmStridedBatchedEx",
               {C.rows, C.cols, A.cols, left.first.ld, right.first.ld, C.ld, items});
     }
@@ -117,9 +117,7 @@ inline void gram(Device& device, const Stored& A, const Stored& G) {
     const auto half = new_columns(device, kind, n, n);
     fill_zero(device, half.matrix);
     const bool gives_conjugate = A.transposed != A.conjugated, needs_conjugate = G.transposed;
-    const auto op = !A.transposed            ? CUBLAS_OP_N
-                    : is_complex_kind(kind) ? CUBLAS_OP_C
-                                            : CUBLAS_OP_T;
+    const auto op = !A.transposed ? CUBLAS_OP_N : is_complex_kind(kind) ? CUBLAS_OP_C : CUBLAS_OP_T;
     const Number one(kind, 1.0), zero(kind, 0.0), real_one(real_kind(kind), 1.0),
         real_zero(real_kind(kind), 0.0);
     with_names(kind, [&](auto names) {

@@ -3,6 +3,7 @@
 // returns, so that the source may go; only a download waits.
 #pragma once
 
+#include <cstring>
 #include <vector>
 
 #include "mpo/cuda/device.hpp"
@@ -25,7 +26,8 @@ void for_each_part(const TensorView<T>& view, Index most, Index first, const F& 
         auto part = view;
         part.data += i * view.strides[axis];
         part.shape[axis] = (std::min)(step, view.shape[axis] - i);
-        for_each_part(part, most, first + i * inner, body);  // one index, where even that is too long
+        for_each_part(part, most, first + i * inner,
+                      body);  // one index, where even that is too long
     }
 }
 
@@ -49,6 +51,19 @@ void upload(Device& device, const TensorView<const T>& from, T* to) {
               "cudaMemcpyAsync to the device", {bytes});
         check(cudaEventRecord(slot.done.get(), device.stream.get()), "cudaEventRecord");
     });
+}
+
+/// The same for bytes that lie side by side.
+inline void upload_bytes(Device& device, const void* from, void* to, Index bytes) {
+    for (Index first = 0; first < bytes; first += device.slot_bytes()) {
+        auto& slot = free_slot(device);
+        const auto count = static_cast<std::size_t>((std::min)(device.slot_bytes(), bytes - first));
+        std::memcpy(slot.memory.get(), static_cast<const char*>(from) + first, count);
+        check(cudaMemcpyAsync(static_cast<char*>(to) + first, slot.memory.get(), count,
+                              cudaMemcpyHostToDevice, device.stream.get()),
+              "cudaMemcpyAsync to the device", {static_cast<Index>(count)});
+        check(cudaEventRecord(slot.done.get(), device.stream.get()), "cudaEventRecord");
+    }
 }
 
 template <Scalar T>

@@ -88,8 +88,7 @@ template <Scalar W>
 template <Scalar T, Scalar W>
 [[nodiscard]] bool resolves_columns(const Tensor<W>& H, const Tensor<W>& L) {
     const Index l = H.extent(0);
-    const double rounding =
-        8 * static_cast<double>(l) * std::numeric_limits<Real<W>>::epsilon();
+    const double rounding = 8 * static_cast<double>(l) * std::numeric_limits<Real<W>>::epsilon();
     double smallest = std::numeric_limits<double>::infinity(), largest = 0;
     for (Index k = 0; k < l; ++k) {
         const auto pivot = static_cast<double>(std::abs(L(k, k)));

@@ -116,9 +116,8 @@ class Clock {
     candidate.admissible = candidate.workspace_bytes <= limit &&
                            (candidate.form != PlanForm::dense || question.dense_cache);
     const Index priced = (std::max)(limit, candidate.workspace_bytes);
-    const auto cut =
-        cut_sweep(need, leg, min_repeats(steps), question.batch, priced, table.threads,
-                  processor_cached_bytes);
+    const auto cut = cut_sweep(need, leg, min_repeats(steps), question.batch, priced, table.threads,
+                               processor_cached_bytes);
     candidate.seconds = Clock(question, table).sweep(steps, cut);
     return candidate;
 }

@@ -36,13 +36,14 @@ template <class T>
 [[nodiscard]] T* matrix_at(Machine& machine, const void* p, Index rows, Index cols, Index ld,
                            const char* what, Index count = 1, Index stride = 0) {
     const std::string name(what);
-    const bool fits = machine.require(rows >= 0 && cols >= 0 && count >= 1, name + ": a negative size") &&
-                      machine.require(ld >= std::max<Index>(1, rows),
-                                      name + ": ld " + std::to_string(ld) + " below " +
-                                          std::to_string(rows) + " rows") &&
-                      machine.require(stride >= 0, name + ": a negative stride") &&
-                      machine.require(reinterpret_cast<std::uintptr_t>(p) % sizeof(T) == 0,
-                                      name + " is not aligned");
+    const bool fits =
+        machine.require(rows >= 0 && cols >= 0 && count >= 1, name + ": a negative size") &&
+        machine.require(
+            ld >= std::max<Index>(1, rows),
+            name + ": ld " + std::to_string(ld) + " below " + std::to_string(rows) + " rows") &&
+        machine.require(stride >= 0, name + ": a negative stride") &&
+        machine.require(reinterpret_cast<std::uintptr_t>(p) % sizeof(T) == 0,
+                        name + " is not aligned");
     static T nothing{};
     if (!fits) return nullptr;
     if (rows == 0 || cols == 0) return &nothing;
@@ -53,7 +54,8 @@ template <class T>
 
 template <class T>
 [[nodiscard]] T* vector_at(Machine& machine, const void* p, Index n, Index step, const char* what) {
-    if (!machine.require(n >= 1 && step >= 1, std::string(what) + ": n and the increment must be positive"))
+    if (!machine.require(n >= 1 && step >= 1,
+                         std::string(what) + ": n and the increment must be positive"))
         return nullptr;
     return matrix_at<T>(machine, p, 1, n, step, what);
 }
@@ -110,7 +112,8 @@ template <class T>
 template <class T>
 void destroy(MatrixView<T> M) {
     for (Index j = 0; j < M.cols; ++j)
-        for (Index i = 0; i < M.rows; ++i) M.data[i * M.row_stride + j * M.col_stride] = nan_of<T>();
+        for (Index i = 0; i < M.rows; ++i)
+            M.data[i * M.row_stride + j * M.col_stride] = nan_of<T>();
 }
 
 /// A number of modulus 1 that depends on `seed`.

@@ -21,12 +21,12 @@ namespace fake_cuda {
 /// What was done since the process started.
 struct Statistics {
     long long bytes_to_device = 0, bytes_to_host = 0, bytes_on_device = 0;  // of copies
-    long long launches = 0;      // whatever a device would have to start, copies too
-    long long waits = 0;         // of the host for the device
-    long long products = 0;      // multiplications of matrices, a batch is one
+    long long launches = 0;  // whatever a device would have to start, copies too
+    long long waits = 0;     // of the host for the device
+    long long products = 0;  // multiplications of matrices, a batch is one
     long long live_blocks = 0, live_bytes = 0, live_handles = 0;
     long long peak_bytes = 0;
-    long long calls = 0;         // that can be made to fail
+    long long calls = 0;  // that can be made to fail
 };
 
 }  // namespace fake_cuda

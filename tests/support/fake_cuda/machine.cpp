@@ -13,8 +13,8 @@ namespace fake_cuda {
 namespace {
 
 [[nodiscard]] char* reserve(std::size_t bytes, int protection) {
-    void* const memory = mmap(nullptr, bytes, protection,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* const memory =
+        mmap(nullptr, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
         std::perror("fake_cuda: mmap");
         std::abort();
@@ -42,9 +42,10 @@ void Machine::report() {
     auto& machine = instance();
     const auto& s = machine.statistics;
     if (s.live_blocks != 0 || s.live_handles != 0)
-        machine.faults_ += "at the end " + std::to_string(s.live_blocks) + " blocks of device memory, " +
-                           std::to_string(s.live_bytes) + " bytes, and " +
-                           std::to_string(s.live_handles) + " handles were not given back\n";
+        machine.faults_ += "at the end " + std::to_string(s.live_blocks) +
+                           " blocks of device memory, " + std::to_string(s.live_bytes) +
+                           " bytes, and " + std::to_string(s.live_handles) +
+                           " handles were not given back\n";
     if (machine.faults_.empty()) return;
     std::fprintf(stderr, "fake_cuda: faults:\n%s", machine.faults_.c_str());
     std::fflush(nullptr);

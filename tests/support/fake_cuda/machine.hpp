@@ -77,9 +77,9 @@ class Machine {
 
     // -- streams
     template <class F>
-    void issue(StreamState* stream, F work) {
+    void issue(StreamState* stream, F&& work) {
         ++statistics.launches;
-        stream->queue.emplace_back(std::move(work));
+        stream->queue.emplace_back(std::forward<F>(work));
         ++stream->issued;
     }
     void run(StreamState& stream, std::uint64_t until);
@@ -101,7 +101,8 @@ class Machine {
     template <class State, class H>
     [[nodiscard]] State* find(H handle, const char* what) {
         auto* const state = reinterpret_cast<State*>(handle);
-        return require(handles_.count(state) != 0, std::string(what) + " is no handle that is alive")
+        return require(handles_.count(state) != 0,
+                       std::string(what) + " is no handle that is alive")
                    ? state
                    : nullptr;
     }

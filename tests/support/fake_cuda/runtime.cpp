@@ -28,7 +28,8 @@ Ends ends_of(Machine& machine, cudaMemcpyKind kind, const void* to, const void* 
               kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice};
     ends.fit = machine.require(kind != cudaMemcpyDefault && kind != cudaMemcpyHostToHost,
                                "a direction must be named") &&
-               machine.require(machine.is_device(to) == ends.to_device, "wrong direction for the target") &&
+               machine.require(machine.is_device(to) == ends.to_device,
+                               "wrong direction for the target") &&
                machine.require(machine.is_device(from) == ends.from_device,
                                "wrong direction for the source");
     return ends;
@@ -62,14 +63,16 @@ cudaError_t cudaGetDevice(int* device) {
 
 cudaError_t cudaSetDevice(int device) {
     Call call("cudaSetDevice", false);
-    if (device < 0 || device >= call.machine.device_count) return refused(call, cudaErrorInvalidDevice);
+    if (device < 0 || device >= call.machine.device_count)
+        return refused(call, cudaErrorInvalidDevice);
     call.machine.current_device = device;
     return cudaSuccess;
 }
 
 cudaError_t cudaGetLastError() {
     auto& machine = Machine::instance();
-    if (machine.device_error == cudaErrorInsufficientDriver) return cudaErrorInsufficientDriver;  // as NVIDIA's
+    if (machine.device_error == cudaErrorInsufficientDriver)
+        return cudaErrorInsufficientDriver;  // as NVIDIA's
     return std::exchange(machine.last_error, cudaSuccess);
 }
 
@@ -99,7 +102,8 @@ const char* cudaGetErrorString(cudaError_t) {
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     Call call("cudaDeviceGetAttribute");
     if (call.told_to_fail()) return failed(call);
-    if (!call.machine.require(attribute == cudaDevAttrMemoryPoolsSupported, "an attribute the fake lacks"))
+    if (!call.machine.require(attribute == cudaDevAttrMemoryPoolsSupported,
+                              "an attribute the fake lacks"))
         return refused(call);
     *value = call.machine.has_pools ? 1 : 0;
     return cudaSuccess;
@@ -108,7 +112,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned int flags) {
     Call call("cudaStreamCreateWithFlags");
     if (call.told_to_fail()) return failed(call);
-    if (!call.machine.require(flags == cudaStreamNonBlocking, "the stream would wait for the legacy one"))
+    if (!call.machine.require(flags == cudaStreamNonBlocking,
+                              "the stream would wait for the legacy one"))
         return refused(call);
     auto* const state = new StreamState;
     call.machine.add_stream(state);
@@ -251,19 +256,19 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
     return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
 }
 
-cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
-                              std::size_t width, std::size_t height, cudaMemcpyKind kind,
-                              cudaStream_t stream) {
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from,
+                              std::size_t from_pitch, std::size_t width, std::size_t height,
+                              cudaMemcpyKind kind, cudaStream_t stream) {
     Call call("cudaMemcpy2DAsync");
     if (call.told_to_fail()) return failed(call);
     auto& machine = call.machine;
     auto* const state = machine.find<StreamState>(stream, "stream");
     const auto ends = ends_of(machine, kind, to, from);
-    const bool fits = ends.fit &&
-                      machine.require(width > 0 && height > 0, "copies nothing") &&
-                      machine.require(to_pitch >= width && from_pitch >= width, "a pitch below the width") &&
-                      machine.require(height == 1 || std::max(to_pitch, from_pitch) < (1U << 31),
-                                      "a pitch of 2 GiB");
+    const bool fits =
+        ends.fit && machine.require(width > 0 && height > 0, "copies nothing") &&
+        machine.require(to_pitch >= width && from_pitch >= width, "a pitch below the width") &&
+        machine.require(height == 1 || std::max(to_pitch, from_pitch) < (1U << 31),
+                        "a pitch of 2 GiB");
     if (state == nullptr || !fits) return refused(call);
     const auto extent = [&](std::size_t pitch) { return (height - 1) * pitch + width; };
     char* target = static_cast<char*>(to);
@@ -290,13 +295,15 @@ cudaError_t cudaMemset2DAsync(void* to, std::size_t pitch, int value, std::size_
     if (call.told_to_fail()) return failed(call);
     auto& machine = call.machine;
     auto* const state = machine.find<StreamState>(stream, "stream");
-    if (!machine.require(width > 0 && height > 0 && (height == 1 || pitch >= width), "no such rectangle") ||
+    if (!machine.require(width > 0 && height > 0 && (height == 1 || pitch >= width),
+                         "no such rectangle") ||
         state == nullptr)
         return refused(call);
     char* const target = machine.host_of(to, (height - 1) * pitch + width, "target");
     if (target == nullptr) return refused(call);
     machine.issue(state, [=] {
-        for (std::size_t row = 0; row < height; ++row) std::memset(target + row * pitch, value, width);
+        for (std::size_t row = 0; row < height; ++row)
+            std::memset(target + row * pitch, value, width);
     });
     return cudaSuccess;
 }
