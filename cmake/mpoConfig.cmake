@@ -1,8 +1,9 @@
-# find_package(mpo [COMPONENTS mpo compiled model])
+# find_package(mpo [COMPONENTS mpo compiled model cuda])
 #
 #   mpo       target mpo::mpo       always; Eigen 3.4 up to 5.x, threads
 #   compiled  target mpo::compiled  loaded wherever it was installed
 #   model     target mpo::model     only on request; adds nlohmann_json
+#   cuda      target mpo::cuda      only on request; adds the CUDA toolkit's cudart, cublas and cusolver
 #
 # Sets mpo_<component>_FOUND. A required component that cannot be had makes the call fail with a
 # sentence that names the component and what it lacks.
@@ -34,12 +35,17 @@ foreach(mpo_component IN LISTS mpo_FIND_COMPONENTS)
     if(NOT mpo_missing)
       include("${CMAKE_CURRENT_LIST_DIR}/mpo_model.cmake")
     endif()
+  elseif(mpo_component STREQUAL "cuda")
+    mpo_find_cuda(mpo_missing)
+    if(NOT mpo_missing)
+      include("${CMAKE_CURRENT_LIST_DIR}/mpo_cuda.cmake")
+    endif()
   elseif(mpo_component STREQUAL "compiled")
     if(NOT mpo_compiled_FOUND)
       set(mpo_missing "this copy was installed with MPO_INSTALL_COMPILED=OFF")
     endif()
   elseif(NOT mpo_component STREQUAL "mpo")
-    set(mpo_missing "no such component; there are mpo, compiled and model")
+    set(mpo_missing "no such component; there are mpo, compiled, model and cuda")
   endif()
 
   if(NOT mpo_missing)

@@ -25,6 +25,7 @@ endfunction()
 
 mpo_install_component(headers mpo_headers)
 mpo_install_component(model mpo_model)
+mpo_install_component(cuda mpo_cuda)
 if(MPO_INSTALL_COMPILED)
   mpo_install_component(compiled mpo_compiled)
 endif()

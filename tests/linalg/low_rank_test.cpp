@@ -65,15 +65,16 @@ void check_limit(const L& result, Index s, const LowRankOptions& options) {
     }
 }
 
-/// Law: no rank below would do, and no other U of this rank would do much better.
-template <class T, class L>
+/// Law: no rank below would do, and no other U of this rank would do much better. G: what Gram matrices
+/// are summed in.
+template <class T, class G, class L>
 void check_optimal(const L& result, double made, const std::vector<double>& sigma,
                    const LowRankOptions& options) {
     const double norm = tail_norm(sigma), best = tail_norm(sigma, result.rank);
     const double rounding = tolerance<T>(static_cast<Index>(sigma.size()), norm);
     // what a Gram matrix does not resolve, where it was asked for by name
     const double blind = options.method == LowRankMethod::gram
-                             ? tolerance<double>(static_cast<Index>(sigma.size()), norm * norm)
+                             ? tolerance<G>(static_cast<Index>(sigma.size()), norm * norm)
                              : 0;
     const double slack = result.method == LowRankMethod::randomized ? 1 + options.excess : 1;
     CHECK(made >= best - rounding);
@@ -115,11 +116,13 @@ void check_low_rank(const Sample<T>& sample, const LowRankOptions& options, cons
     const double lost = naive::distance(naive::product(U, naive::widen(c)), W);
     CHECK(std::abs(result.discarded_squared - lost * lost) <= loss_rounding<T>(m + n, lost, norm));
     CHECK(naive::distance(naive::product(naive::adjoint(U), W), c) <= tolerance<T>(m + n, norm));
-    CHECK(std::abs(result.norm_squared - norm * norm) <= tolerance<double>(m * n, norm * norm));
+    CHECK(std::abs(result.norm_squared - norm * norm) <=
+          tolerance<GramScalar<B, T>>(m * n, norm * norm));
     const auto& found = result.singular_values;
     REQUIRE(static_cast<Index>(found.size()) >= result.rank);
     CHECK(std::is_sorted(found.rbegin(), found.rend()));
-    if (!sample.sigma.empty()) check_optimal<T>(result, lost, sample.sigma, options);
+    if (!sample.sigma.empty())
+        check_optimal<T, GramScalar<B, T>>(result, lost, sample.sigma, options);
     if (!sample.sigma.empty() && result.method == LowRankMethod::exact)
         for (std::size_t k = 0; k < found.size(); ++k)
             CHECK(std::abs(found[k] - sample.sigma[k]) <= tolerance<T>(s, norm));

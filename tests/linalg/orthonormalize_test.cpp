@@ -46,7 +46,7 @@ TEMPLATE_LIST_TEST_CASE("orthonormalize keeps the span", "", BackendCases) {
             CHECK(naive::distance(kept, W) <= tolerance<T>(m * l, naive::norm(W)));
             if (!companion.followed) continue;
             const auto X = detail::fetch<Summed>(companion.X.data(), l, l, backend);
-            CHECK(naive::distance(naive::product(W, X), Q) <=
+            CHECK(naive::distance(naive::product(W, naive::widen(X)), Q) <=
                   tolerance<T>(m * l, naive::norm(W) * naive::norm(X)));
         }
     auto nothing = backend.template allocate<T>(0);

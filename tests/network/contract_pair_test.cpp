@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "mpo/core/random.hpp"
+#include "mpo/linalg/orthonormalize.hpp"
 #include "support/backends.hpp"
 #include "support/catch.hpp"
 #include "support/counting_backend.hpp"
@@ -87,7 +88,10 @@ TEMPLATE_LIST_TEST_CASE("contract_pair: every pair is one loop over its legs", "
                 network.open = plan.result_legs.legs;
             Tensor<T> C(shape_of(network.open, extents));
             std::fill(C.data(), C.data() + C.size(), T(std::numeric_limits<Real<T>>::quiet_NaN()));
-            contract_pair<T>(plan, A.data(), B.data(), C.data(), backend);
+            const auto a = detail::send<T>(A, backend), b = detail::send<T>(B, backend),
+                       c = detail::send<T>(C, backend);
+            contract_pair<T>(plan, a.data(), b.data(), c.data(), backend);
+            backend.download(static_cast<const T*>(c.data()), C.view());
             const auto expected =
                 naive::einsum<Wide<T>>(network, {naive::widen(A), naive::widen(B)});
             CHECK(naive::distance(C, expected) <=

@@ -58,8 +58,8 @@ void check_bond(const BondSpectrum& bond, Index bond_dim, Index useful, double s
     if (bond.limit == BindingLimit::none) CHECK(bond.discarded_weight == 0);
 }
 
-/// Laws of every decomposition W -> result.
-template <class T>
+/// Laws of every decomposition W -> result. G: what norms are summed in.
+template <class G, class T>
 void check_decomposition(const Tensor<T>& w, const Decomposition<T>& result,
                          const DecomposeOptions& options) {
     const auto& [op, report] = result;
@@ -73,7 +73,7 @@ void check_decomposition(const Tensor<T>& w, const Decomposition<T>& result,
     REQUIRE(static_cast<Index>(report.bonds.size()) == sites - 1);
     REQUIRE(report.methods.size() == report.bonds.size());
     CHECK(report.error_kind == ErrorKind::exact);
-    CHECK(std::abs(report.norm - norm) <= tolerance<double>(w.size(), norm));
+    CHECK(std::abs(report.norm - norm) <= tolerance<G>(w.size(), norm));
 
     const double error = naive::distance(naive::to_dense(op), W) / norm;
     CAPTURE(error, report.relative_error);
@@ -108,7 +108,7 @@ Decomposition<T> checked(const Tensor<T>& w, const DecomposeOptions& options, co
     CAPTURE(to_string(options.layout), options.truncation.max_bond_dim,
             options.truncation.max_relative_error, to_string(options.method));
     auto result = decompose(w, options, backend);
-    check_decomposition(w, result, options);
+    check_decomposition<GramScalar<B, T>>(w, result, options);
     return result;
 }
 

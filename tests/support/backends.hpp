@@ -1,9 +1,13 @@
-// What the tests of backend code run on: every backend with every scalar. A new backend joins here.
+// What the tests of backend code run on: every backend with every scalar. A new backend joins here. The tests
+// of mpo::cuda (tests/cuda) are the same sources again, with MPO_TEST_CUDA: there these are its cases.
 #pragma once
 
 #include <complex>
 #include <tuple>
 
+#ifdef MPO_TEST_CUDA
+#include "mpo/cuda.hpp"
+#endif
 #include "mpo/linalg/eigen_backend.hpp"
 
 namespace mpo::test {
@@ -17,8 +21,17 @@ struct On {
 template <class B>
 using WithEveryScalar = std::tuple<On<B, float>, On<B, double>, On<B, std::complex<float>>,
                                    On<B, std::complex<double>>>;
+/// Both precisions, real and complex, at half the compile time.
+template <class B>
+using WithTwoScalars = std::tuple<On<B, float>, On<B, std::complex<double>>>;
 
 /// For TEMPLATE_LIST_TEST_CASE; TestType::T is the scalar, TestType::Backend the backend.
+#ifndef MPO_TEST_CUDA
 using BackendCases = WithEveryScalar<EigenBackend>;
+#elif MPO_TEST_CUDA == 4
+using BackendCases = WithEveryScalar<CudaBackend>;
+#else
+using BackendCases = WithTwoScalars<CudaBackend>;
+#endif
 
 }  // namespace mpo::test

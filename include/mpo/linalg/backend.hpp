@@ -26,6 +26,13 @@ enum class Triangle { lower, upper };
 /// On which side of a product a prepared operand stands.
 enum class Side { left, right };
 
+namespace detail {
+
+/// Half an L2 cache of 1 MiB: what the processor's plans are priced for.
+inline constexpr Index processor_cached_bytes = Index{1} << 19;
+
+}  // namespace detail
+
 /// Type in which backend B accumulates Gram matrices and dot products of T: real or complex like T
 /// and at least as wide. A Gram matrix resolves singular values down to sqrt(eps of this type).
 template <class B, class T>
@@ -54,6 +61,7 @@ concept BackendFor = Scalar<T> && requires(
     b.synchronize();                 // waits for everything issued through b
     { b.concurrency() } -> std::convertible_to<int>;  // host threads that may call b at once to advantage
     { B::memory_is_host } -> std::convertible_to<bool>;  // backend memory is host memory: no copies needed
+    { B::cached_bytes } -> std::convertible_to<Index>;  // what of one caller's intermediates stays fast
 
     // -- products
     b.gemm(s, A, A, s, M);           // C = alpha A B + beta C         (m,k) (k,n) -> (m,n)

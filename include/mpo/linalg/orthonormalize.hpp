@@ -4,12 +4,15 @@
 //
 // One pass leaves norm(Q^H Q - I) ~ eps(wide) cond(Y)^2 + eps cond(Y), a second one leaves eps
 // (Yamamoto, Nakatsukasa, Yanagisawa, Fukaya, ETNA 44 (2015)). All its flops are matrix products,
-// where Householder QR of a 4096 x 110 matrix runs at a tenth of their rate. A Cholesky factor that
-// does not exist, or a condition number that a second pass could not repair, falls back to it.
+// where Householder QR of a 4096 x 110 matrix runs at a tenth of their rate. Where `wide` is T itself, a
+// first pass may leave columns too far from orthonormal for a second: then there is a third. A Cholesky
+// factor that does not exist, or a condition number that no pass could repair, falls back to Householder.
 #pragma once
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "mpo/linalg/backend.hpp"
@@ -32,6 +35,16 @@ template <Scalar T, Scalar W, class B>
     for (Index k = 0; k < host.size(); ++k) converted.data()[k] = static_cast<T>(host.data()[k]);
     backend.template upload<T>(TensorView<const T>(converted.view()), buffer.data());
     return buffer;
+}
+
+/// A matrix in backend memory, converted to T: as it is where it is of T already, else over the host.
+template <Scalar T, Scalar W, class B>
+[[nodiscard]] BufferOf<B, T> converted(BufferOf<B, W> matrix, Index rows, Index cols,
+                                       const B& backend) {
+    if constexpr (std::is_same_v<T, W>)
+        return matrix;
+    else
+        return send<T>(fetch<W>(matrix.data(), rows, cols, backend), backend);
 }
 
 /// norm(x)^2 of n numbers in backend memory.
@@ -69,6 +82,23 @@ template <Scalar W>
     return true;
 }
 
+/// Whether L, the Cholesky factor of H = Y^H Y, says how the columns of Y lie to each other: its diagonal
+/// falls less than T resolves, and no column is so close to the ones before it that the rounding of H
+/// made its pivot.
+template <Scalar T, Scalar W>
+[[nodiscard]] bool resolves_columns(const Tensor<W>& H, const Tensor<W>& L) {
+    const Index l = H.extent(0);
+    const double rounding = 8 * static_cast<double>(l) * std::numeric_limits<Real<W>>::epsilon();
+    double smallest = std::numeric_limits<double>::infinity(), largest = 0;
+    for (Index k = 0; k < l; ++k) {
+        const auto pivot = static_cast<double>(std::abs(L(k, k)));
+        if (pivot * pivot < rounding * static_cast<double>(std::real(H(k, k)))) return false;
+        smallest = (std::min)(smallest, pivot);
+        largest = (std::max)(largest, pivot);
+    }
+    return smallest >= 16 * std::numeric_limits<Real<T>>::epsilon() * largest;
+}
+
 /// X (rows, l) in backend memory, multiplied from the right by whatever Y is multiplied by: where
 /// Y = A X, X keeps that so. `followed` becomes false where Y went through a Householder QR.
 template <Scalar T, class B>
@@ -86,28 +116,16 @@ template <Scalar T, BackendFor<T> B>
     auto H = backend.template allocate<W>(l * l);
     const auto y = matrix<const T>(Y.data(), m, l);
     backend.syrk(adjoint(y), matrix(H.data(), l, l));  // Y^H Y
-    const bool bounded = nearly_diagonal(fetch<W>(H.data(), l, l, backend));
-    if (backend.cholesky(matrix(H.data(), l, l)) < l) return CholeskyQr::refused;
+    const auto squares = fetch<W>(H.data(), l, l, backend);
+    const bool bounded = nearly_diagonal(squares);
+    if (backend.cholesky(matrix(H.data(), l, l)) < l ||
+        !resolves_columns<T>(squares, fetch<W>(H.data(), l, l, backend)))
+        return CholeskyQr::refused;
     Tensor<W> inverse({l, l});
-    {
-        const auto L = fetch<W>(H.data(), l, l, backend);
-        double smallest = std::numeric_limits<double>::infinity(), largest = 0;
-        for (Index k = 0; k < l; ++k) {
-            smallest = (std::min)(smallest, static_cast<double>(std::abs(L(k, k))));
-            largest = (std::max)(largest, static_cast<double>(std::abs(L(k, k))));
-        }
-        if (smallest < 16 * std::numeric_limits<Real<T>>::epsilon() * largest)
-            return CholeskyQr::refused;
-        for (Index k = 0; k < l; ++k) inverse(k, k) = W{1};
-    }
+    for (Index k = 0; k < l; ++k) inverse(k, k) = W{1};
     auto X = send<W>(inverse, backend);
     backend.solve_triangular(Triangle::lower, matrix<const W>(H.data(), l, l),
                              matrix(X.data(), l, l));
-    const auto factor = send<T>(fetch<W>(X.data(), l, l, backend), backend);  // L^-1
-    auto Q = backend.template allocate<T>(m * l);
-    backend.gemm(T{1}, y, adjoint(matrix<const T>(factor.data(), l, l)), T{0},
-                 matrix(Q.data(), m, l));
-    Y = std::move(Q);
     if (companion != nullptr) {
         auto product = backend.template allocate<W>(companion->rows * l);
         backend.gemm(W{1}, matrix<const W>(companion->X.data(), companion->rows, l),
@@ -115,6 +133,11 @@ template <Scalar T, BackendFor<T> B>
                      matrix(product.data(), companion->rows, l));
         companion->X = std::move(product);
     }
+    const auto factor = converted<T, W>(std::move(X), l, l, backend);  // L^-1
+    auto Q = backend.template allocate<T>(m * l);
+    backend.gemm(T{1}, y, adjoint(matrix<const T>(factor.data(), l, l)), T{0},
+                 matrix(Q.data(), m, l));
+    Y = std::move(Q);
     return bounded ? CholeskyQr::orthonormal : CholeskyQr::improved;
 }
 
@@ -124,9 +147,11 @@ template <Scalar T, BackendFor<T> B>
 void orthonormalize(BufferOf<B, T>& Y, Index m, Index l, const B& backend,
                     Companion<T, B>* companion = nullptr) {
     if (l == 0) return;
-    auto done = cholesky_qr<T>(Y, m, l, backend, companion);
-    if (done == CholeskyQr::improved) done = cholesky_qr<T>(Y, m, l, backend, companion);
-    if (done != CholeskyQr::refused) return;
+    constexpr int most_passes = 4;
+    auto done = CholeskyQr::improved;
+    for (int pass = 0; pass < most_passes && done == CholeskyQr::improved; ++pass)
+        done = cholesky_qr<T>(Y, m, l, backend, companion);
+    if (done == CholeskyQr::orthonormal) return;
     if (companion != nullptr) companion->followed = false;
     auto R = backend.template allocate<T>(l * l);
     backend.qr(matrix(Y.data(), m, l), matrix(R.data(), l, l));

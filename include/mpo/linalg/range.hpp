@@ -133,7 +133,7 @@ template <Scalar T, BackendFor<T> B>
     auto product = backend.template allocate<W>(columns * n);
     backend.gemm(W{1}, adjoint(matrix<const W>(companion.X.data(), n, columns)),
                  matrix<const W>(gram.data(), n, n), W{0}, matrix(product.data(), columns, n));
-    return send<T>(fetch<W>(product.data(), columns, n, backend), backend);
+    return converted<T, W>(std::move(product), columns, n, backend);
 }
 
 /// From the smaller Gram matrix. Wide: eigenvectors of A A^H. Thin: U = A V diag(1/sigma), made

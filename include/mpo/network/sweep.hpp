@@ -76,10 +76,10 @@ struct SweepNeed {
 /// Bytes of one token with `slice` of a leading leg of `leg`.
 [[nodiscard]] Index bytes_of_slice(const SweepNeed& need, Index leg, Index slice);
 
-/// Tokens per chunk such that what they need fits half an L2 cache of 1 MiB, at least one. Throws
+/// Tokens per chunk such that what they need stays within `cached_bytes`, at least one. Throws
 /// ArgumentError where not even one slice of one token fits the limit.
 [[nodiscard]] SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min_repeats, Index batch,
-                                 Index limit_bytes, Index concurrency);
+                                 Index limit_bytes, Index concurrency, Index cached_bytes);
 
 /// Tokens per chunk that give every worker as many, but no fewer rows than a register tile has: those
 /// would leave it idle, the threads then rather share a product.

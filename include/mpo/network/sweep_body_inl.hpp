@@ -15,11 +15,11 @@ CoreSweep<T, B>::CoreSweep(const Mpo<T>& mpo, SweepDirection direction, Index ba
     const auto size = static_cast<Index>(sizeof(T));
     const auto need = need_of_apply(steps_, size);
     cut_ = cut_sweep(need, leg, min_repeats(steps_), batch, max_workspace_bytes,
-                     backend.concurrency());
+                     backend.concurrency(), B::cached_bytes);
     if (with_gradient) {
         const auto need_back = need_of_gradient(steps_, direction_, size);
         back_cut_ = cut_sweep(need_back, leg, min_repeats(steps_), batch, max_workspace_bytes,
-                              backend.concurrency());
+                              backend.concurrency(), B::cached_bytes);
         if (back_cut_.slices > 1) {  // the cores are packed for one kind of slices
             const Index workers = cut_.workers;
             cut_ = back_cut_;

@@ -92,8 +92,8 @@ MPO_DETAIL_INLINE Index balanced_chunk(Index batch, Index workers, Index min_rep
 }
 
 MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min_repeats,
-                                     Index batch, Index limit_bytes, Index concurrency) {
-    constexpr Index cache_bytes = Index{1} << 19;
+                                     Index batch, Index limit_bytes, Index concurrency,
+                                     Index cached_bytes) {
     SweepCut cut{.leg = leg};
     while (cut.slices < leg &&
            bytes_of_slice(need, leg, (leg + cut.slices - 1) / cut.slices) > limit_bytes)
@@ -111,7 +111,7 @@ MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min
     cut.chunk = balanced_chunk(batch, cut.workers, min_repeats);
     if (cut.slices > 1) cut.chunk = 1;
     if (one > 0)
-        cut.chunk = std::clamp<Index>((std::min)(cache_bytes, room) / one, 1,
+        cut.chunk = std::clamp<Index>((std::min)(cached_bytes, room) / one, 1,
                                       std::min<Index>(cut.chunk, 1024));
     return cut;
 }
