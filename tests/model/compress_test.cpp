@@ -18,8 +18,6 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-const EigenBackend cpu;
-
 /// A small model in a folder of its own, and room for results beside it.
 struct Workshop {
     explicit Workshop(const Weights& weights_in = small_weights(), DType dtype = DType::f32)

@@ -9,14 +9,13 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/hashed_weights.hpp"
+#include "support/models.hpp"
 #include "support/tolerance.hpp"
 
 namespace {
 
 using namespace mpo;
 using namespace mpo::test;
-
-const EigenBackend cpu;
 
 [[nodiscard]] Transformer open(const std::string& name, const ChangeTensor& change = {}) {
     const TemporaryFolder folder;

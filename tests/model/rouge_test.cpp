@@ -88,15 +88,15 @@ class SummaryTexts {
     Random random_{11};
 };
 
-struct Texts {
+struct RougeTexts {
     std::vector<std::string> words;
     std::vector<std::pair<std::string, std::string>> pairs;
     std::string file;  // words and texts, each behind its size
 };
 
-[[nodiscard]] const Texts& texts() {
+[[nodiscard]] const RougeTexts& rouge_texts() {
     static const auto result = [] {
-        Texts texts;
+        RougeTexts texts;
         SummaryTexts stream;
         Bytes bytes;
         const auto add = [&](const std::string& text) {
@@ -124,14 +124,14 @@ struct Texts {
 }  // namespace
 
 TEST_CASE("rouge: stems as NLTK's") {
-    write_for_oracle("rouge_texts.bin", texts().file);
+    write_for_oracle("rouge_texts.bin", rouge_texts().file);
     const SafetensorsFile file(fixture("rouge.safetensors"));
-    REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv1a(texts().file));
+    REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv1a(rouge_texts().file));
     const auto expected = stored_numbers<std::uint32_t>(file, "stems");
     REQUIRE(expected.size() == num_words);
     for (std::size_t k = 0; k < expected.size(); ++k) {
-        const auto stem = porter_stem(texts().words[k]);
-        INFO(texts().words[k] << " -> " << stem);
+        const auto stem = porter_stem(rouge_texts().words[k]);
+        INFO(rouge_texts().words[k] << " -> " << stem);
         CHECK(static_cast<std::uint32_t>(fnv1a(stem)) == expected[k]);
     }
     for (const char* word : {"", "a", "is", "as"}) CHECK(porter_stem(word) == word);
@@ -139,13 +139,13 @@ TEST_CASE("rouge: stems as NLTK's") {
 
 TEST_CASE("rouge: 500 pairs as rouge-score") {
     const SafetensorsFile file(fixture("rouge.safetensors"));
-    REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv1a(texts().file));
+    REQUIRE(stored_numbers<std::uint64_t>(file, "texts").at(0) == fnv1a(rouge_texts().file));
     for (const auto stemming : {Stemming::none, Stemming::porter}) {
         const auto expected =
             stored_numbers<double>(file, stemming == Stemming::none ? "plain" : "stemmed");
         REQUIRE(expected.size() == 12 * num_pairs);
         std::size_t at = 0;
-        for (const auto& [target, prediction] : texts().pairs)
+        for (const auto& [target, prediction] : rouge_texts().pairs)
             for (const double x : numbers_of(rouge(target, prediction, stemming))) {
                 INFO("number " << at << ": " << x << " and " << expected[at]);
                 CHECK(std::abs(x - expected[at]) <= 1e-9);
@@ -160,7 +160,7 @@ TEST_CASE("rouge: of a text with itself, with nothing, and exchanged") {
     for (const char* empty : {"", "...", "\n\n", "\xff\xe9"})
         for (const double x : numbers_of(rouge("a b", empty))) CHECK(x == 0);
     for (std::size_t k = 0; k < 50; ++k) {
-        const auto& [target, prediction] = texts().pairs[k];
+        const auto& [target, prediction] = rouge_texts().pairs[k];
         const auto there = rouge(target, prediction), back = rouge(prediction, target);
         CHECK(there.rouge_1.precision == back.rouge_1.recall);
         CHECK(there.rouge_2.recall == back.rouge_2.precision);

@@ -11,14 +11,13 @@
 #include "support/files.hpp"
 #include "support/gguf_bytes.hpp"
 #include "support/hashed_weights.hpp"
+#include "support/models.hpp"
 #include "support/tolerance.hpp"
 
 namespace {
 
 using namespace mpo;
 using namespace mpo::test;
-
-const EigenBackend cpu;
 
 [[nodiscard]] double largest(const Tensor<float>& a) {
     double most = 0;
@@ -44,7 +43,8 @@ const EigenBackend cpu;
     return tolerance<float>(steps, 1);
 }
 
-[[nodiscard]] Tensor<float> logits_of(const Transformer& model, const std::vector<Index>& tokens) {
+[[nodiscard]] Tensor<float> logits_from(const Transformer& model,
+                                        const std::vector<Index>& tokens) {
     auto cache = model.make_cache(static_cast<Index>(tokens.size()));
     return model.logits(model.forward(tokens, cache));
 }
@@ -92,7 +92,7 @@ TEST_CASE("transformer: twenty decoders give numpy's logits") {
         CHECK(std::filesystem::exists(folder / "model" / "model.safetensors.index.json") ==
               (decoder.shards > 1));
         const Transformer model(folder / "model", {}, cpu);
-        CHECK(distance(logits_of(model, decoder.tokens), expected.read<float>(decoder.name)) <
+        CHECK(distance(logits_from(model, decoder.tokens), expected.read<float>(decoder.name)) <
               2e-5);
     }
 }
@@ -101,13 +101,13 @@ TEST_CASE("transformer: chunks, single tokens and other thread counts give the s
     const Written written("long");
     const auto model = written.open();
     const auto& tokens = written.decoder.tokens;
-    const auto whole = logits_of(model, tokens);
+    const auto whole = logits_from(model, tokens);
     TransformerOptions tight;
     tight.max_workspace_bytes = 64 << 10;
     const auto chunked = written.open(tight);
     CHECK(chunked.chunk_tokens() < 150);
     CHECK(chunked.chunk_tokens() > 1);
-    CHECK(distance(logits_of(chunked, tokens), whole) < reordered(model.config()));
+    CHECK(distance(logits_from(chunked, tokens), whole) < reordered(model.config()));
 
     auto cache = model.make_cache(512);
     Tensor<float> stepwise(whole.shape());
@@ -131,7 +131,7 @@ TEST_CASE("transformer: chunks, single tokens and other thread counts give the s
 
     const int threads = num_threads();
     set_num_threads(threads == 1 ? 2 : 1);
-    CHECK(distance(logits_of(model, tokens), whole) < reordered(model.config()));
+    CHECK(distance(logits_from(model, tokens), whole) < reordered(model.config()));
     set_num_threads(threads);
 }
 
@@ -142,7 +142,7 @@ TEST_CASE("transformer: bfloat16 weights in memory are those of the file") {
     const auto narrow = written.open(), model = written.open(wide);
     CHECK(2 * narrow.dense_bytes() == model.dense_bytes());
     const auto& tokens = written.decoder.tokens;
-    CHECK(distance(logits_of(narrow, tokens), logits_of(model, tokens)) <
+    CHECK(distance(logits_from(narrow, tokens), logits_from(model, tokens)) <
           reordered(model.config()));
 }
 
@@ -189,8 +189,8 @@ TEST_CASE("transformer: a compressed checkpoint is the dense one of the same mat
     CHECK(model.layers()[0].up.form() == WeightForm::mpo);
     CHECK(model.layers()[1].up.form() == WeightForm::dense);
     CHECK(model.layers()[0].up.num_parameters() == chains[5].num_parameters());
-    CHECK(distance(logits_of(model, written.decoder.tokens),
-                   logits_of(twin, written.decoder.tokens)) < reordered(model.config()));
+    CHECK(distance(logits_from(model, written.decoder.tokens),
+                   logits_from(twin, written.decoder.tokens)) < reordered(model.config()));
 }
 
 TEST_CASE("transformer: an observer hears of every linear with its inputs") {
@@ -296,7 +296,7 @@ TEST_CASE("transformer: tokens that do not fit are refused, and the cache stays 
     CHECK(cache.length() == 3);
     take({4, 5});
     CHECK(cache.length() == 5);
-    CHECK(logits_of(model, {7}).extent(0) == 1);  // one token is a text
+    CHECK(logits_from(model, {7}).extent(0) == 1);  // one token is a text
     auto other = Written("deep").open().make_cache(5);
     const std::vector<Index> one{1};
     check_throws<ShapeError>([&] { (void)model.forward(one, other); }, {"another model"});
@@ -311,7 +311,7 @@ TEST_CASE("transformer: a GGUF llama gives the logits of its Hugging Face twin")
                                folder / "twin" / "model.safetensors");
     const Transformer ours(fixture("tiny_llama.gguf"), {}, cpu), twin(folder / "twin", {}, cpu);
     const std::vector<Index> tokens{3, 1, 4, 1, 5, 2, 6};
-    CHECK(distance(logits_of(ours, tokens), logits_of(twin, tokens)) == 0);
+    CHECK(distance(logits_from(ours, tokens), logits_from(twin, tokens)) == 0);
 }
 
 TEST_CASE("transformer: metadata of a GGUF that would make another decoder are refused by name") {
@@ -356,7 +356,7 @@ TEST_CASE("transformer: divisors of frequencies do what the scaling they came fr
     write(1);
     const auto expected =
         SafetensorsFile(fixture("decoder_logits.safetensors")).read<float>(decoder.name);
-    CHECK(distance(logits_of(Transformer(folder / "model", {}, cpu), decoder.tokens), expected) <
+    CHECK(distance(logits_from(Transformer(folder / "model", {}, cpu), decoder.tokens), expected) <
           2e-5);
     const auto open = [&] { (void)Transformer(folder / "model", {}, cpu); };
     write(-1);

@@ -28,7 +28,7 @@ TEMPLATE_LIST_TEST_CASE("to_dense and element read the matrix", "", BackendCases
         CAPTURE(to_string(layout), to_string(bonds));
         const auto mpo = random_mpo<T>(layout, bonds, 1);
         const auto W = naive::to_dense(mpo);
-        const double allowed = rounding(mpo, naive::norm(W));
+        const double allowed = sweep_rounding(mpo, naive::norm(W));
         CHECK(naive::distance(to_dense(mpo, backend), W) <= allowed);
         for (Index i = 0; i < mpo.rows(); ++i)
             for (Index j = 0; j < mpo.cols(); ++j)
@@ -44,7 +44,7 @@ TEMPLATE_LIST_TEST_CASE("add and scale are linear combinations", "", BackendCase
         const auto A = random_mpo<T>(layout, bonds, 2);
         const auto B = random_mpo<T>(layout, uniform_bonds(layout, 3), 3);
         const auto a = naive::to_dense(A), b = naive::to_dense(B);
-        const double allowed = rounding(A, naive::norm(a) + naive::norm(b));
+        const double allowed = sweep_rounding(A, naive::norm(a) + naive::norm(b));
         const auto sum = add(A, scale(B, alpha));
         CHECK(naive::distance(naive::to_dense(sum),
                               naive::combination<Wide<T>>(1, a, static_cast<Wide<T>>(alpha), b)) <=
@@ -80,7 +80,7 @@ TEMPLATE_LIST_TEST_CASE("the canonical form survives what keeps cores orthonorma
                                  scale(gauged, some_scalar<T>())}) {
             CHECK(same.canonical_form() == gauged.canonical_form());
             CHECK(same.orthogonality_center() == center);
-            CHECK(naive::canonical_defect(same) <= rounding(mpo, 1));
+            CHECK(naive::canonical_defect(same) <= sweep_rounding(mpo, 1));
         }
         CHECK(add(gauged, gauged).canonical_form() == CanonicalForm::none);
         CHECK(compose(gauged, adjoint(gauged), backend).canonical_form() == CanonicalForm::none);
@@ -110,7 +110,7 @@ TEMPLATE_LIST_TEST_CASE("compose is the matrix product", "", BackendCases) {
         for (Index k = 0; k <= C.num_sites(); ++k)
             CHECK(C.bond_dim(k) == A.bond_dim(k) * B.bond_dim(k));
         CHECK(naive::distance(naive::to_dense(C), naive::product(Wa, Wb)) <=
-              rounding(C, naive::norm(Wa) * naive::norm(Wb)));
+              sweep_rounding(C, naive::norm(Wa) * naive::norm(Wb)));
     }
 }
 
@@ -124,13 +124,13 @@ TEMPLATE_LIST_TEST_CASE("inner and norm are those of the matrices", "", BackendC
         const auto a = naive::to_dense(A), b = naive::to_dense(B);
         const double size = naive::norm(a);
         CHECK(std::abs(static_cast<Wide<T>>(inner(A, B, backend)) - naive::inner(a, b)) <=
-              rounding(A, size * naive::norm(b)));
-        CHECK(std::abs(norm(A, backend) - size) <= rounding(A, size));
+              sweep_rounding(A, size * naive::norm(b)));
+        CHECK(std::abs(norm(A, backend) - size) <= sweep_rounding(A, size));
         CHECK(std::abs(inner(A, A, backend) - static_cast<Real<T>>(size * size)) <=
-              rounding(A, size * size));
+              sweep_rounding(A, size * size));
         for (Index center = 0; center < A.num_sites(); ++center)
             CHECK(std::abs(norm(move_center(A, center, backend), backend) - size) <=
-                  rounding(A, size));
+                  sweep_rounding(A, size));
     }
 }
 
@@ -141,8 +141,9 @@ TEMPLATE_LIST_TEST_CASE("norm of a difference is right far below sqrt(eps)", "",
     const auto [B, report] = truncate(A, {.max_bond_dim = 3}, backend);
     const auto difference = add(A, scale(B, T(-1)));
     const double size = norm(A, backend);
-    CHECK(std::abs(norm(difference, backend) - report.relative_error * size) <= rounding(A, size));
-    CHECK(norm(add(A, scale(A, T(-1))), backend) <= rounding(A, size));
+    CHECK(std::abs(norm(difference, backend) - report.relative_error * size) <=
+          sweep_rounding(A, size));
+    CHECK(norm(add(A, scale(A, T(-1))), backend) <= sweep_rounding(A, size));
 }
 
 TEMPLATE_LIST_TEST_CASE("algebra refuses what does not fit", "", BackendCases) {

@@ -17,10 +17,10 @@ namespace {
 /// Law: `result` is the same matrix as W in the form it claims, and its centre carries the norm.
 template <class T>
 void check_gauge(const Mpo<T>& result, const Tensor<Wide<T>>& W, const Layout& layout) {
-    const double size = naive::norm(W), allowed = rounding(result, size);
+    const double size = naive::norm(W), allowed = sweep_rounding(result, size);
     CHECK(result.layout() == layout);
     CHECK(naive::distance(naive::to_dense(result), W) <= allowed);
-    CHECK(naive::canonical_defect(result) <= rounding(result, 1));
+    CHECK(naive::canonical_defect(result) <= sweep_rounding(result, 1));
     const auto& center = result.core(result.orthogonality_center());
     CHECK(std::abs(naive::norm(center) - size) <= allowed);
 }
@@ -83,7 +83,7 @@ template <class T>
 void check_truncation(const Truncated<T>& result, const Tensor<Wide<T>>& W,
                       const Truncation& truncation) {
     const auto& [op, report] = result;
-    const double size = naive::norm(W), allowed = rounding(op, size);
+    const double size = naive::norm(W), allowed = sweep_rounding(op, size);
     CHECK(std::abs(report.norm - size) <= allowed);
     const double error = naive::distance(naive::to_dense(op), W);
     CHECK(std::abs(error - report.relative_error * size) <= allowed);
@@ -103,7 +103,7 @@ void check_truncation(const Truncated<T>& result, const Tensor<Wide<T>>& W,
     }
     CHECK(std::abs(std::sqrt(weights) - report.relative_error) <= tolerance<double>(12, 1));
     if (truncation.max_bond_dim >= op.rows() * op.cols()) check_shares(result, truncation);
-    CHECK(naive::canonical_defect(op) <= rounding(op, 1));
+    CHECK(naive::canonical_defect(op) <= sweep_rounding(op, 1));
 }
 
 }  // namespace
@@ -179,7 +179,7 @@ TEMPLATE_LIST_TEST_CASE("two sites are truncated optimally", "", BackendCases) {
     for (const auto& sigma : {power_spectrum(20), exponential_spectrum(20), flat_spectrum(20),
                               rank_deficient_spectrum(20, 6)}) {
         const auto mpo = two_sites<T>(layout, sigma);
-        const double size = tail_norm(sigma), allowed = rounding(mpo, size);
+        const double size = tail_norm(sigma), allowed = sweep_rounding(mpo, size);
         for (const Index cap : {1, 2, 7, 19, 20}) {
             const auto [op, report] = truncate(mpo, {.max_bond_dim = cap}, backend);
             CHECK(op.bond_dim(1) <= cap);
@@ -220,9 +220,9 @@ TEMPLATE_LIST_TEST_CASE("without truncation the spectra are those of the unfoldi
                 fourth += sigma * sigma * sigma * sigma;
             }
             const double size = naive::norm(W), squared = size * size;
-            CHECK(std::abs(second - squared) <= rounding(mpo, squared));
+            CHECK(std::abs(second - squared) <= sweep_rounding(mpo, squared));
             CHECK(std::abs(fourth - naive::norm(G) * naive::norm(G)) <=
-                  rounding(mpo, squared * squared));
+                  sweep_rounding(mpo, squared * squared));
         }
     }
 }
@@ -245,8 +245,8 @@ TEMPLATE_LIST_TEST_CASE("a cap costs at most sqrt(N-1) times the least possible"
                 squares += tail * tail;
             }
             const double error = report.relative_error * report.norm;
-            CHECK(error >= largest - rounding(mpo, report.norm));
-            CHECK(error <= std::sqrt(squares) + rounding(mpo, report.norm));
+            CHECK(error >= largest - sweep_rounding(mpo, report.norm));
+            CHECK(error <= std::sqrt(squares) + sweep_rounding(mpo, report.norm));
         }
     }
 }
@@ -288,9 +288,9 @@ TEMPLATE_LIST_TEST_CASE("truncation is blind to the scale of the matrix", "", Ba
             cores[1].data()[n] *= static_cast<Real<T>>(std::ldexp(1.0, power));
         const auto [op, report] = truncate(Mpo<T>(cores), limit, backend);
         CHECK(op.bond_dims() == plain.bond_dims());
-        CHECK(std::abs(report.relative_error - expected.relative_error) <= rounding(mpo, 1));
+        CHECK(std::abs(report.relative_error - expected.relative_error) <= sweep_rounding(mpo, 1));
         CHECK(std::abs(std::ldexp(report.norm, -power) - expected.norm) <=
-              rounding(mpo, expected.norm));
+              sweep_rounding(mpo, expected.norm));
     }
 }
 
@@ -306,7 +306,7 @@ TEMPLATE_LIST_TEST_CASE("the zero matrix has rank one", "", BackendCases) {
     CHECK(report.norm == 0);
     CHECK(report.relative_error == 0);
     CHECK(naive::norm(naive::to_dense(op)) == 0);
-    CHECK(naive::canonical_defect(op) <= rounding(op, 1));
+    CHECK(naive::canonical_defect(op) <= sweep_rounding(op, 1));
 }
 
 TEMPLATE_LIST_TEST_CASE("gauges and truncation refuse what they cannot do", "", BackendCases) {

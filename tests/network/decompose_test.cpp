@@ -33,14 +33,14 @@ constexpr LowRankMethod every_method[] = {LowRankMethod::automatic, LowRankMetho
 
 /// Relative to norm(W): what rounding may add to the error of a decomposition.
 template <class T>
-[[nodiscard]] double rounding(const Layout& layout) {
+[[nodiscard]] double rounding_of(const Layout& layout) {
     return tolerance<T>(num_sites(layout) * (rows(layout) + cols(layout)), 1);
 }
 
 /// The same of its square, where that is a difference of squared norms (above 1e4 eps).
 template <class T>
 [[nodiscard]] double squared_rounding(const Layout& layout, double error) {
-    const double eps = std::numeric_limits<Real<T>>::epsilon(), unit = rounding<T>(layout);
+    const double eps = std::numeric_limits<Real<T>>::epsilon(), unit = rounding_of<T>(layout);
     return unit * (2 * error + unit + std::min(1.0, error * error / (1e4 * eps)));
 }
 
@@ -98,7 +98,7 @@ void check_decomposition(const Tensor<T>& w, const Decomposition<T>& result,
     CHECK(std::abs(std::sqrt(weights) - report.relative_error) <= tolerance<double>(sites, 1));
     if (!capped) {
         CHECK(report.relative_error <= limits.max_relative_error * (1 + tolerance<double>(1, 1)));
-        CHECK(error <= limits.max_relative_error + rounding<T>(layout));
+        CHECK(error <= limits.max_relative_error + rounding_of<T>(layout));
     }
 }
 
@@ -154,7 +154,7 @@ TEMPLATE_LIST_TEST_CASE("decompose where sampling pays", "", BackendCases) {
                 const auto result = checked<T>(w, options, backend);
                 const Index kept = result.mpo.bond_dim(1);
                 const double best = tail_norm(sigma, kept) / tail_norm(sigma);
-                const double slack = rounding<T>(layout);
+                const double slack = rounding_of<T>(layout);
                 CHECK(result.report.relative_error <=
                       (1 + options.excess) * best + std::sqrt(squared_rounding<T>(layout, best)));
                 if (result.report.bonds.front().limit == BindingLimit::tolerance)
@@ -222,7 +222,7 @@ TEMPLATE_LIST_TEST_CASE("W may carry any strides and stays as it is", "", Backen
     // a constant view, and one row as every row
     CHECK(decompose(w.view(), options, backend).mpo.bond_dims() == expected.mpo.bond_dims());
     const TensorView<const T> repeated(w.data(), {m, n}, {0, 1});
-    CHECK(decompose(repeated, {options.layout, {no_cap, rounding<T>(options.layout)}}, backend)
+    CHECK(decompose(repeated, {options.layout, {no_cap, rounding_of<T>(options.layout)}}, backend)
               .mpo.bond_dims() == Shape{1, 3, 1});
 }
 
@@ -261,15 +261,15 @@ TEMPLATE_LIST_TEST_CASE("decompose is blind to the scale of W", "", BackendCases
             const auto result = decompose(scaled, with_method, backend);
             CHECK(result.mpo.bond_dims() == plain.mpo.bond_dims());
             CHECK(std::abs(result.report.relative_error - plain.report.relative_error) <=
-                  rounding<T>(options.layout));
+                  rounding_of<T>(options.layout));
             CHECK(std::abs(std::ldexp(result.report.norm, -power) - plain.report.norm) <=
-                  rounding<T>(options.layout) * plain.report.norm);
-            CHECK(naive::canonical_defect(result.mpo) <= rounding<T>(options.layout));
+                  rounding_of<T>(options.layout) * plain.report.norm);
+            CHECK(naive::canonical_defect(result.mpo) <= rounding_of<T>(options.layout));
             auto cores = result.mpo.cores();
             for (Index k = 0; k < cores.back().size(); ++k) cores.back().data()[k] /= scale;
             CHECK(std::abs(naive::distance(naive::to_dense(Mpo<T>(cores)), w) -
                            plain.report.relative_error * plain.report.norm) <=
-                  rounding<T>(options.layout) * plain.report.norm);
+                  rounding_of<T>(options.layout) * plain.report.norm);
         }
     }
     auto denormal = w;  // what is left of numbers below the smallest normal one
@@ -279,7 +279,7 @@ TEMPLATE_LIST_TEST_CASE("decompose is blind to the scale of W", "", BackendCases
     const double norm = naive::norm(naive::to_dense(result.mpo));
     CHECK(std::isfinite(norm));
     CHECK(result.report.norm > 0);
-    CHECK(result.report.relative_error <= rounding<T>(options.layout));
+    CHECK(result.report.relative_error <= rounding_of<T>(options.layout));
 }
 
 TEMPLATE_LIST_TEST_CASE("decompose of zero, of one number", "", BackendCases) {

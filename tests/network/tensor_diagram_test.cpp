@@ -25,7 +25,7 @@ Tensor<Wide<T>> expected(const TensorDiagram<T>& diagram) {
 }
 
 template <class T>
-double rounding(const TensorDiagram<T>& diagram) {
+double sweep_rounding(const TensorDiagram<T>& diagram) {
     double norms = 1;
     for (const auto& tensor : diagram.wiring().tensors())
         norms *= naive::norm(diagram.tensor(tensor.name));
@@ -53,21 +53,21 @@ TEMPLATE_LIST_TEST_CASE("tensor_diagram: contract is one loop over all legs", ""
     const typename TestType::Backend backend;
     const auto diagram = some_diagram<T>();
     const auto whole = expected(diagram);
-    CHECK(naive::distance(diagram.contract(backend), whole) <= rounding(diagram));
+    CHECK(naive::distance(diagram.contract(backend), whole) <= sweep_rounding(diagram));
     CHECK(naive::distance(diagram.contract({{{2, 0}, {1, 3}}, {}}, backend), whole) <=
-          rounding(diagram));
+          sweep_rounding(diagram));
     const PathOptions limited{.max_peak_elements = 30};  // the result takes 18
-    CHECK(naive::distance(diagram.contract(backend, limited), whole) <= rounding(diagram));
+    CHECK(naive::distance(diagram.contract(backend, limited), whole) <= sweep_rounding(diagram));
     auto summed = diagram;
     summed.set_open({"a"});  // the batch leg is summed, d too
-    CHECK(naive::distance(summed.contract(backend), expected(summed)) <= rounding(summed));
+    CHECK(naive::distance(summed.contract(backend), expected(summed)) <= sweep_rounding(summed));
     // a pair first, whatever its order
     for (const auto& [first, second] : {std::pair{"X", "Y"}, {"Y", "X"}, {"Z", "X"}, {"Y", "Z"}}) {
         CAPTURE(first, second);
         auto merged = diagram;
         merged.contract(first, second, "M", backend);
         CHECK(merged.wiring().tensors().size() == 2);
-        CHECK(naive::distance(merged.contract(backend), whole) <= rounding(diagram));
+        CHECK(naive::distance(merged.contract(backend), whole) <= sweep_rounding(diagram));
     }
     auto merged = diagram;
     merged.contract("X", "Y", "XY", backend);
@@ -86,9 +86,9 @@ TEMPLATE_LIST_TEST_CASE("tensor_diagram: traces, scalars, parts that do not touc
         .add("alone", normal_tensor<T>({5, 1}, 4), {"c", "one"});
     CHECK(diagram.wiring().open() == Names{"a", "b", "uno", "c"});
     const auto whole = expected(diagram);
-    CHECK(naive::distance(diagram.contract(backend), whole) <= rounding(diagram));
+    CHECK(naive::distance(diagram.contract(backend), whole) <= sweep_rounding(diagram));
     diagram.contract("trace", "alone", "T", backend);
-    CHECK(naive::distance(diagram.contract(backend), whole) <= rounding(diagram));
+    CHECK(naive::distance(diagram.contract(backend), whole) <= sweep_rounding(diagram));
     TensorDiagram<T> scalar;
     scalar.add("s", normal_tensor<T>({}, 5), {});
     CHECK(scalar.contract(backend).shape().empty());
@@ -103,7 +103,7 @@ TEMPLATE_LIST_TEST_CASE("tensor_diagram: the letters of einsum", "", BackendCase
         CAPTURE(equation);
         const TensorDiagram<T> diagram(equation, {A, B});
         CHECK(naive::distance(einsum<T>(equation, {A, B}, backend), expected(diagram)) <=
-              rounding(diagram));
+              sweep_rounding(diagram));
     }
     CHECK_THROWS_WITH(TensorDiagram<T>("ab->a", {A, B}),
                       "TensorDiagram: 'ab->a' needs 1 tensors, got 2");
@@ -119,11 +119,11 @@ TEMPLATE_LIST_TEST_CASE("tensor_diagram: fused and split legs leave the result a
     const auto whole = expected(diagram);
     auto changed = diagram;
     changed.split_leg("b", {"b1", "b2", "b3"}, {2, 1, 2});
-    CHECK(naive::distance(changed.contract(backend), whole) <= rounding(diagram));
+    CHECK(naive::distance(changed.contract(backend), whole) <= sweep_rounding(diagram));
     changed.fuse_legs({"b3", "b1"}, "f").fuse_legs({"f", "b2"}, "f");  // out of order, in both
     CHECK(changed.wiring().legs() == Names{"x", "a", "f", "c", "d"});
     CHECK(changed.wiring().extent("f") == 4);
-    CHECK(naive::distance(changed.contract(backend), whole) <= rounding(diagram));
+    CHECK(naive::distance(changed.contract(backend), whole) <= sweep_rounding(diagram));
 }
 
 TEMPLATE_LIST_TEST_CASE("tensor_diagram: fused legs are read in their order", "", BackendCases) {

@@ -17,7 +17,7 @@ using namespace mpo::test;
 namespace {
 
 template <class T>
-[[nodiscard]] double rounding(const Tensor<T>& W) {
+[[nodiscard]] double sweep_rounding(const Tensor<T>& W) {
     return tolerance<T>(4 * (W.extent(0) + W.extent(1)), 1);
 }
 
@@ -69,7 +69,7 @@ TensorizeVerdict check_tensorize(const Tensor<T>& W, const TensorizeOptions<T>& 
     const double norm = naive::norm(wide);
     const auto result = naive::to_dense(layer.mpo());
     const double error = norm > 0 ? naive::distance(wide, result) / norm : 0;
-    CHECK(std::abs(error - *verdict.winner.relative_error) <= rounding(W));
+    CHECK(std::abs(error - *verdict.winner.relative_error) <= sweep_rounding(W));
     CHECK(layer.mpo().layout() == verdict.winner.layout);
     CHECK(layer.mpo().bond_dims() == verdict.winner.bonds);
     CHECK(verdict.winner.standing == Standing::won);
@@ -82,7 +82,7 @@ TensorizeVerdict check_tensorize(const Tensor<T>& W, const TensorizeOptions<T>& 
         CHECK(naive::distance(wide, result) == 0);
     } else {
         check_candidate(verdict.winner, options, W.size());
-        if (options.tolerance) CHECK(error <= *options.tolerance + rounding(W));
+        if (options.tolerance) CHECK(error <= *options.tolerance + sweep_rounding(W));
     }
     for (const auto& candidate : verdict.runners_up) {
         check_candidate(candidate, options, W.size());
@@ -111,11 +111,11 @@ void check_found(const Layout& layout, const Shape& bonds, double budget, const 
         if (by_budget)
             options.budget = budget;
         else
-            options.tolerance = 64 * rounding(W);
+            options.tolerance = 64 * sweep_rounding(W);
         const auto verdict = check_tensorize(W, options, backend);
         INFO(to_string(verdict, 100));
         CHECK(verdict.advice == Advice::compress);
-        CHECK(*verdict.winner.relative_error <= rounding(W));
+        CHECK(*verdict.winner.relative_error <= sweep_rounding(W));
         CHECK(verdict.winner.layout == layout);
         CHECK(verdict.winner.bonds == bonds);
     }

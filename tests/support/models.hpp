@@ -10,9 +10,12 @@
 #include "files.hpp"
 #include "matrices.hpp"
 #include "mpo/io/safetensors_writer.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/checkpoint.hpp"
 
 namespace mpo::test {
+
+inline const EigenBackend cpu;
 
 /// The decoder linears of one layer: module and shape (out, in). 12 and 24 have many divisors, 15 and
 /// 35 few.

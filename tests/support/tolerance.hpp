@@ -20,7 +20,7 @@ template <class T>
 
 /// What a sweep over this chain may round off: operations per entry times norm(W).
 template <class T>
-[[nodiscard]] double rounding(const Mpo<T>& mpo, double norms) {
+[[nodiscard]] double sweep_rounding(const Mpo<T>& mpo, double norms) {
     return tolerance<T>(mpo.num_parameters(), norms);
 }
 
