@@ -20,7 +20,7 @@ struct Symbol {
     std::size_t left = 0, right = 0;  // neighbours; no_symbol at the ends
 };
 
-inline constexpr std::size_t no_symbol = std::numeric_limits<std::size_t>::max();
+inline constexpr std::size_t no_symbol = (std::numeric_limits<std::size_t>::max)();
 
 /// What a pair becomes, and how soon: the smallest key first.
 struct Merged {
