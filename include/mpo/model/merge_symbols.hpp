@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <limits>
 #include <optional>
 #include <vector>
 
@@ -20,7 +19,7 @@ struct Symbol {
     std::size_t left = 0, right = 0;  // neighbours; no_symbol at the ends
 };
 
-inline constexpr std::size_t no_symbol = std::numeric_limits<std::size_t>::max();
+inline constexpr std::size_t no_symbol = ~std::size_t{0};
 
 /// What a pair becomes, and how soon: the smallest key first.
 struct Merged {
