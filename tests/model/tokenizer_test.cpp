@@ -226,6 +226,12 @@ TEST_CASE("tokenizer: a byte that no token spells is refused or dropped") {
                                     {"small.gguf", "byte 113", "position 4"});
         CHECK(tokenizer.decode(tokenizer.encode("a seq.", dropping)) == "a se.");
     }
+    Vocabulary blankless = small_sentencepiece();  // adds a blank that it cannot spell
+    for (std::size_t id = 0; id < blankless.tokens.size(); ++id)
+        if (blankless.tokens[id] == "<0x20>" || blankless.tokens[id].starts_with("\xe2\x96\x81"))
+            blankless.types[id] = TokenType::unused;
+    check_throws<ArgumentError>([&] { (void)Tokenizer(std::move(blankless)).encode("a"); },
+                                {"byte 32 at position 0 "});
 }
 
 TEST_CASE("tokenizer: an id that is none is refused") {

@@ -56,11 +56,8 @@ class Tokenizer {
         byte_tokens_.fill(-1);
         specials_.resize(256);
         name_tokens();
-        if (is_byte_level())
-            rank_merges();
-        else
-            for (const Index id : ordinary_) index_piece(id);
-        if (vocabulary_.ignore_merges)
+        if (is_byte_level()) rank_merges();
+        if (!is_byte_level() || vocabulary_.ignore_merges)
             for (const Index id : ordinary_) index_piece(id);
         for (auto& ids : specials_)
             std::stable_sort(ids.begin(), ids.end(),

@@ -67,7 +67,7 @@ struct Vocabulary {
     bool add_bos = false;                                   // trained with bos before a text
     bool add_eos = false;                                   // trained with eos behind it
     bool add_space_prefix = false;                          // SentencePiece: a blank before a text
-    bool ignore_merges = false;                             // a word that is a token is that token
+    bool ignore_merges = false;  // byte-level: a word that is a token stays whole
 };
 
 namespace detail {
