@@ -137,7 +137,7 @@ template <class W>
     }
     const Tridiagonalization<W> reduced(A);
     const TridiagonalEigen eigen(reduced.diagonal, reduced.beside);
-    const auto eigenvalues = eigen.values();
+    const auto& eigenvalues = eigen.values();
     const auto order = descending_order(eigenvalues);
     std::vector<double> values;
     values.reserve(order.size());

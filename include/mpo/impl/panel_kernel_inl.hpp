@@ -90,7 +90,7 @@ template <class S, int H>
 #pragma GCC unroll 4
             for (int u = 1; u < together; ++u) total += sum[u][i][half];
             auto& out =
-                *reinterpret_cast<typename Simd<float, 64>::loose*>(y + i * ldy + 16 * half);
+                *reinterpret_cast<typename Simd<float, 64>::loose*>(y + i * ldy + Index{16} * half);
             out = accumulate != 0 ? out + total : total;
         }
     }

@@ -12,6 +12,7 @@
 #include "mpo/network/mpo_linear.hpp"
 #include "mpo/network/tensorize.hpp"
 
+// NOLINTBEGIN(bugprone-macro-parentheses): a keyword and a type stand without them
 #define MPO_DETAIL_LAYER_OF(INSTANTIATE, T)                                                        \
     namespace mpo {                                                                                \
     INSTANTIATE class Mpo<T>;                                                                      \
@@ -35,6 +36,8 @@
                                                          const TensorizeOptions<T>&,               \
                                                          const EigenBackend&);                     \
     }
+
+// NOLINTEND(bugprone-macro-parentheses)
 
 MPO_DETAIL_LAYER_OF(extern template, float)
 MPO_DETAIL_LAYER_OF(extern template, double)

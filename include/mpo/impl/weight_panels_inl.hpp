@@ -125,7 +125,8 @@ MPO_DETAIL_INLINE void WeightPanels::apply_widened(MatrixView<const float> X, Ma
                                                    const EigenBackend& backend) const {
     constexpr Index most = 8;
     const Index slot = cols_ * detail::panel_columns;
-    const Index fair = (panels() + 4 * num_threads() - 1) / (4 * num_threads());
+    const Index tasks = Index{4} * num_threads();
+    const Index fair = (panels() + tasks - 1) / tasks;
     const Index group = (std::min)(most, fair);
     parallel_tasks((panels() + group - 1) / group, [&](Index task) {
         const Index first = task * group, last = (std::min)(panels(), first + group);

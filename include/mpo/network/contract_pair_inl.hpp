@@ -263,7 +263,10 @@ class PairSearch {
 
     /// Roughly, one core with AVX2: tiles of 8 x 8, a strided copy, a call.
     [[nodiscard]] double seconds(const PairPlan& plan) const {
-        const auto padded = [](Index n) { return static_cast<double>((n + 7) / 8 * 8); };
+        const auto padded = [](Index n) {
+            const Index whole = (n + 7) / 8 * 8;
+            return static_cast<double>(whole);
+        };
         double matrices = 1, longest = 1;
         for (const auto& loop : plan.loops) {
             matrices *= static_cast<double>(loop.extent);

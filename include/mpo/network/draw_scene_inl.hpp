@@ -58,8 +58,9 @@ void append(std::vector<Item>& to, std::vector<Item>& from) {
     for (const auto& diagram : diagrams) {
         std::string names;
         for (const auto& tensor : diagram.tensors())
-            names += (names.empty() ? "" : " ") + tensor.name;
-        title += (title.empty() ? "" : " " + sign + " ") + names;
+            names.append(names.empty() ? "" : " ").append(tensor.name);
+        if (!title.empty()) title.append(" ").append(sign).append(" ");
+        title += names;
     }
     return "Tensor diagram: " + title;
 }

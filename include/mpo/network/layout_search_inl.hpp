@@ -95,6 +95,7 @@ class LayoutList {
                                                   : a.parameters < b.parameters;
     });
     std::vector<Layout> layouts;
+    layouts.reserve(splits.size());
     for (auto& split : splits) layouts.push_back(std::move(split.layout));
     return layouts;
 }

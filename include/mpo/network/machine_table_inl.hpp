@@ -92,7 +92,7 @@ MPO_DETAIL_INLINE MachineTable machine_table_from_text(std::string_view text) {
         const auto end = text.find('\n');
         if (end == std::string_view::npos)  // the last number may be cut short, too
             detail::raise<FormatError>({"machine table: line ", line, " does not end"});
-        const std::string result(text.substr(0, end));
+        std::string result(text.substr(0, end));
         text.remove_prefix(end + 1);
         return result;
     };

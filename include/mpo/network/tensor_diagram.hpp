@@ -118,9 +118,10 @@ class TensorDiagram {
     /// legs    one name per axis, slowest first; a name that is there already joins the axes. A leg is
     ///         open from its first axis on and summed over from its second on
     /// throws  as Wiring::add
-    TensorDiagram& add(std::string name, Tensor<T> tensor, std::vector<std::string> legs) {
+    TensorDiagram& add(const std::string& name, Tensor<T> tensor,
+                       const std::vector<std::string>& legs) {
         tensors_.reserve(tensors_.size() + 1);
-        wiring_.add(std::move(name), tensor.shape(), std::move(legs));
+        wiring_.add(name, tensor.shape(), legs);
         tensors_.push_back(std::move(tensor));
         return *this;
     }
