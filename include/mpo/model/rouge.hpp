@@ -189,8 +189,8 @@ inline void mark_common(const Sentence& target, const Sentence& prediction,
         std::vector<detail::Sentence> sentences;
         for (std::size_t begin = 0; begin <= text.size();) {
             const std::size_t end = (std::min)(text.find('\n', begin), text.size());
-            sentences.push_back(
-                numbers(detail::rouge_words(text.substr(begin, end - begin), stemming)));
+            auto words = numbers(detail::rouge_words(text.substr(begin, end - begin), stemming));
+            if (!words.empty()) sentences.push_back(std::move(words));
             begin = end + 1;
         }
         return sentences;
