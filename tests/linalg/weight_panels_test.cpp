@@ -115,6 +115,45 @@ TEST_CASE("weight_panels: rows of X and Y may lie apart, and nothing between the
         }
 }
 
+TEST_CASE("weight_panels: several matrices together give what each gives alone") {
+    const int before = num_threads();
+    for (const int threads : {1, 3}) {
+        set_num_threads(threads);
+        for (const Index batch : {0, 1, 4, 9, 30}) {
+            const auto X = normal_tensor<float>({batch, 700}, 2);
+            std::vector<WeightPanels> weights;
+            std::vector<const WeightPanels*> pointers;
+            std::vector<Tensor<float>> alone, together;
+            std::vector<MatrixView<float>> results;
+            for (const Index rows : {33, 1, 500, 64}) {
+                const auto W = normal_tensor<float>({rows, 700}, static_cast<std::uint64_t>(rows));
+                weights.emplace_back(matrix(W.data(), rows, 700), both[rows % 2]);
+                alone.emplace_back(Shape{batch, rows});
+                together.emplace_back(Shape{batch, rows});
+            }
+            for (std::size_t k = 0; k < 4; ++k) {
+                const Index rows = weights[k].rows();
+                weights[k].apply(matrix(X.data(), batch, 700), matrix(alone[k].data(), batch, rows),
+                                 cpu);
+                pointers.push_back(&weights[k]);
+                results.push_back(matrix(together[k].data(), batch, rows));
+            }
+            WeightPanels::apply_together(pointers, matrix(X.data(), batch, 700), results, cpu);
+            for (std::size_t k = 0; k < 4; ++k)
+                CHECK(std::equal(alone[k].data(), alone[k].data() + alone[k].size(),
+                                 together[k].data()));
+            results.pop_back();
+            check_throws<ShapeError>(
+                [&] {
+                    WeightPanels::apply_together(pointers, matrix(X.data(), batch, 700), results,
+                                                 cpu);
+                },
+                {"as many Y as W", "4, 3"});
+        }
+    }
+    set_num_threads(before);
+}
+
 TEST_CASE("weight_panels: shapes that do not fit are refused, no tokens are fine") {
     const Tensor<float> W({4, 3}), X({2, 3});
     Tensor<float> Y({2, 4});

@@ -236,6 +236,7 @@ TEST_CASE("transformer: what would be another decoder is refused by name") {
          {"layer_types", "sliding_attention"}},
         {"quantization_config", {{"bits", 4}}, {"quantization_config"}},
         {"attention_bias", true, {"q_proj.bias", "missing"}},
+        {"mlp_bias", true, {"gate_proj.bias", "missing"}},
         {"num_key_value_heads", 3, {"4 heads are no multiple of 3"}},
         {"head_dim", 7, {"head_dim must be even, got 7"}},
         {"rms_norm_eps", nullptr, {"rms_norm_eps"}},

@@ -19,7 +19,8 @@ inline constexpr Index row_panel_columns = 32;
 using Lanes = typename Simd<float, 64>::type;
 using LaneBits = typename Simd<std::uint32_t, 64>::type;
 
-[[gnu::always_inline]] inline void load(const float* from, Index count, float rest, Lanes& to) {
+[[gnu::always_inline]] inline void load_lanes(const float* from, Index count, float rest,
+                                              Lanes& to) {
     if (count >= row_lanes) {
         to = *reinterpret_cast<const typename Simd<float, 64>::loose*>(from);
     } else {
@@ -29,7 +30,7 @@ using LaneBits = typename Simd<std::uint32_t, 64>::type;
     }
 }
 
-[[gnu::always_inline]] inline void store(const Lanes& from, Index count, float* to) {
+[[gnu::always_inline]] inline void store_lanes(const Lanes& from, Index count, float* to) {
     if (count >= row_lanes)
         *reinterpret_cast<typename Simd<float, 64>::loose*>(to) = from;
     else
@@ -69,34 +70,34 @@ using LaneBits = typename Simd<std::uint32_t, 64>::type;
                                                       float epsilon, float* y) {
     Lanes squares = {}, a, w;
     for (Index k = 0; k < n; k += row_lanes) {
-        load(x + k, n - k, 0, a);
+        load_lanes(x + k, n - k, 0, a);
         squares += a * a;
     }
     const float inverse = 1 / std::sqrt(sum_of(squares) / static_cast<float>(n) + epsilon);
     for (Index k = 0; k < n; k += row_lanes) {
-        load(x + k, n - k, 0, a);
-        load(weight + k, n - k, 0, w);
-        store(a * inverse * w, n - k, y + k);
+        load_lanes(x + k, n - k, 0, a);
+        load_lanes(weight + k, n - k, 0, w);
+        store_lanes(a * inverse * w, n - k, y + k);
     }
 }
 
 [[gnu::always_inline]] inline void silu_multiply_body(Index n, float* gate, const float* up) {
     for (Index k = 0; k < n; k += row_lanes) {
         Lanes g, u;
-        load(gate + k, n - k, 0, g);
-        load(up + k, n - k, 0, u);
+        load_lanes(gate + k, n - k, 0, g);
+        load_lanes(up + k, n - k, 0, u);
         Lanes e = -g;
         exp_lanes(e);
-        store(u * (g / (e + 1.0f)), n - k, gate + k);
+        store_lanes(u * (g / (e + 1.0f)), n - k, gate + k);
     }
 }
 
 [[gnu::always_inline]] inline void add_row_body(Index n, const float* x, float* y) {
     for (Index k = 0; k < n; k += row_lanes) {
         Lanes a, b;
-        load(x + k, n - k, 0, a);
-        load(y + k, n - k, 0, b);
-        store(a + b, n - k, y + k);
+        load_lanes(x + k, n - k, 0, a);
+        load_lanes(y + k, n - k, 0, b);
+        store_lanes(a + b, n - k, y + k);
     }
 }
 
@@ -104,19 +105,19 @@ using LaneBits = typename Simd<std::uint32_t, 64>::type;
                                                      const float* sines, float scale, float* x) {
     for (Index k = 0; k < half; k += row_lanes) {
         Lanes a, b, c, s;
-        load(x + k, half - k, 0, a);
-        load(x + half + k, half - k, 0, b);
-        load(cosines + k, half - k, 0, c);
-        load(sines + k, half - k, 0, s);
-        store((a * c - b * s) * scale, half - k, x + k);
-        store((b * c + a * s) * scale, half - k, x + half + k);
+        load_lanes(x + k, half - k, 0, a);
+        load_lanes(x + half + k, half - k, 0, b);
+        load_lanes(cosines + k, half - k, 0, c);
+        load_lanes(sines + k, half - k, 0, s);
+        store_lanes((a * c - b * s) * scale, half - k, x + k);
+        store_lanes((b * c + a * s) * scale, half - k, x + half + k);
     }
 }
 
 [[gnu::always_inline]] inline float row_maximum_body(Index n, const float* x) {
     Lanes top = Lanes{} + x[0], a;
     for (Index k = 0; k < n; k += row_lanes) {
-        load(x + k, n - k, x[0], a);
+        load_lanes(x + k, n - k, x[0], a);
         top = a > top ? a : top;
     }
     float most = x[0];
@@ -127,11 +128,11 @@ using LaneBits = typename Simd<std::uint32_t, 64>::type;
 [[gnu::always_inline]] inline float exponentiate_body(Index n, float shift, float* x) {
     Lanes sum = {}, a;
     for (Index k = 0; k < n; k += row_lanes) {
-        load(x + k, n - k, -std::numeric_limits<float>::infinity(), a);
+        load_lanes(x + k, n - k, -std::numeric_limits<float>::infinity(), a);
         a -= shift;
         exp_lanes(a);
         sum += a;
-        store(a, n - k, x + k);
+        store_lanes(a, n - k, x + k);
     }
     return sum_of(sum);
 }
@@ -145,7 +146,7 @@ inline constexpr Index summed_in_float = 1024;
         const Index end = (std::min)(n, begin + summed_in_float);
         Lanes sum = {}, a;
         for (Index k = begin; k < end; k += row_lanes) {
-            load(x + k, end - k, -std::numeric_limits<float>::infinity(), a);
+            load_lanes(x + k, end - k, -std::numeric_limits<float>::infinity(), a);
             a -= shift;
             exp_lanes(a);
             sum += a;
@@ -163,8 +164,8 @@ inline constexpr Index summed_in_float = 1024;
         const Index end = (std::min)(n, begin + summed_in_float);
         Lanes sum = {}, weights = {}, a, b;
         for (Index k = begin; k < end; k += row_lanes) {
-            load(x + k, end - k, -1e30f, a);
-            load(y + k, end - k, -1e30f, b);
+            load_lanes(x + k, end - k, -1e30f, a);
+            load_lanes(y + k, end - k, -1e30f, b);
             Lanes p = a - shift;
             exp_lanes(p);
             weights += p;
@@ -180,38 +181,38 @@ inline constexpr Index summed_in_float = 1024;
                                                      float* sum, float* rescale) {
     for (Index half = 0; half < row_panel_columns; half += row_lanes) {
         Lanes before, top, a, total;
-        load(maximum + half, row_lanes, 0, before);
+        load_lanes(maximum + half, row_lanes, 0, before);
         top = before;
         for (Index t = 0; t < keys; ++t) {
-            load(S + t * row_panel_columns + half, row_lanes, 0, a);
+            load_lanes(S + t * row_panel_columns + half, row_lanes, 0, a);
             top = a > top ? a : top;
         }
-        store(top, row_lanes, maximum + half);
+        store_lanes(top, row_lanes, maximum + half);
         before -= top;
         exp_lanes(before);
-        store(before, row_lanes, rescale + half);
-        load(sum + half, row_lanes, 0, total);
+        store_lanes(before, row_lanes, rescale + half);
+        load_lanes(sum + half, row_lanes, 0, total);
         total *= before;
         for (Index t = 0; t < keys; ++t) {
-            load(S + t * row_panel_columns + half, row_lanes, 0, a);
+            load_lanes(S + t * row_panel_columns + half, row_lanes, 0, a);
             a -= top;
             exp_lanes(a);
             total += a;
-            store(a, row_lanes, S + t * row_panel_columns + half);
+            store_lanes(a, row_lanes, S + t * row_panel_columns + half);
         }
-        store(total, row_lanes, sum + half);
+        store_lanes(total, row_lanes, sum + half);
     }
 }
 
 [[gnu::always_inline]] inline void scale_columns_body(Index rows, const float* factor, float* P) {
     Lanes f[2], a;
-    load(factor, row_lanes, 0, f[0]);
-    load(factor + row_lanes, row_lanes, 0, f[1]);
+    load_lanes(factor, row_lanes, 0, f[0]);
+    load_lanes(factor + row_lanes, row_lanes, 0, f[1]);
     for (Index r = 0; r < rows; ++r)
         for (Index half = 0; half < 2; ++half) {
             float* at = P + r * row_panel_columns + half * row_lanes;
-            load(at, row_lanes, 0, a);
-            store(a * f[half], row_lanes, at);
+            load_lanes(at, row_lanes, 0, a);
+            store_lanes(a * f[half], row_lanes, at);
         }
 }
 

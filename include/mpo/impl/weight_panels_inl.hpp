@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/inline.hpp"
@@ -34,26 +35,26 @@ inline void multiply_panels(const float* panels, MatrixView<const float> X, Matr
                      block(Y, 0, full * panel_columns, Y.rows, rest));
 }
 
+/// Panels first .. last - 1 of a matrix, each into its 32 columns of Y.
 template <class S>
-void stream_panels(const S* panels, Index count, MatrixView<const float> X, MatrixView<float> Y) {
-    const Index in = X.cols, bytes = in * panel_columns * static_cast<Index>(sizeof(S));
-    parallel_for(0, count, panel_grain_bytes / (bytes + 1) + 1, [&](Index first, Index last) {
-        for (Index p = first; p < last; ++p) {
-            const S* panel = panels + p * in * panel_columns;
-            const Index columns = (std::min)(panel_columns, Y.cols - p * panel_columns);
-            float* y = Y.data + p * panel_columns;
-            if (columns == panel_columns) {
-                panel_product(X.rows, in, X.data, X.row_stride, panel, panel_columns, y,
-                              Y.row_stride, 0);
-                continue;
-            }
-            alignas(64) float buffer[few_tokens_bf16 * panel_columns];
-            panel_product(X.rows, in, X.data, X.row_stride, panel, panel_columns, buffer,
-                          panel_columns, 0);
-            for (Index b = 0; b < X.rows; ++b)
-                std::copy_n(buffer + b * panel_columns, columns, y + b * Y.row_stride);
+void stream_panels(const S* panels, Index first, Index last, MatrixView<const float> X,
+                   MatrixView<float> Y) {
+    const Index in = X.cols;
+    for (Index p = first; p < last; ++p) {
+        const S* panel = panels + p * in * panel_columns;
+        const Index columns = (std::min)(panel_columns, Y.cols - p * panel_columns);
+        float* y = Y.data + p * panel_columns;
+        if (columns == panel_columns) {
+            panel_product(X.rows, in, X.data, X.row_stride, panel, panel_columns, y, Y.row_stride,
+                          0);
+            continue;
         }
-    });
+        alignas(64) float buffer[few_tokens_bf16 * panel_columns];
+        panel_product(X.rows, in, X.data, X.row_stride, panel, panel_columns, buffer, panel_columns,
+                      0);
+        for (Index b = 0; b < X.rows; ++b)
+            std::copy_n(buffer + b * panel_columns, columns, y + b * Y.row_stride);
+    }
 }
 
 MPO_DETAIL_INLINE void multiply_panel(Index rows, Index steps, const float* X, Index ldx,
@@ -95,29 +96,65 @@ MPO_DETAIL_INLINE Index WeightPanels::panels() const {
     return (rows_ + detail::panel_columns - 1) / detail::panel_columns;
 }
 
-MPO_DETAIL_INLINE void WeightPanels::apply(MatrixView<const float> X, MatrixView<float> Y,
-                                           const EigenBackend& backend) const {
+MPO_DETAIL_INLINE bool WeightPanels::streams(Index tokens) const {
+    return tokens <=
+           (storage_ == WeightStorage::f32 ? detail::few_tokens_f32 : detail::few_tokens_bf16);
+}
+
+MPO_DETAIL_INLINE void WeightPanels::require_shapes(MatrixView<const float> X,
+                                                    MatrixView<float> Y) const {
     detail::check_shape(X.cols == cols_ && Y.cols == rows_ && X.rows == Y.rows &&
                             X.col_stride == 1 && Y.col_stride == 1,
                         "WeightPanels::apply",
                         "need X (B, in), W (out, in) -> Y (B, out), rows without gaps",
                         {X.rows, X.cols, rows_, cols_, Y.rows, Y.cols});
-    const bool wide = storage_ == WeightStorage::f32;
-    if (X.rows <= (wide ? detail::few_tokens_f32 : detail::few_tokens_bf16))
-        apply_to_few(X, Y);
-    else if (wide)
+}
+
+MPO_DETAIL_INLINE void WeightPanels::apply(MatrixView<const float> X, MatrixView<float> Y,
+                                           const EigenBackend& backend) const {
+    const WeightPanels* self = this;
+    if (streams(X.rows)) return apply_together({&self, 1}, X, {&Y, 1}, backend);
+    require_shapes(X, Y);
+    if (storage_ == WeightStorage::f32)
         detail::multiply_panels(wide_.data(), X, Y, backend);
     else
         apply_widened(X, Y, backend);
 }
 
-MPO_DETAIL_INLINE void WeightPanels::apply_to_few(MatrixView<const float> X,
-                                                  MatrixView<float> Y) const {
-    if (X.rows == 0) return;
+MPO_DETAIL_INLINE void WeightPanels::apply_together(std::span<const WeightPanels* const> W,
+                                                    MatrixView<const float> X,
+                                                    std::span<const MatrixView<float>> Y,
+                                                    const EigenBackend& backend) {
+    detail::check_shape(W.size() == Y.size(), "WeightPanels::apply_together", "need as many Y as W",
+                        {static_cast<Index>(W.size()), static_cast<Index>(Y.size())});
+    Index count = 0, bytes = 0;
+    bool few = X.rows > 0;
+    for (std::size_t k = 0; k < W.size(); ++k) {
+        W[k]->require_shapes(X, Y[k]);
+        few = few && W[k]->streams(X.rows);
+        count += W[k]->panels();
+        bytes += W[k]->num_bytes();
+    }
+    for (std::size_t k = 0; k < W.size() && !few && X.rows > 0; ++k) W[k]->apply(X, Y[k], backend);
+    if (!few) return;
+    const Index grain = detail::panel_grain_bytes / (bytes / (std::max)(count, Index{1}) + 1) + 1;
+    parallel_for(0, count, grain, [&](Index first, Index last) {
+        for (std::size_t k = 0; k < W.size(); ++k) {  // each its part of the panels in a row
+            const Index panels = W[k]->panels();
+            if (first < panels && last > 0)
+                W[k]->stream((std::max)(first, Index{0}), (std::min)(last, panels), X, Y[k]);
+            first -= panels;
+            last -= panels;
+        }
+    });
+}
+
+MPO_DETAIL_INLINE void WeightPanels::stream(Index first, Index last, MatrixView<const float> X,
+                                            MatrixView<float> Y) const {
     if (storage_ == WeightStorage::f32)
-        detail::stream_panels(wide_.data(), panels(), X, Y);
+        detail::stream_panels(wide_.data(), first, last, X, Y);
     else
-        detail::stream_panels(narrow_.data(), panels(), X, Y);
+        detail::stream_panels(narrow_.data(), first, last, X, Y);
 }
 
 /// A group of panels per task is widened into the cache of the thread that multiplies with it.

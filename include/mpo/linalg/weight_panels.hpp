@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
@@ -48,12 +49,22 @@ class WeightPanels {
     /// throws    ShapeError
     void apply(MatrixView<const float> X, MatrixView<float> Y, const EigenBackend& backend) const;
 
+    /// Whether so many tokens stream through the panels, rather than being a product.
+    [[nodiscard]] bool streams(Index tokens) const;
+    /// Y[k] (B, out_k) = X (B, in) W[k]^T for several matrices, in one parallel loop where X streams.
+    ///
+    /// X, Y     as apply; as many Y as weights W
+    /// throws   ShapeError
+    static void apply_together(std::span<const WeightPanels* const> W, MatrixView<const float> X,
+                               std::span<const MatrixView<float>> Y, const EigenBackend& backend);
+
     /// Row `o` of W, 0 <= o < rows(), as cols() floats into `row`: what an embedding looks up.
     void read_row(Index o, float* row) const;
 
   private:
     [[nodiscard]] Index panels() const;
-    void apply_to_few(MatrixView<const float> X, MatrixView<float> Y) const;
+    void require_shapes(MatrixView<const float> X, MatrixView<float> Y) const;
+    void stream(Index first, Index last, MatrixView<const float> X, MatrixView<float> Y) const;
     void apply_widened(MatrixView<const float> X, MatrixView<float> Y,
                        const EigenBackend& backend) const;
 

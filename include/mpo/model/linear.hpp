@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cmath>
-#include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -91,11 +91,7 @@ class Linear {
     /// X, Y     row-major without gaps
     /// throws   ShapeError
     void apply(MatrixView<const float> X, MatrixView<float> Y) const {
-        if (X.cols != cols() || Y.cols != rows() || X.rows != Y.rows || X.row_stride != X.cols ||
-            Y.row_stride != Y.cols || X.col_stride != 1 || Y.col_stride != 1)
-            detail::raise<ShapeError>({"Linear::apply: ", name_, " needs X (B, ", cols(),
-                                       ") and Y (B, ", rows(), ") without gaps, got ", X.rows,
-                                       " x ", X.cols, " and ", Y.rows, " x ", Y.cols});
+        require_shapes(X, Y);
         if (X.rows == 0) return;
         if (const auto* plans = std::get_if<1>(&weight_))
             plans->plan_for(X.rows).apply_resident(X.data, Y.data, X.rows);
@@ -104,7 +100,32 @@ class Linear {
         if (bias_.size() > 0) add_bias(Y);
     }
 
+    /// Y[k] = X W_k^T + b_k for several linears of the same inputs: dense ones read few tokens in one
+    /// parallel loop. As many Y as linears; throws ShapeError.
+    static void apply_together(std::span<const Linear* const> linears, MatrixView<const float> X,
+                               std::span<const MatrixView<float>> Y) {
+        std::vector<const WeightPanels*> dense;
+        for (std::size_t k = 0; k < linears.size(); ++k) {
+            linears[k]->require_shapes(X, Y[k]);
+            if (linears[k]->panels()) dense.push_back(linears[k]->panels());
+        }
+        if (dense.size() < linears.size()) {
+            for (std::size_t k = 0; k < linears.size(); ++k) linears[k]->apply(X, Y[k]);
+            return;
+        }
+        WeightPanels::apply_together(dense, X, Y, *linears.front()->backend_);
+        for (std::size_t k = 0; k < linears.size(); ++k)
+            if (linears[k]->bias_.size() > 0) linears[k]->add_bias(Y[k]);
+    }
+
   private:
+    void require_shapes(MatrixView<const float> X, MatrixView<float> Y) const {
+        if (X.cols != cols() || Y.cols != rows() || X.rows != Y.rows || X.row_stride != X.cols ||
+            Y.row_stride != Y.cols || X.col_stride != 1 || Y.col_stride != 1)
+            detail::raise<ShapeError>({"Linear::apply: ", name_, " needs X (B, ", cols(),
+                                       ") and Y (B, ", rows(), ") without gaps, got ", X.rows,
+                                       " x ", X.cols, " and ", Y.rows, " x ", Y.cols});
+    }
     [[nodiscard]] static PlanOptions plan_options(const LinearOptions& options) {
         PlanOptions result;
         result.max_workspace_bytes = options.max_workspace_bytes;

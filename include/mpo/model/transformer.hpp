@@ -11,6 +11,7 @@
 #include <cmath>
 #include <filesystem>
 #include <functional>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <utility>
@@ -230,9 +231,7 @@ class Transformer {
                          KvCache& cache, detail::Activations& a, MatrixView<float> x,
                          const LinearObserver& observer) const {
         normalize(x, layer.input_norm, detail::rows_of(a.normed));
-        apply(layer.q, a.normed, a.queries, observer);
-        apply(layer.k, a.normed, a.keys, observer);
-        apply(layer.v, a.normed, a.values, observer);
+        apply({&layer.q, &layer.k, &layer.v}, a.normed, {&a.queries, &a.keys, &a.values}, observer);
         const float scale = 1 / std::sqrt(static_cast<float>(config_.head_dim));
         detail::for_rows(x.rows, a.queries.extent(1), [&](Index r) {
             table.rotate(r, config_.num_heads, scale, a.queries.data() + r * a.queries.extent(1));
@@ -241,20 +240,19 @@ class Transformer {
         cache.store(index, x.rows, a.keys.data(), a.values.data());
         attend(a.queries.data(), x.rows, config_.num_heads, cache, index, a.attended.data(),
                *backend_);
-        apply(layer.o, a.attended, a.update, observer);
+        apply({&layer.o}, a.attended, {&a.update}, observer);
         add(a.update, x);
     }
 
     void mlp_block(const DecoderLayer& layer, detail::Activations& a, MatrixView<float> x,
                    const LinearObserver& observer) const {
         normalize(x, layer.post_attention_norm, detail::rows_of(a.normed));
-        apply(layer.gate, a.normed, a.gate, observer);
-        apply(layer.up, a.normed, a.up, observer);
+        apply({&layer.gate, &layer.up}, a.normed, {&a.gate, &a.up}, observer);
         const Index n = a.gate.extent(1);
         detail::for_rows(x.rows, n, [&](Index r) {
             detail::silu_multiply(n, a.gate.data() + r * n, a.up.data() + r * n);
         });
-        apply(layer.down, a.gate, a.update, observer);
+        apply({&layer.down}, a.gate, {&a.update}, observer);
         add(a.update, x);
     }
 
@@ -271,10 +269,13 @@ class Transformer {
             detail::add_row(x.cols, update.data() + r * x.cols, x.data + r * x.cols);
         });
     }
-    static void apply(const Linear& linear, const Tensor<float>& X, Tensor<float>& Y,
-                      const LinearObserver& observer) {
-        if (observer) observer(linear.name(), as_matrix(X.view()));
-        linear.apply(as_matrix(X.view()), detail::rows_of(Y));
+    static void apply(std::initializer_list<const Linear*> linears, const Tensor<float>& X,
+                      std::initializer_list<Tensor<float>*> Y, const LinearObserver& observer) {
+        for (const Linear* linear : linears)
+            if (observer) observer(linear->name(), as_matrix(X.view()));
+        std::vector<MatrixView<float>> results;
+        for (Tensor<float>* tensor : Y) results.push_back(detail::rows_of(*tensor));
+        Linear::apply_together({linears.begin(), linears.size()}, as_matrix(X.view()), results);
     }
 
     TransformerOptions options_;

@@ -34,6 +34,7 @@ struct TransformerConfig {
     std::vector<double> rotary = {};        // frequencies, head_dim / 2; see model/rotary.hpp
     bool tied_head = false;                 // the head is the embedding
     bool qkv_bias = false;                  // q, k and v must have a bias
+    bool mlp_bias = false;                  // gate, up and down must have one
     std::vector<Index> bos_token_ids = {};  // what texts begin with, where they do
     std::vector<Index> eos_token_ids = {};  // what ends a generated text
 };
@@ -165,13 +166,16 @@ class ConfigCheck {
                         fail(concat(key, ".", name), value, "is not known");
     }
 
-    /// The value of a boolean field, or nothing.
+    [[nodiscard]] bool is_true(const char* key) const {
+        const auto* value = find(key);
+        return value && *value == true;
+    }
+
+  private:
     [[nodiscard]] const nlohmann::json* find(const char* key) const {
         const auto found = json_.find(key);
         return found == json_.end() || found->is_null() ? nullptr : &*found;
     }
-
-  private:
     [[noreturn]] void fail(const std::string& field, const nlohmann::json& value,
                            const std::string& why) const {
         raise<FormatError>({source_, ": the field ", in_quotes(field), " with the value ",
@@ -307,14 +311,14 @@ inline void require_shapes(const Hyperparameters& of, const std::string& source)
     if (type != "llama" && type != "mistral" && type != "qwen2")
         detail::raise<FormatError>({source, ": the architecture ", detail::in_quotes(type),
                                     " is none of llama, mistral, qwen2"});
-    bool bias = type == "qwen2";
+    bool bias = type == "qwen2", mlp_bias = false;
     if (const auto* metadata = checkpoint.gguf_metadata()) {
         detail::require_known_gguf_fields(*metadata, of, source);
     } else {
         const detail::ConfigCheck check(checkpoint.config_json(), source + "/config.json");
         check.run();
-        const auto* stated = check.find("attention_bias");
-        bias = bias || (stated && *stated == true);
+        bias = bias || check.is_true("attention_bias");
+        mlp_bias = check.is_true("mlp_bias");
     }
     detail::require_shapes(of, source);
     return {of.hidden_size,
@@ -329,6 +333,7 @@ inline void require_shapes(const Hyperparameters& of, const std::string& source)
             detail::frequencies(checkpoint, of),
             of.tied_embeddings == TiedEmbeddings::yes,
             bias,
+            mlp_bias,
             of.bos_token_ids,
             of.eos_token_ids};
 }

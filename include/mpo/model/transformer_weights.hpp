@@ -176,9 +176,9 @@ class WeightReader {
             reader.linear(at + "self_attn.k_proj", keys, hidden, bias),
             reader.linear(at + "self_attn.v_proj", keys, hidden, bias),
             reader.linear(at + "self_attn.o_proj", hidden, queries, false),
-            reader.linear(at + "mlp.gate_proj", inner, hidden, false),
-            reader.linear(at + "mlp.up_proj", inner, hidden, false),
-            reader.linear(at + "mlp.down_proj", hidden, inner, false)};
+            reader.linear(at + "mlp.gate_proj", inner, hidden, config.mlp_bias),
+            reader.linear(at + "mlp.up_proj", inner, hidden, config.mlp_bias),
+            reader.linear(at + "mlp.down_proj", hidden, inner, config.mlp_bias)};
 }
 
 [[nodiscard]] inline TransformerWeights read_weights(WeightReader& reader,
