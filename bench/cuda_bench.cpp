@@ -39,7 +39,7 @@ constexpr Index leg = 64, width = leg * leg;
 [[nodiscard]] Row apply_row(Index chi, Index batch, const Options& options) {
     const auto& gpu = device();
     const auto op = bench::random_mpo({{leg, leg}, {leg, leg}}, {1, chi, 1}, 1);
-    const auto W = detail::send<float>(to_dense(op, gpu), gpu);                       // (out, in)
+    const auto W = detail::send<float>(to_dense(op, gpu), gpu);                        // (out, in)
     const auto x = detail::send<float>(normal_tensor<float>({batch, width}, 3), gpu);  // (B, in)
     const auto y = gpu.allocate<float>(batch * width), dense_y = gpu.allocate<float>(batch * width);
     const auto plan =

@@ -26,12 +26,12 @@ macro(mpo_find_json missing)
   endif()
 endmacro()
 
-# CUDA 12 or later: the runtime, cuBLAS and cuSOLVER, host libraries alone. No language CUDA, no nvcc.
+# CUDA 12.2 or later (cuSOLVER's deterministic mode): the runtime, cuBLAS and cuSOLVER, host libraries alone. No language CUDA, no nvcc.
 macro(mpo_find_cuda missing)
   set(${missing} "")
-  find_package(CUDAToolkit 12 QUIET)
+  find_package(CUDAToolkit 12.2 QUIET)
   if(NOT CUDAToolkit_FOUND)
-    set(${missing} "the CUDA toolkit, 12 or later, is missing (CUDAToolkit_ROOT says where it is)")
+    set(${missing} "the CUDA toolkit, 12.2 or later, is missing (CUDAToolkit_ROOT says where it is)")
   else()
     foreach(mpo_cuda_part IN ITEMS cudart cublas cusolver)
       if(NOT TARGET CUDA::${mpo_cuda_part})

@@ -27,13 +27,17 @@ class CudaBackend {
     template <class T>
     class Buffer {
       public:
+        /// Holds nothing.
         Buffer() = default;
+        /// Takes the block over.
         Buffer(Buffer&& other) noexcept { swap(other); }
+        /// The same; what was held is released.
         Buffer& operator=(Buffer&& other) noexcept {
             Buffer taken(std::move(other));
             swap(taken);
             return *this;
         }
+        /// Releases the block behind what the stream still does with it.
         ~Buffer() = default;
         /// The first element, on the device; null where there is none.
         [[nodiscard]] T* data() const { return static_cast<T*>(block_.data()); }
@@ -88,9 +92,10 @@ class CudaBackend {
     template <class T>
     using GramScalar = T;
 
-    /// Device 0, or the device of the options. Throws BackendError, in the driver's words, where there is
-    /// no driver or no such device, and where a library fails; ArgumentError for options out of range.
+    /// Device 0, with the default options.
     CudaBackend() : CudaBackend(cuda::Options{}) {}
+    /// The device of the `options`. Throws BackendError, in the driver's words, where there is no driver or
+    /// no such device, and where a library fails; ArgumentError for options out of range.
     explicit CudaBackend(const cuda::Options& options) {
         const auto count = cuda::detail::count_devices();
         if (count.devices == 0)
@@ -99,7 +104,7 @@ class CudaBackend {
             detail::raise<BackendError>(
                 {"CudaBackend: there is no device ", options.device, " of ", count.devices});
         const cuda::detail::CurrentDevice current(options.device);
-        device_ = std::make_shared<cuda::detail::Device>(options);
+        device_ = {new cuda::detail::Device(options), &cuda::detail::destroy_device};
     }
 
     /// n elements, uninitialised. Throws ShapeError for a size that no memory holds, BackendError where
@@ -215,7 +220,7 @@ class CudaBackend {
         cuda::detail::permute(*device_, cuda::detail::kind_of<T>, from.data, from.shape,
                               from.strides, to);
     }
-    /// Launches that permute takes for this view; no more than one for every element.
+    /// Launches that permute takes for the view `from`; no more than one for every element.
     template <Scalar T>
     [[nodiscard]] static Index permute_launches(const TensorView<const T>& from) {
         if (from.size() == 0) return 0;

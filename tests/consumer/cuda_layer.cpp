@@ -9,8 +9,7 @@ namespace {
 template <class B>
 double error_on(const B& backend) {
     const auto W = mpo::normal_tensor<float>({12, 20}, 1);
-    const auto [op, report] =
-        mpo::decompose(W, {.layout = {.out = {3, 4}, .in = {4, 5}}}, backend);
+    const auto [op, report] = mpo::decompose(W, {.layout = {.out = {3, 4}, .in = {4, 5}}}, backend);
     const auto plan = mpo::make_plan(op, {}, backend);
     mpo::Tensor<float> X({1, 20}), Y({1, 12});
     plan.apply(X, Y);

@@ -28,7 +28,7 @@ using WithTwoScalars = std::tuple<On<B, float>, On<B, std::complex<double>>>;
 /// For TEMPLATE_LIST_TEST_CASE; TestType::T is the scalar, TestType::Backend the backend.
 #ifndef MPO_TEST_CUDA
 using BackendCases = WithEveryScalar<EigenBackend>;
-#elif MPO_TEST_CUDA == 4
+#elif defined(MPO_TEST_CUDA_EVERY_SCALAR)
 using BackendCases = WithEveryScalar<CudaBackend>;
 #else
 using BackendCases = WithTwoScalars<CudaBackend>;

@@ -143,6 +143,16 @@ class Device {
     std::vector<char> host_workspace_;
 };
 
+/// Deletes a device while it is the current one, as its libraries' handles want it.
+inline void destroy_device(Device* device) noexcept {
+    try {
+        const CurrentDevice current(device->options.device);
+        delete device;
+    } catch (const BackendError&) {  // thrown before the deletion: the driver has gone away
+        delete device;
+    }
+}
+
 /// A thread's turn with a device: no other thread issues anything meanwhile, and the device is the current
 /// one.
 class Turn {

@@ -59,8 +59,9 @@ class HalfPlan {
         }
     }
 
-    /// Y (B, out) = X (B, in) W^T. X is rounded to 16 bits on the host and crosses the bus so.
+    /// Y (B, out) = X (B, in) W^T.
     ///
+    /// X, Y     on the host; X is rounded to 16 bits there and crosses the bus so
     /// error    a few rounding units of the 16 bits for each site, times norm(X) norm(W) at most
     /// throws   ShapeError (extents), NumericalError (X holds a number beyond f16), BackendError
     void apply(const Tensor<float>& X, Tensor<float>& Y) const {
