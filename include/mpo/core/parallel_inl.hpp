@@ -99,7 +99,8 @@ struct PoolState {
     std::atomic<int> threads{(std::max)(1, static_cast<int>(std::thread::hardware_concurrency()))};
 };
 
-inline PoolState& pool_state() {
+// its making is no part of every loop
+[[gnu::noinline]] inline PoolState& pool_state() {
     static PoolState state;
     return state;
 }

@@ -119,45 +119,32 @@ struct TensorView {
     }
 };
 
+namespace detail {
+
+/// Extents and strides of a view.
+struct Axes {
+    Shape shape, strides;
+};
+[[nodiscard]] Axes permuted_axes(const Shape& shape, const Shape& strides, const Shape& order);
+[[nodiscard]] Axes split_axes(const Shape& shape, const Shape& strides, Index axis,
+                              const Shape& legs);
+
+}  // namespace detail
+
 /// The same elements under another axis order: axis k of the result is axis order[k] of the view.
 /// Free. Throws ShapeError where order is not a permutation of 0 .. rank-1.
 template <class T>
 [[nodiscard]] TensorView<T> permuted(const TensorView<T>& view, const Shape& order) {
-    const std::size_t rank = view.shape.size();
-    std::vector<bool> seen(rank, false);
-    Shape shape, strides;
-    for (const Index axis : order) {
-        const bool inside = axis >= 0 && static_cast<std::size_t>(axis) < rank;
-        if (!inside || seen[static_cast<std::size_t>(axis)] || order.size() != rank)
-            detail::raise<ShapeError>(
-                {"permuted: (", to_string(order), ") is not a permutation of the ", rank, " axes"});
-        seen[static_cast<std::size_t>(axis)] = true;
-        shape.push_back(view.shape[static_cast<std::size_t>(axis)]);
-        strides.push_back(view.strides[static_cast<std::size_t>(axis)]);
-    }
-    if (order.size() != rank)
-        detail::raise<ShapeError>({"permuted: ", order.size(), " axes given for rank ", rank});
-    return {view.data, std::move(shape), std::move(strides)};
+    auto axes = detail::permuted_axes(view.shape, view.strides, order);
+    return {view.data, std::move(axes.shape), std::move(axes.strides)};
 }
 
 /// Splits axis `axis` of the view into legs (first slowest). Free for any strides.
 /// Throws ShapeError where the legs do not multiply up to the extent.
 template <class T>
 [[nodiscard]] TensorView<T> split_axis(const TensorView<T>& view, Index axis, const Shape& legs) {
-    const auto at = static_cast<std::size_t>(axis);
-    if (num_elements(legs) != view.shape.at(at))
-        detail::raise<ShapeError>({"split_axis: legs ", to_string(legs), " = ", num_elements(legs),
-                                   " must equal the extent ", view.shape[at], " of axis ", axis});
-    Shape shape(view.shape.begin(), view.shape.begin() + axis);
-    Shape strides(view.strides.begin(), view.strides.begin() + axis);
-    const Shape inner = row_major_strides(legs);
-    for (std::size_t k = 0; k < legs.size(); ++k) {
-        shape.push_back(legs[k]);
-        strides.push_back(inner[k] * view.strides[at]);
-    }
-    shape.insert(shape.end(), view.shape.begin() + axis + 1, view.shape.end());
-    strides.insert(strides.end(), view.strides.begin() + axis + 1, view.strides.end());
-    return {view.data, std::move(shape), std::move(strides)};
+    auto axes = detail::split_axes(view.shape, view.strides, axis, legs);
+    return {view.data, std::move(axes.shape), std::move(axes.strides)};
 }
 
 /// Owns its elements, row-major (C order), zero-initialised.

@@ -13,7 +13,7 @@ namespace mpo::detail {
 enum class Isa { generic, avx2, avx512 };
 
 /// The widest instruction set of this processor that the kernels know.
-[[nodiscard]] inline Isa best_isa() {
+[[nodiscard, gnu::noinline]] inline Isa best_isa() {
 #if defined(__x86_64__)
     static const Isa isa = [] {
         __builtin_cpu_init();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 
 #include "mpo/core/inline.hpp"
@@ -191,28 +192,22 @@ class Clock {
     return candidate;
 }
 
-/// All ordered ways to write `sites` as a sum, the longest chains first.
-inline void append_groups(Index sites, Shape& head, std::vector<Shape>& all) {
-    if (sites == 0) {
-        all.push_back(head);
-        return;
-    }
-    for (Index group = 1; group <= sites; ++group) {
-        head.push_back(group);
-        append_groups(sites - group, head, all);
-        head.pop_back();
-    }
-}
-
+/// All ordered ways to write `sites` as a sum, none merged first: bit k of a way merges sites k, k + 1.
 [[nodiscard]] inline std::vector<Shape> ways_to_merge(Index sites, const PlanQuestion& question) {
-    const Shape unmerged(static_cast<std::size_t>(sites), 1);
-    if (!question.merge) return {unmerged};
     constexpr Index most_sites = 8;
-    if (sites > most_sites) return {unmerged, {sites}};
-    std::vector<Shape> all;
-    Shape head;
-    append_groups(sites, head, all);
-    return all;
+    const std::uint32_t all = std::uint32_t{1} << (sites - 1);
+    std::vector<Shape> ways;
+    for (std::uint32_t way = 0; way < all; ++way) {
+        const bool tried = way == 0 || (question.merge && (sites <= most_sites || way == all - 1));
+        if (!tried) continue;
+        Shape& groups = ways.emplace_back(1, 1);
+        for (Index k = 0; k + 1 < sites; ++k)
+            if ((way >> k & 1) != 0)
+                ++groups.back();
+            else
+                groups.push_back(1);
+    }
+    return ways;
 }
 
 }  // namespace detail
