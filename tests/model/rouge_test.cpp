@@ -135,6 +135,8 @@ TEST_CASE("rouge: stems as NLTK's") {
         CHECK(static_cast<std::uint32_t>(fnv1a(stem)) == expected[k]);
     }
     for (const char* word : {"", "a", "is", "as"}) CHECK(porter_stem(word) == word);
+    CHECK(porter_stem("used") == "use");  // a vowel and a consonant alone
+    CHECK(porter_stem("aged") == "age");
 }
 
 TEST_CASE("rouge: 500 pairs as rouge-score") {
@@ -159,6 +161,8 @@ TEST_CASE("rouge: of a text with itself, with nothing, and exchanged") {
     for (const double x : {same.rouge_1.f1, same.rouge_2.f1, same.rouge_l.f1}) CHECK(x == 1);
     for (const char* empty : {"", "...", "\n\n", "\xff\xe9"})
         for (const double x : numbers_of(rouge("a b", empty))) CHECK(x == 0);
+    CHECK(rouge("273\xe2\x84\xaa", "273k").rouge_1.f1 == 1);  // the Kelvin sign
+    CHECK(rouge("\xc4\xb0stanbul", "i stanbul").rouge_1.f1 == 1);
     for (std::size_t k = 0; k < 50; ++k) {
         const auto& [target, prediction] = rouge_texts().pairs[k];
         const auto there = rouge(target, prediction), back = rouge(prediction, target);

@@ -278,6 +278,26 @@ TEST_CASE("tokenizer: GGUF and tokenizer.json say the same") {
     check_throws<FileError>([&] { (void)read_tokenizer(folder.path()); }, {"tokenizer.json"});
 }
 
+TEST_CASE("tokenizer: a word that is a token stays whole where LLaMA 3's vocabulary is read") {
+    const TemporaryFolder folder;
+    Vocabulary vocabulary = small_byte_level();
+    vocabulary.tokens[261] = "hat";  // no merge makes it
+    vocabulary.types[261] = TokenType::normal;
+    vocabulary.eos.reset();
+    const auto read = [&](PreTokenizer kind) {
+        vocabulary.pre_tokenizer = kind;
+        write_file(folder / "m.gguf", tokenizer_gguf(vocabulary));
+        return read_tokenizer(folder / "m.gguf");
+    };
+    const auto whole = read(PreTokenizer::llama_bpe);
+    CHECK(whole.encode("hat") == std::vector<Index>{261});
+    CHECK(whole.encode("hats").size() == 4);
+    CHECK(whole.vocabulary().add_bos);  // as llama.cpp takes for granted there
+    const auto merged = read(PreTokenizer::qwen2);
+    CHECK(merged.encode("hat") == std::vector<Index>{'h', 'a', 't'});
+    CHECK_FALSE(merged.vocabulary().add_bos);
+}
+
 TEST_CASE("tokenizer: every pre-tokeniser of tokenizer.json is recognised") {
     const std::string begin =
         R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N})";
