@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "mpo/core/parallel.hpp"
+#include "mpo/model/progress.hpp"
 #include "mpo/network/algebra.hpp"
 #include "mpo/network/decompose.hpp"
 #include "support/catch.hpp"
@@ -209,6 +210,17 @@ TEST_CASE("transformer: an observer hears of every linear with its inputs") {
     REQUIRE(names.size() == 14);
     CHECK(names[0] == "model.layers.0.self_attn.q_proj");
     CHECK(names[13] == "model.layers.1.mlp.down_proj");
+
+    TransformerOptions tight;
+    tight.max_workspace_bytes = 1;  // a chunk is one token: the second one fails
+    const auto failing = written.open(tight);
+    cache.truncate(0);
+    const auto stop = [&](const std::string&, MatrixView<const float>) {
+        if (names.size() == 30) throw Cancelled("enough");
+        names.emplace_back();
+    };
+    CHECK_THROWS_AS(failing.forward(tokens, cache, matrix(hidden.data(), 13, 32), stop), Cancelled);
+    CHECK(cache.length() == 0);
 }
 
 TEST_CASE("transformer: what would be another decoder is refused by name") {
