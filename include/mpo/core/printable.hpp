@@ -57,7 +57,7 @@ namespace mpo::detail {
 
 /// The same in quotes, for names in messages.
 [[nodiscard]] inline std::string in_quotes(std::string_view text) {
-    return "'" + printable(text) + "'";
+    return concat("'", printable(text), "'");
 }
 
 }  // namespace mpo::detail

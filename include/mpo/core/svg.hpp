@@ -132,9 +132,9 @@ class Svg {
     Svg& polyline(const std::vector<SvgPoint>& points, const SvgStyle& style = {}) {
         std::string text;
         for (const auto& point : points)
-            text += (text.empty() ? "" : " ") + detail::svg_number(point.x) + ',' +
-                    detail::svg_number(point.y);
-        return element("polyline", " points=\"" + text + '"' + drawn(style));
+            text += detail::concat(text.empty() ? "" : " ", detail::svg_number(point.x), ",",
+                                   detail::svg_number(point.y));
+        return element("polyline", detail::concat(" points=\"", text, "\"", drawn(style)));
     }
     /// One line of text at the point `at`; markup in `content` is shown, not interpreted.
     Svg& text(SvgPoint at, std::string_view content, const SvgTextStyle& style = {}) {

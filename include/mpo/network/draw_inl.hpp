@@ -191,11 +191,11 @@ MPO_DETAIL_INLINE std::string draw_text(const Wiring& diagram) {
     std::vector<std::string> names;
     for (const auto& tensor : diagram.tensors()) {
         names.push_back(detail::printable(tensor.name));
-        rows.emplace_back("(" + detail::legs_text(diagram, tensor.legs) + ")",
+        rows.emplace_back(concat("(", detail::legs_text(diagram, tensor.legs), ")"),
                           std::to_string(num_elements(tensor.shape)));
     }
     names.emplace_back("open");
-    rows.emplace_back("(" + detail::legs_text(diagram, diagram.open()) + ")",
+    rows.emplace_back(concat("(", detail::legs_text(diagram, diagram.open()), ")"),
                       std::to_string(diagram.num_parameters()) + " in all");
     for (std::size_t k = 0; k < rows.size(); ++k) {
         widest = (std::max)(widest, names[k].size());
