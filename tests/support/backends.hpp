@@ -26,7 +26,9 @@ template <class B>
 using WithTwoScalars = std::tuple<On<B, float>, On<B, std::complex<double>>>;
 
 /// For TEMPLATE_LIST_TEST_CASE; TestType::T is the scalar, TestType::Backend the backend.
-#ifndef MPO_TEST_CUDA
+#if !defined(MPO_TEST_CUDA) && defined(MPO_TEST_TWO_SCALARS)
+using BackendCases = WithTwoScalars<EigenBackend>;
+#elif !defined(MPO_TEST_CUDA)
 using BackendCases = WithEveryScalar<EigenBackend>;
 #elif defined(MPO_TEST_CUDA_EVERY_SCALAR)
 using BackendCases = WithEveryScalar<CudaBackend>;
