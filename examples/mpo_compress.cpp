@@ -141,11 +141,10 @@ void print_texts(const mpo::CompressReport& report) {
     }
     table.print();
     const auto& shape = report.texts.front().compressed.model;
-    std::cout
-        << "divergence: Kullback-Leibler, of the source from the model, nats per token; windows "
-           "of "
-        << shape.window << " tokens, " << shape.stride
-        << " apart;\nall MPO, all low rank: every linear in this form with no more parameters\n";
+    std::cout << "divergence: Kullback-Leibler, of the source from the model, nats per token, in "
+                 "windows of "
+              << shape.window << " tokens, " << shape.stride
+              << " apart;\nno linear of a form has more parameters than the same as compressed\n";
 }
 
 void print_report(const mpo::CompressReport& report) {
