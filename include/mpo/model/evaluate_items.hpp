@@ -190,7 +190,8 @@ inline void report_item(const ItemProgress& progress, std::size_t done, std::siz
     return results;
 }
 
-/// Two models on the same items, by what `right` says of an outcome: &ChoiceOutcome::right for acc.
+/// The `first` and the `second` model on the same items, by what `right` says of an outcome: &ChoiceOutcome::right
+/// for acc.
 [[nodiscard]] inline McNemar mcnemar(const ChoiceResults& first, const ChoiceResults& second,
                                      bool ChoiceOutcome::*right) {
     const auto of = [right](const ChoiceResults& results) {
@@ -201,7 +202,8 @@ inline void report_item(const ItemProgress& progress, std::size_t done, std::siz
     return mcnemar(of(first), of(second));
 }
 
-/// The bytes of what was generated, control tokens left out; the token that ends texts ends it, and so do stops.
+/// The bytes of what `model` generates, control tokens left out; the token that ends texts ends it, and so do
+/// stops.
 ///
 /// prompt   at least one token
 /// stops    the text ends before the first of them
@@ -306,7 +308,7 @@ template <class Item>
 
 }  // namespace detail
 
-/// Answers questions and counts exact matches.
+/// Answers the questions, `items`, by `model` and counts exact matches.
 ///
 /// throws   ArgumentError, with the item's number, where there are none, for an empty prompt, and for bytes
 ///          that no token spells; ArgumentError (max_tokens); NumericalError; Cancelled
@@ -330,7 +332,8 @@ template <class Item>
     return results;
 }
 
-/// Sums texts up, each in one line of at most max_tokens, and compares with the summaries given.
+/// Sums the texts of `items` up by `model`, each in one line of at most max_tokens, and compares with the
+/// summaries given.
 ///
 /// throws   as evaluate_answers
 [[nodiscard]] inline SummaryResults evaluate_summaries(

@@ -66,8 +66,8 @@ using EvaluationProgress =
     return result;
 }
 
-/// Throws ArgumentError where the tokenizer has tokens that the model does not know. A model may have more
-/// rows than tokens: they are padding.
+/// Throws ArgumentError where the tokenizer has tokens that the model, of vocab_size, does not know. A model may
+/// have more rows than tokens: they are padding.
 inline void require_fitting_vocabulary(const Tokenizer& tokenizer, Index vocab_size,
                                        const std::string& model) {
     if (tokenizer.size() > vocab_size)
@@ -76,7 +76,7 @@ inline void require_fitting_vocabulary(const Tokenizer& tokenizer, Index vocab_s
                                       vocab_size});
 }
 
-/// Throws ArgumentError where an id means different tokens to two models, naming the first such id.
+/// Throws ArgumentError where an id means different tokens to `one` and to the `other`, naming the first such id.
 inline void require_same_vocabulary(const Tokenizer& one, const Tokenizer& other) {
     const auto& a = one.vocabulary();
     const auto& b = other.vocabulary();
@@ -122,7 +122,7 @@ namespace detail {
 
 }  // namespace detail
 
-/// Throws ArgumentError where a text or an option does not fit a model, before anything is computed.
+/// Throws ArgumentError where one of the texts or an option does not fit a model, before anything is computed.
 inline void require_comparable(const std::vector<EvaluationText>& texts,
                                const CompareFormsOptions& options, const TransformerConfig& model) {
     for (const auto& text : texts)

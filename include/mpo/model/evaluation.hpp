@@ -163,7 +163,6 @@ class Evaluation {
         options.dense_cache = DenseCache::allow;
         model.emplace(path, options, backend);
         require_fitting_vocabulary(tokenizer_, model->config().vocab_size, path.string());
-        require_comparable(texts_, options_, model->config());
     }
 
     [[nodiscard]] TextEvaluation evaluate(const EvaluationText& text) const {
