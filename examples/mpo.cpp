@@ -11,16 +11,25 @@
 #include <exception>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
-#include "mpo/model.hpp"
+#include "mpo/io/text_file.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/compressed.hpp"
+#include "mpo/model/describe.hpp"
+#include "mpo/model/make_choices.hpp"
+#include "mpo/model/tokenizer.hpp"
+#include "mpo/version.hpp"
+#include "mpo_command.hpp"
 #include "mpo_output.hpp"
 
 namespace {
+
+using command::joined, command::name, command::readable_bytes, command::readable_count;
+using command::Table, command::text;
 
 volatile std::sig_atomic_t interrupted = 0;
 
@@ -31,41 +40,55 @@ void interrupt(int signal) {
     std::signal(signal, SIG_DFL);
 }
 
-/// From here on there is something to remove. What the parent has ignored (nohup) stays ignored.
+}  // namespace
+
+namespace command {
+
 void catch_interrupts() {
     for (const int signal : {SIGINT, SIGTERM})
         if (std::signal(signal, interrupt) == SIG_IGN) std::signal(signal, SIG_IGN);
 }
 
-/// A progress callback that prints, and cancels after an interrupt.
-[[nodiscard]] mpo::ProgressCallback progress_to(command::ProgressLine& line) {
-    return [&line](const mpo::Progress& progress) {
-        line.show(progress);
-        return interrupted != 0 ? mpo::ProgressReply::cancel : mpo::ProgressReply::go_on;
-    };
+mpo::ProgressReply reply() {
+    return interrupted != 0 ? mpo::ProgressReply::cancel : mpo::ProgressReply::go_on;
 }
 
-/// Where --json goes, or --report: a file that is created before the work begins, or stdout.
-class TextOutput {
-  public:
-    explicit TextOutput(const std::string& target) : to_stdout_(target == "-") {
-        if (!target.empty() && !to_stdout_) file_.emplace(target);
-    }
-    [[nodiscard]] bool takes_stdout() const { return to_stdout_; }
-    /// Nothing where no target was named.
-    void write(const std::string& text) {
-        if (to_stdout_) std::cout << text;
-        if (!file_) return;
-        file_->append(text);
-        file_->commit();
-    }
+}  // namespace command
 
-  private:
-    bool to_stdout_;
-    std::optional<mpo::AtomicFile> file_;
-};
+namespace {
 
-// -- mpo info -----------------------------------------------------------------------------------
+// -- mpo info ---------------------------------------------------------------------------------------
+
+void print_info(const mpo::Checkpoint& checkpoint) {
+    std::cout << checkpoint.path().string() << ": " << mpo::to_string(checkpoint.format()) << ", "
+              << checkpoint.tensors().size() << " tensors, "
+              << readable_count(checkpoint.num_parameters()) << " parameters, "
+              << readable_bytes(checkpoint.bytes()) << '\n';
+    if (const auto& model = checkpoint.hyperparameters(); model && !model->model_type.empty())
+        std::cout << name(model->model_type) << ": " << model->num_hidden_layers
+                  << " layers, hidden " << model->hidden_size << ", intermediate "
+                  << model->intermediate_size << ", " << model->num_attention_heads << " heads ("
+                  << model->num_key_value_heads << " for keys and values) of " << model->head_dim
+                  << ", vocabulary " << model->vocab_size << '\n';
+    Table table(3);
+    table.add({"tensor", "type", "shape", "bytes"});
+    for (const auto& tensor : checkpoint.tensors())
+        table.add({name(tensor.name), mpo::to_string(tensor.type), name(joined(tensor.shape, "x")),
+                   std::to_string(tensor.bytes)});
+    table.print();
+}
+
+void print_info(const mpo::CompressedCheckpoint& compressed) {
+    print_info(compressed.checkpoint());
+    Table table(4);
+    table.add({"\ncompressed linear", "was", "layout (out : in)", "bonds", "relative error"});
+    for (const auto& linear : compressed.linears())
+        table.add({name(linear.name),
+                   name(linear.original_dtype) + " " + joined(linear.original_shape, "x"),
+                   mpo::to_string(linear.layout), joined(linear.bonds, " "),
+                   text("%.4f", linear.relative_error)});
+    table.print();
+}
 
 enum class InfoStyle { table, json };
 
@@ -79,7 +102,7 @@ void show(const Source& source, InfoStyle style) {
     if (style == InfoStyle::json)
         std::cout << mpo::to_json(source);
     else
-        command::print_info(source);
+        print_info(source);
 }
 
 /// Only headers are read, so nothing is mapped: a file may be larger than the address space, and
@@ -100,128 +123,6 @@ void add_info(CLI::App& app) {
     sub->add_flag_callback(
         "--json", [arguments] { arguments->style = InfoStyle::json; }, "JSON instead of a table");
     sub->callback([arguments] { run_info(*arguments); });
-}
-
-// -- mpo compress -------------------------------------------------------------------------------
-
-const std::map<std::string, mpo::DType> dtypes{
-    {"bf16", mpo::DType::bf16}, {"f16", mpo::DType::f16}, {"f32", mpo::DType::f32}};
-
-const std::map<std::string, mpo::CompressForm> forms{{"auto", mpo::CompressForm::automatic},
-                                                     {"mpo", mpo::CompressForm::mpo},
-                                                     {"low-rank", mpo::CompressForm::low_rank}};
-
-struct CompressArguments {
-    std::string model, output, json, report, dtype = "bf16", form = "auto", command;
-    std::vector<std::string> layouts;
-    std::optional<int> threads;
-    mpo::CompressOptions options;
-};
-
-/// KIND=OUT:IN, as in q=24x24:24x24. Wrong text is wrong usage.
-void add_layout(const std::string& argument, mpo::CompressOptions& options) {
-    const auto equals = argument.find('=');
-    const auto kind = mpo::parse_linear_kind(argument.substr(0, equals));
-    if (!kind || equals == std::string::npos)
-        throw CLI::ValidationError("--layout", "'" + argument +
-                                                   "' must be KIND=OUT:IN, KIND one of q, k, v, o, "
-                                                   "gate, up, down");
-    try {
-        options.layouts[*kind] = mpo::parse_layout(argument.substr(equals + 1));
-    } catch (const mpo::Error& error) {
-        throw CLI::ValidationError("--layout", error.what());
-    }
-}
-
-void run_compress(CompressArguments arguments) {
-    auto& options = arguments.options;
-    options.dtype = dtypes.at(arguments.dtype);
-    options.form = forms.at(arguments.form);
-    for (const auto& layout : arguments.layouts) add_layout(layout, options);
-    if (arguments.threads) mpo::set_num_threads(*arguments.threads);
-    if (!arguments.report.empty() && arguments.report == arguments.json)
-        throw CLI::ValidationError("--report", "names the same output as --json");
-    catch_interrupts();
-    TextOutput json(arguments.json), page(arguments.report);
-    const mpo::Checkpoint source(arguments.model);
-    auto report = [&] {
-        command::ProgressLine line("compress");
-        options.progress = progress_to(line);
-        return mpo::compress(source, arguments.output, options, mpo::EigenBackend{});
-    }();
-    report.made_by.command = arguments.command;
-    json.write(mpo::to_json(report));
-    page.write(mpo::to_html(report));
-    if (!json.takes_stdout() && !page.takes_stdout()) command::print_report(report);
-}
-
-void add_compress(CLI::App& app, const std::string& command_line) {
-    auto* sub = app.add_subcommand("compress", "Turn the linears of a decoder into MPOs");
-    const auto arguments = std::make_shared<CompressArguments>();
-    arguments->command = command_line;
-    auto& options = arguments->options;
-    sub->add_option("model", arguments->model, "A .safetensors or .gguf file, or a folder")
-        ->required();
-    sub->add_option("-o,--output", arguments->output, "A folder that does not exist yet")
-        ->required();
-    auto* amount = sub->add_option_group("size", "Exactly one of these");
-    amount->add_option("--budget", options.budget, "Share of the linears' parameters to keep");
-    amount->add_option("--budget-bytes", options.budget_bytes, "Bytes for all linears together");
-    amount->add_option("--max-bond-dim", options.max_bond_dim, "Cap at every bond");
-    amount->add_option("--tolerance", options.tolerance, "Relative error of every linear");
-    amount->require_option(1);
-    sub->add_option("--form", arguments->form, "auto (default), mpo, low-rank")
-        ->check(CLI::IsMember(forms));
-    sub->add_option("--sites", options.sites, "Sites of balanced MPOs (default 2)");
-    sub->add_option("--layout", arguments->layouts, "KIND=OUT:IN, as in q=24x24:24x24; repeatable")
-        ->expected(1)
-        ->take_all();
-    sub->add_option("--only", options.only, "Only linears whose name this regex finds");
-    sub->add_option("--skip", options.skip, "No linears whose name this regex finds");
-    sub->add_option("--dtype", arguments->dtype, "Stored type: bf16 (default), f16, f32")
-        ->check(CLI::IsMember(dtypes));
-    sub->add_option("--json", arguments->json, "Write the report to a file, or - for stdout");
-    sub->add_option("--report", arguments->report,
-                    "Write a page to look at (HTML) to a file, or - for stdout");
-    sub->add_option("--seed", options.seed, "Of randomized factorisations (default 1)");
-    sub->add_option("--threads", arguments->threads, "Default: all of the machine");
-    sub->callback([arguments] { run_compress(*arguments); });
-}
-
-// -- mpo reconstruct ----------------------------------------------------------------------------
-
-struct ReconstructArguments {
-    std::string model, output, dtype;
-    std::optional<int> threads;
-};
-
-void run_reconstruct(const ReconstructArguments& arguments) {
-    if (arguments.threads) mpo::set_num_threads(*arguments.threads);
-    mpo::ReconstructOptions options;
-    if (!arguments.dtype.empty()) options.dtype = dtypes.at(arguments.dtype);
-    catch_interrupts();
-    const mpo::CompressedCheckpoint source(arguments.model);
-    const auto report = [&] {
-        command::ProgressLine line("reconstruct");
-        options.progress = progress_to(line);
-        return mpo::reconstruct(source, arguments.output, options, mpo::EigenBackend{});
-    }();
-    std::cout << arguments.output << ": " << report.num_tensors << " tensors, "
-              << report.num_linears << " of them made from cores, "
-              << command::readable_bytes(report.bytes) << ", " << command::effort(report.seconds)
-              << '\n';
-}
-
-void add_reconstruct(CLI::App& app) {
-    auto* sub = app.add_subcommand("reconstruct", "Make a compressed checkpoint dense again");
-    const auto arguments = std::make_shared<ReconstructArguments>();
-    sub->add_option("model", arguments->model, "A folder that mpo compress wrote")->required();
-    sub->add_option("-o,--output", arguments->output, "A folder that does not exist yet")
-        ->required();
-    sub->add_option("--dtype", arguments->dtype, "bf16, f16, f32; default: as stored")
-        ->check(CLI::IsMember(dtypes));
-    sub->add_option("--threads", arguments->threads, "Default: all of the machine");
-    sub->callback([arguments] { run_reconstruct(*arguments); });
 }
 
 // -- mpo tokenize -------------------------------------------------------------------------------
@@ -341,8 +242,11 @@ int run(int argc, char** argv) {
                                              MPO_VERSION_PATCH));
     app.require_subcommand(1);
     add_info(app);
-    add_compress(app, command::command_line(argc, argv));
-    add_reconstruct(app);
+    const auto line = command::command_line(argc, argv);
+    command::add_compress(app, line);
+    command::add_reconstruct(app);
+    command::add_evaluate(app, line);
+    command::add_generate(app);
     add_tokenize(app);
     add_make_choices(app);
     try {

@@ -11,6 +11,7 @@
 #include "mpo/version.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/hashed_weights.hpp"
 #include "support/models.hpp"
 #include "support/tokenizer_lies.hpp"
 
@@ -70,8 +71,8 @@ TEST_CASE("mpo: version and help go to stdout") {
     CHECK(version.status == 0);
     CHECK(version.out == detail::concat("mpo ", MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".",
                                         MPO_VERSION_PATCH, "\n"));
-    for (const char* sub :
-         {"", "info ", "compress ", "reconstruct ", "tokenize ", "make-choices "}) {
+    for (const char* sub : {"", "info ", "compress ", "reconstruct ", "tokenize ", "make-choices ",
+                            "evaluate ", "generate "}) {
         const auto help = desk.run(std::string(sub) + "--help");
         CHECK(help.status == 0);
         CHECK(help.err.empty());
@@ -307,6 +308,97 @@ TEST_CASE("mpo make-choices: a file of items, or none") {
     desk.refuse(2, "make-choices t.gguf --text text", {"--output"});
     desk.refuse(1, "make-choices t.gguf --text text -o x --context 9000", {"9000 + 24"});
     desk.refuse(1, "make-choices t.gguf --text none -o x", {"none"});
+}
+
+namespace {
+
+/// "decoder", which runs, with the small vocabulary, and "text".
+void add_decoder(const Desk& desk) {
+    auto decoder = tiny_decoder("plain");
+    decoder.config["vocab_size"] = 262;
+    for (auto& [tensor, shape] : decoder.shapes)
+        if (tensor == "model.embed_tokens.weight" || tensor == "lm_head.weight") shape[0] = 262;
+    write_decoder(desk.folder / "decoder", decoder);
+    write_file(desk.folder / "decoder/tokenizer.json", tokenizer_json(small_byte_level()));
+    write_file(desk.folder / "text",
+               "the ab and the other, then the ab again, as if there were no other");
+}
+
+}  // namespace
+
+TEST_CASE("mpo compress --text: the language before and after, in the forms of the same size") {
+    const Desk desk;
+    add_decoder(desk);
+    const std::string texts = "--text text --window 16 --stride 16 --max-tokens 40";
+    const auto result = desk.run(
+        "compress decoder -o small --budget 0.6 --form mpo --json a.json --report a.html " + texts);
+    INFO(result.err);
+    REQUIRE(result.status == 0);
+    for (const char* piece : {"as compressed", "all low rank", "perplexity"})
+        CHECK(contains(result.out, piece));
+    CHECK(!contains(result.out, "all MPO"));  // this is what was chosen
+    CHECK(contains(result.err, "evaluate 40/40 text all low rank"));
+    CHECK(contains(read_file(desk.folder / "a.html"), "What it did to the language"));
+    const auto report = nlohmann::json::parse(read_file(desk.folder / "a.json"));
+    CHECK(contains(report["notes"].dump(), "times the source's"));
+    const auto text = report["texts"][0];
+    const auto evaluated =
+        desk.run("evaluate small --reference decoder --json - " + texts);  // and nothing else
+    INFO(evaluated.err);
+    const auto one = nlohmann::json::parse(evaluated.out)["texts"][0];
+    CHECK(one["kld_mean"] == text["compressed"]["kld_mean"]);
+    CHECK(one["reference"] == text["dense"]);
+    CHECK(desk.folder.names() ==
+          std::vector<std::string>{"a.html", "a.json", "decoder", "model", "small", "text"});
+    const std::string x = "compress decoder -o x --budget 0.5 ";
+    desk.refuse(1, x + "--text none", {"open none"});
+    desk.refuse(1, x + "--text text --window 9999", {"9999", "context of the model, got"});
+    desk.refuse(1, "compress model -o x --budget 0.5 --text text", {"tokenizer.json"});
+}
+
+TEST_CASE("mpo evaluate: texts and items beside a reference; bad ones are one line") {
+    const Desk desk;
+    add_decoder(desk);
+    write_file(desk.folder / "c", R"({"context": "the", "choices": [" ab", " the"], "answer": 0})");
+    const auto result = desk.run(
+        "evaluate decoder --reference decoder --text text --window 16 --stride 8 --choices c");
+    INFO(result.err);
+    REQUIRE(result.status == 0);
+    for (const char* piece :
+         {"windows of 16 tokens, 8 apart", "100.00 %", "c: 1 items, acc ", "McNemar p = 1"})
+        CHECK(contains(result.out, piece));
+    write_file(desk.folder / "bad", "{\"context\": \"a\"}");
+    write_file(desk.folder / "empty", "");
+    write_file(desk.folder / "one", "a");
+    desk.refuse(1, "evaluate decoder --choices c --choices bad", {"bad line 1", "choices"});
+    desk.refuse(1, "evaluate decoder --text empty", {"empty: the text is empty"});
+    desk.refuse(1, "evaluate decoder --text one", {"one: a text must have at least 2 tokens"});
+    desk.refuse(1, "evaluate decoder --text text --tokenizer none.gguf", {"none.gguf"});
+    desk.refuse(1, "evaluate model --text text", {"tokenizer.json"});
+    auto other = small_byte_level();
+    std::swap(other.tokens[3], other.tokens[7]);
+    std::filesystem::copy(desk.folder / "decoder", desk.folder / "other");
+    write_file(desk.folder / "other/tokenizer.json", tokenizer_json(other));
+    desk.refuse(1, "evaluate decoder --reference other --text text", {"vocabularies", "token 3"});
+    desk.refuse(2, "evaluate decoder", {"--text", "--choices"});
+    desk.refuse(2, "evaluate --text text", {"model", "required"});
+}
+
+TEST_CASE("mpo generate: the same words for the same seed") {
+    const Desk desk;
+    add_decoder(desk);
+    const std::string run = "generate decoder --prompt 'the ab' --max-tokens 12 ";
+    const auto greedy = desk.run(run);
+    INFO(greedy.err);
+    CHECK(greedy.status == 0);
+    CHECK(greedy.out == desk.run(run + "--threads 1").out);
+    const auto drawn = desk.run(run + "--temperature 2 --top-p 0.95 --seed 5");
+    CHECK(drawn.out == desk.run(run + "--temperature 2 --top-p 0.95 --seed 5").out);
+    CHECK(drawn.out != greedy.out);
+    desk.refuse(1, "generate decoder --prompt ''", {"prompt is empty"});
+    desk.refuse(1, run + "--temperature -1", {"temperature", "-1"});
+    desk.refuse(1, run + "--top-p 0", {"top_p"});
+    desk.refuse(2, "generate decoder", {"--prompt", "required"});
 }
 
 #else

@@ -454,3 +454,39 @@ TEST_CASE("compress: nothing half-written ever has a name") {
         {"compressed already"});
     CHECK(shop.folder.names() == std::vector<std::string>{"model", "out", "taken"});
 }
+
+TEST_CASE("compress: peers are the same model in another form, and no larger") {
+    const TemporaryFolder folder;
+    write_model(folder / "model", small_weights());
+    const Checkpoint source(folder / "model");
+    CompressOptions options;
+    options.budget = 0.7;
+    options.form = CompressForm::mpo;
+    options.peers = {{CompressForm::low_rank, folder / "low_rank"},
+                     {CompressForm::mpo, folder / "mpo"}};
+    const auto report = compress(source, folder / "small", options, cpu);
+    CHECK(report.is_all(LinearForm::mpo));
+    const CompressedCheckpoint low_rank(folder / "low_rank");
+    CHECK(contents(folder / "mpo") == contents(folder / "small"));
+    REQUIRE(low_rank.linears().size() == report.linears.size());
+    for (std::size_t k = 0; k < report.linears.size(); ++k) {
+        const auto& peer = low_rank.linears()[k];
+        CHECK(peer.name == report.linears[k].name);
+        CHECK(peer.layout == low_rank_layout(peer.original_shape[0], peer.original_shape[1]));
+        CHECK(peer.relative_error == report.linears[k].low_rank_error);
+        CHECK(num_parameters(peer.layout, peer.bonds) <= report.linears[k].size.parameters);
+    }
+
+    options.peers = {{CompressForm::automatic, folder / "x"}};
+    check_throws<ArgumentError>([&] { (void)compress(source, folder / "y", options, cpu); },
+                                {"peer"});
+    options.form = CompressForm::low_rank;
+    options.peers = {{CompressForm::mpo, folder / "other"}};
+    const auto plain = compress(source, folder / "plain", options, cpu);
+    const CompressedCheckpoint other(folder / "other");
+    for (std::size_t k = 0; k < plain.linears.size(); ++k) {
+        const auto& peer = other.linears()[k];
+        CHECK(peer.layout != plain.linears[k].layout);
+        CHECK(num_parameters(peer.layout, peer.bonds) <= plain.linears[k].size.parameters);
+    }
+}

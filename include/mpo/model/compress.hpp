@@ -11,20 +11,20 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "mpo/io/safetensors_writer.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compress_linear.hpp"
 #include "mpo/model/compress_options.hpp"
 #include "mpo/model/compress_report.hpp"
 #include "mpo/model/compressed.hpp"
+#include "mpo/model/compressed_writer.hpp"
 #include "mpo/model/in_order.hpp"
-#include "mpo/model/output_folder.hpp"
 #include "mpo/model/progress.hpp"
 #include "mpo/network/layout_search.hpp"
 
@@ -106,8 +106,15 @@ inline void require_matrix_of_numbers(const CheckpointTensor& tensor) {
 /// What is to be written for one tensor. No cores: a copy of the source.
 struct CompressedTensor {
     const CheckpointTensor* source = nullptr;
-    std::vector<StoredCore> cores;
-    std::optional<LinearReport> report;  // of a linear
+    StoredForm chosen = {};
+    std::map<CompressForm, StoredForm> peers = {};  // those that were asked for and differ
+    std::optional<LinearReport> report = {};        // of a linear
+
+    /// What a peer of that form stores.
+    [[nodiscard]] const StoredForm& peer(CompressForm form) const {
+        const auto found = peers.find(form);
+        return found == peers.end() ? chosen : found->second;
+    }
 };
 
 [[nodiscard]] inline LinearReport dense_report(const PlannedLinear& linear, DType dtype) {
@@ -123,12 +130,30 @@ struct CompressedTensor {
     return report;
 }
 
+/// The peers that were asked for and differ from what was chosen; the error of plain low rank, which is 1
+/// where not even rank 1 is so small: the best that can be stored is zero then.
+template <Backend B>
+void add_peers(const Tensor<float>& W, LinearKind kind, const CompressOptions& options,
+               CompressedTensor& result, const B& backend) {
+    auto& report = *result.report;
+    const auto add = [&](CompressForm form, std::optional<StoredForm> peer) {
+        if (peer && options.peers.count(form) > 0) result.peers.emplace(form, *std::move(peer));
+    };
+    if (report.form == LinearForm::mpo) {
+        auto peer = low_rank_peer(W, report.size.parameters, options, backend);
+        report.low_rank_error = peer ? peer->relative_error : 1;
+        add(CompressForm::low_rank, std::move(peer));
+    } else if (options.peers.count(CompressForm::mpo) > 0) {
+        add(CompressForm::mpo, mpo_peer(W, kind, report.size.parameters, options, backend));
+    }
+}
+
 /// Reads, compresses and measures one linear.
 template <Backend B>
 [[nodiscard]] CompressedTensor compress_linear(const Checkpoint& source,
                                                const PlannedLinear& linear,
                                                const CompressOptions& options, const B& backend) {
-    CompressedTensor result{linear.tensor, {}, dense_report(linear, options.dtype)};
+    CompressedTensor result{linear.tensor, {}, {}, dense_report(linear, options.dtype)};
     if (linear.candidates.empty()) return result;
     const auto W = source.read<float>(linear.tensor->name);  // (out, in)
     (void)largest_finite(as_matrix(W.view()));  // NaN and Inf are refused with their place
@@ -137,10 +162,10 @@ template <Backend B>
         options.seed, backend);
     const Index parameters = found.mpo.num_parameters();
     if (parameters >= W.size()) return result;  // a tolerance that needs more than the weight
-    auto stored = store_cores(found.mpo, options.dtype);
+    result.chosen = stored_form(W, found.mpo, options.dtype, backend);
     auto& report = *result.report;
-    report.layout = found.mpo.layout();
-    report.bonds = found.mpo.bond_dims();
+    report.layout = result.chosen.layout;
+    report.bonds = result.chosen.bonds;
     const bool low_rank = report.layout == low_rank_layout(W.extent(0), W.extent(1));
     report.form = low_rank ? LinearForm::low_rank : LinearForm::mpo;
     report.size.parameters = parameters;
@@ -150,11 +175,8 @@ template <Backend B>
     report.norm = found.report.norm;
     for (const auto& bond : found.report.bonds)
         report.spectra.push_back(spectrum_report(bond, found.report.norm));
-    report.relative_error = measured_error(W, stored.rounded, backend);
-    report.low_rank_error =
-        low_rank ? report.relative_error
-                 : low_rank_error(W, parameters, options.dtype, options.seed, backend);
-    result.cores = std::move(stored.cores);
+    report.relative_error = report.low_rank_error = result.chosen.relative_error;
+    add_peers(W, linear.kind, options, result, backend);
     return result;
 }
 
@@ -175,11 +197,13 @@ template <Backend B>
 class CompressJob {
   public:
     CompressJob(const Checkpoint& source, std::vector<PlannedLinear> linears,
-                const CompressOptions& options, ShardedSafetensorsWriter& writer, const B& backend)
+                const CompressOptions& options, CompressedWriter& writer,
+                std::map<CompressForm, CompressedWriter>& peers, const B& backend)
         : source_(source),
           linears_(std::move(linears)),
           options_(options),
           writer_(writer),
+          peers_(peers),
           backend_(backend),
           meter_("compress", options.progress, static_cast<Index>(linears_.size()),
                  factorisation_work(linears_)) {
@@ -193,7 +217,7 @@ class CompressJob {
     [[nodiscard]] CompressedTensor make(Index k) const {
         const auto& tensor = source_.tensors()[static_cast<std::size_t>(k)];
         const auto found = linear_of_.find(&tensor);
-        if (found == linear_of_.end()) return {&tensor, {}, std::nullopt};
+        if (found == linear_of_.end()) return {&tensor};
         try {
             const auto begin = std::chrono::steady_clock::now();
             auto result = compress_linear(source_, *found->second, options_, backend_);
@@ -208,20 +232,13 @@ class CompressJob {
     void write(CompressedTensor result) {
         report_.bytes_before += result.source->bytes;
         report_.parameters_before += num_elements(result.source->shape);
-        if (result.cores.empty()) source_.copy(result.source->name, options_.dtype, writer_);
+        put(result, result.chosen, writer_);
+        for (auto& [form, writer] : peers_) put(result, result.peer(form), writer);
         if (!result.report) return;
-        auto& linear = report_.linears.emplace_back(std::move(*result.report));
-        for (std::size_t k = 0; k < result.cores.size(); ++k)
-            writer_.append(core_name(linear.name, static_cast<Index>(k)), options_.dtype,
-                           result.cores[k].shape, result.cores[k].bytes);
-        if (!result.cores.empty())
-            entries_.push_back({linear.name, linear.layout, linear.bonds, options_.dtype,
-                                linear.source_type, linear.shape, linear.relative_error,
-                                linear.error_kind});
+        const auto& linear = report_.linears.emplace_back(std::move(*result.report));
         meter_.advance(linear.name, factorisation_work(linear.shape));
     }
 
-    [[nodiscard]] const std::vector<CompressedLinear>& entries() const { return entries_; }
     /// To be taken at the end.
     [[nodiscard]] CompressReport report() && {
         report_.seconds = meter_.seconds();
@@ -229,15 +246,23 @@ class CompressJob {
     }
 
   private:
+    void put(const CompressedTensor& result, const StoredForm& stored, CompressedWriter& writer) {
+        if (stored.cores.empty()) return writer.copy(source_, result.source->name, options_.dtype);
+        const auto& linear = *result.report;
+        writer.append({linear.name, stored.layout, stored.bonds, options_.dtype, linear.source_type,
+                       linear.shape, stored.relative_error, linear.error_kind},
+                      stored.cores);
+    }
+
     const Checkpoint& source_;
     std::vector<PlannedLinear> linears_;
     const CompressOptions& options_;
-    ShardedSafetensorsWriter& writer_;
+    CompressedWriter& writer_;
+    std::map<CompressForm, CompressedWriter>& peers_;
     const B& backend_;
     ProgressMeter meter_;
     std::unordered_map<const CheckpointTensor*, const PlannedLinear*> linear_of_;
     CompressReport report_;
-    std::vector<CompressedLinear> entries_;
 };
 
 }  // namespace detail
@@ -250,6 +275,7 @@ class CompressJob {
 ///          A linear of which no form of that size is smaller than itself stays dense
 /// returns  sizes and measured errors of every linear
 /// error    relative_error is measured against the dense weight, with the cores as stored
+/// peers    of options, too: same source, another form; they get their names first
 /// cost     per linear one truncated SVD per bond for the form that wins, about a tenth of that for
 ///          every form that competes, and more where forms come close to each other. Memory:
 ///          num_threads() linears with their workspaces, the cores that wait to be written, the
@@ -265,21 +291,22 @@ template <Backend B>
         detail::raise<ArgumentError>(
             {"compress: ", source.path().string(), " is compressed already; reconstruct it first"});
     auto linears = detail::plan_linears(source, options);
-    OutputFolder output(folder);
-    ShardedSafetensorsWriter writer(output.path());
-    detail::CompressJob<B> job(source, std::move(linears), options, writer, backend);
+    detail::CompressedWriter writer(folder);
+    std::map<CompressForm, detail::CompressedWriter> peers;
+    for (const auto& [form, path] : options.peers) peers.try_emplace(form, path);
+    detail::CompressJob<B> job(source, std::move(linears), options, writer, peers, backend);
     detail::for_each_in_order(
         static_cast<Index>(source.tensors().size()), [&](Index k) { return job.make(k); },
         [&](Index, detail::CompressedTensor result) { job.write(std::move(result)); });
-    writer.finish();
-    write_text_file(output.path() / compressed_config_file, to_compressed_config(job.entries()));
-    output.copy_side_files(source, options.dtype);
-    // opened once before it gets its name: what cannot be read again does not exist
-    const CompressedCheckpoint written(output.path());
+    for (auto& [form, peer] : peers) {
+        (void)peer.finish(source, options.dtype);
+        peer.commit();
+    }
+    const auto written = writer.finish(source, options.dtype);
     auto report = std::move(job).report();
     report.bytes = written.checkpoint().bytes();
     report.parameters = written.checkpoint().num_parameters();
-    output.commit();
+    writer.commit();
     return report;
 }
 

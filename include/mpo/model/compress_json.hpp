@@ -46,14 +46,6 @@ namespace detail {
             {"relative_error", std::move(errors)}};
 }
 
-[[nodiscard]] inline nlohmann::ordered_json to_json(const MadeBy& made_by) {
-    return {{"mpo", made_by.version},
-            {"compiler", made_by.compiler},
-            {"command", made_by.command},
-            {"seed", made_by.seed},
-            {"threads", made_by.threads}};
-}
-
 [[nodiscard]] inline nlohmann::ordered_json to_json(const LinearReport& linear) {
     nlohmann::ordered_json json{{"name", linear.name},
                                 {"kind", to_string(linear.kind)},
@@ -85,6 +77,14 @@ namespace detail {
     return json;
 }
 
+[[nodiscard]] inline nlohmann::ordered_json to_json(const TextReport& text) {
+    return {{"text", text.text},
+            {"dense", detail::to_json(text.compressed.reference)},
+            {"compressed", detail::to_json(text.compressed)},
+            {"mpo", detail::to_json(text.mpo)},
+            {"low_rank", detail::to_json(text.low_rank)}};
+}
+
 [[nodiscard]] inline nlohmann::ordered_json describe(const CompressReport& report) {
     nlohmann::ordered_json json{{"schema_version", 1},
                                 {"source", report.source},
@@ -100,6 +100,8 @@ namespace detail {
     json["notes"] = notes(report);
     json["kinds"] = nlohmann::ordered_json::array();
     for (const auto& kind : report.kinds()) json["kinds"].push_back(to_json(kind));
+    json["texts"] = nlohmann::ordered_json::array();
+    for (const auto& text : report.texts) json["texts"].push_back(to_json(text));
     json["linears"] = nlohmann::ordered_json::array();
     for (const auto& linear : report.linears) json["linears"].push_back(to_json(linear));
     return json;

@@ -201,18 +201,57 @@ template <Backend B>
     return total > 0 ? std::sqrt(lost / total) : std::sqrt(lost);
 }
 
-/// The error of plain low rank, rounded alike, with no more than so many parameters; 1 where these
-/// do not hold even rank 1, and the best that can be stored is zero.
+/// One form of a linear as it lies on the disk.
+struct StoredForm {
+    Layout layout;
+    Shape bonds;
+    double relative_error = 0;      // of the cores as stored
+    std::vector<StoredCore> cores;  // none: the dense weight
+};
+
 template <Backend B>
-[[nodiscard]] double low_rank_error(const Tensor<float>& W, Index parameters, DType dtype,
-                                    std::uint64_t seed, const B& backend) {
-    const Layout layout = low_rank_layout(W.extent(0), W.extent(1));
-    const Index rank = max_uniform_bond(layout, parameters);
-    if (rank == 0) return 1;
-    Candidate candidate{layout, {}};
-    candidate.truncation.max_bond_dim = rank;
-    const auto found = decompose_candidate(W, candidate, DecomposeOptions{}.excess, seed, backend);
-    return measured_error(W, store_cores(found.mpo, dtype).rounded, backend);
+[[nodiscard]] StoredForm stored_form(const Tensor<float>& W, const Mpo<float>& mpo, DType dtype,
+                                     const B& backend) {
+    auto stored = store_cores(mpo, dtype);
+    return {mpo.layout(), mpo.bond_dims(), measured_error(W, stored.rounded, backend),
+            std::move(stored.cores)};
+}
+
+/// The best of these layouts with no more than so many parameters; nothing where none is so small.
+template <Backend B>
+[[nodiscard]] std::optional<StoredForm> best_stored_form(const Tensor<float>& W,
+                                                         const std::vector<Layout>& layouts,
+                                                         Index parameters,
+                                                         const CompressOptions& options,
+                                                         const B& backend) {
+    std::vector<Candidate> fitting;
+    for (const auto& layout : layouts) {
+        Candidate candidate{layout, {}};
+        candidate.truncation.max_bond_dim = max_uniform_bond(layout, parameters);
+        if (candidate.truncation.max_bond_dim > 0) fitting.push_back(std::move(candidate));
+    }
+    if (fitting.empty()) return std::nullopt;
+    const auto best = best_candidate(W, fitting, Aim::smallest_error, options.seed, backend);
+    return stored_form(W, best.mpo, options.dtype, backend);
+}
+
+/// Plain low rank, whatever layouts the options name.
+template <Backend B>
+[[nodiscard]] std::optional<StoredForm> low_rank_peer(const Tensor<float>& W, Index parameters,
+                                                      const CompressOptions& options,
+                                                      const B& backend) {
+    return best_stored_form(W, {low_rank_layout(W.extent(0), W.extent(1))}, parameters, options,
+                            backend);
+}
+
+/// The best MPO among those that compete.
+template <Backend B>
+[[nodiscard]] std::optional<StoredForm> mpo_peer(const Tensor<float>& W, LinearKind kind,
+                                                 Index parameters, CompressOptions options,
+                                                 const B& backend) {
+    options.form = CompressForm::mpo;
+    return best_stored_form(W, competing_layouts(kind, W.extent(0), W.extent(1), options),
+                            parameters, options, backend);
 }
 
 }  // namespace mpo::detail

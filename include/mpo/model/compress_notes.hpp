@@ -3,11 +3,14 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mpo/core/error.hpp"
+#include "mpo/core/plot.hpp"
 #include "mpo/model/compress_report.hpp"
 
 namespace mpo {
@@ -48,11 +51,32 @@ namespace detail {
     return notes;
 }
 
+/// What the texts say of the result: by how much it is perplexed more than the source.
+[[nodiscard]] inline std::vector<std::string> text_notes(const CompressReport& report) {
+    if (report.texts.empty()) return {};
+    double least = 1e300, most = 0;
+    for (const auto& text : report.texts) {
+        const double ratio = std::exp(text.compressed.log_ppl_ratio.mean);
+        least = (std::min)(least, ratio);
+        most = (std::max)(most, ratio);
+    }
+    constexpr double harmless = 1.1;
+    const auto range = report.texts.size() > 1
+                           ? short_number(least, 3) + " to " + short_number(most, 3)
+                           : short_number(most, 3);
+    if (most < harmless) return {"the perplexity is " + range + " times the source's"};
+    return {"the perplexity is " + range +
+            " times the source's: plain truncation keeps what is large in the weights, not what "
+            "the "
+            "language needs, and this is the reason that calibration exists"};
+}
+
 }  // namespace detail
 
 /// Plain sentences, without a full stop where they are one clause, in the order of their weight.
 [[nodiscard]] inline std::vector<std::string> notes(const CompressReport& report) {
     auto notes = detail::form_notes(report);
+    for (auto& note : detail::text_notes(report)) notes.push_back(std::move(note));
     if (report.bytes > report.bytes_before)
         notes.push_back(
             detail::concat("the result takes more bytes than its source: ", report.bytes, " as ",

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <regex>
@@ -102,6 +103,9 @@ struct CompressOptions {
     DType dtype = DType::bf16;       // of what is written: bf16, f16 or f32
     std::uint64_t seed = 1;          // of randomized factorisations
     ProgressCallback progress = {};  // hears of every linear, and may cancel
+    /// Folders for the same model in another form, mpo or low_rank: every linear in the best of that form
+    /// with no more parameters than what was chosen for it has; as chosen where none is so small.
+    std::map<CompressForm, std::filesystem::path> peers = {};
 };
 
 namespace detail {
@@ -151,6 +155,8 @@ inline void validate(const CompressOptions& options) {
     if (options.dtype != DType::bf16 && options.dtype != DType::f16 && options.dtype != DType::f32)
         detail::raise<ArgumentError>(
             {"compress: dtype must be BF16, F16 or F32, got ", to_string(options.dtype)});
+    if (options.peers.count(CompressForm::automatic) > 0)
+        throw ArgumentError("compress: a peer must have the form mpo or low rank");
 }
 
 }  // namespace mpo

@@ -10,6 +10,7 @@
 
 #include "mpo/core/dtype.hpp"
 #include "mpo/model/compress_options.hpp"
+#include "mpo/model/evaluate_results.hpp"
 #include "mpo/model/made_by.hpp"
 #include "mpo/model/spectrum_report.hpp"
 #include "mpo/network/decompose.hpp"
@@ -75,24 +76,41 @@ struct KindReport {
     double mean_low_rank_error = 0;                          // over the linears
 };
 
+/// What became of the language: one text under three forms of no more parameters each, beside the source.
+/// A form that was chosen for every linear is the compressed model itself.
+struct TextReport {
+    std::string text;       // its file
+    Comparison compressed;  // what was written, against the source
+    Comparison mpo;         // every linear an MPO
+    Comparison low_rank;    // every linear plain low rank
+};
+
 /// What became of a whole checkpoint.
 struct CompressReport {
-    std::vector<LinearReport> linears;  // in the order of the source
-    std::string source;                 // path of what was compressed
-    DType dtype = DType::bf16;          // as written
-    Index num_tensors = 0;              // of the source
-    Index parameters_before = 0;        // numbers in all tensors of the source
-    Index parameters = 0;               // in all tensors written
-    Index bytes_before = 0;             // of all tensors of the source
-    Index bytes = 0;                    // of all tensors written
-    double seconds = 0;                 // wall clock
-    MadeBy made_by;                     // compress leaves the command line to its caller
+    std::vector<LinearReport> linears;   // in the order of the source
+    std::string source;                  // path of what was compressed
+    DType dtype = DType::bf16;           // as written
+    Index num_tensors = 0;               // of the source
+    Index parameters_before = 0;         // numbers in all tensors of the source
+    Index parameters = 0;                // in all tensors written
+    Index bytes_before = 0;              // of all tensors of the source
+    Index bytes = 0;                     // of all tensors written
+    double seconds = 0;                  // wall clock
+    MadeBy made_by;                      // compress leaves the command line to its caller
+    std::vector<TextReport> texts = {};  // of compare_forms; compress leaves them to its caller
 
     /// Sums over all linears.
     [[nodiscard]] SizeChange size() const {
         SizeChange sum;
         for (const auto& linear : linears) sum += linear.size;
         return sum;
+    }
+
+    /// Whether every compressed linear has this form.
+    [[nodiscard]] bool is_all(LinearForm form) const {
+        return std::all_of(linears.begin(), linears.end(), [form](const LinearReport& linear) {
+            return linear.form == form || linear.form == LinearForm::dense;
+        });
     }
 
     /// One entry per kind that occurs, in the order of LinearKind.

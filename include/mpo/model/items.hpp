@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -236,6 +237,16 @@ class ItemLine {
             AnswerRule::last_number};
 }
 
+/// The layout whose fields a line has.
+[[nodiscard]] inline ChoiceLayout choice_layout(const ItemLine& line) {
+    if (line.find("endings")) return ChoiceLayout::hellaswag;
+    if (line.find("passage")) return ChoiceLayout::boolq;
+    if (line.find("question")) return ChoiceLayout::mmlu;
+    if (line.find("context")) return ChoiceLayout::continuation;
+    line.fail(
+        "is of no known layout: there is none of 'endings', 'passage', 'question', 'context'");
+}
+
 /// item(line) of every line of a file that is not blank.
 template <class Item, class Read>
 [[nodiscard]] std::vector<Item> read_items(const std::filesystem::path& path, Read&& item) {
@@ -257,10 +268,13 @@ template <class Item, class Read>
 
 /// Reads multiple choice. Throws FileError where the file cannot be read, FormatError, with file and line,
 /// where a line is not JSON, lacks a field or has one of the wrong kind, or where there is no item.
-[[nodiscard]] inline std::vector<ChoiceItem> read_choice_items(const std::filesystem::path& path,
-                                                               ChoiceLayout layout) {
-    return detail::read_items<ChoiceItem>(path, [layout](const detail::ItemLine& line) {
-        switch (layout) {
+///
+/// layout   none: the one whose fields the first line has
+[[nodiscard]] inline std::vector<ChoiceItem> read_choice_items(
+    const std::filesystem::path& path, std::optional<ChoiceLayout> layout = std::nullopt) {
+    return detail::read_items<ChoiceItem>(path, [&layout](const detail::ItemLine& line) {
+        if (!layout) layout = detail::choice_layout(line);
+        switch (*layout) {
             case ChoiceLayout::mmlu:
                 return detail::mmlu_item(line);
             case ChoiceLayout::hellaswag:
@@ -275,11 +289,16 @@ template <class Item, class Read>
 }
 
 /// Reads questions. Throws as read_choice_items.
+///
+/// layout   none: GSM8K where the first line's answer is text, else TriviaQA
 [[nodiscard]] inline std::vector<QuestionItem> read_question_items(
-    const std::filesystem::path& path, QuestionLayout layout) {
-    return detail::read_items<QuestionItem>(path, [layout](const detail::ItemLine& line) {
-        return layout == QuestionLayout::gsm8k ? detail::gsm8k_item(line)
-                                               : detail::trivia_qa_item(line);
+    const std::filesystem::path& path, std::optional<QuestionLayout> layout = std::nullopt) {
+    return detail::read_items<QuestionItem>(path, [&layout](const detail::ItemLine& line) {
+        if (!layout)
+            layout = line.field("answer").is_string() ? QuestionLayout::gsm8k
+                                                      : QuestionLayout::trivia_qa;
+        return *layout == QuestionLayout::gsm8k ? detail::gsm8k_item(line)
+                                                : detail::trivia_qa_item(line);
     });
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "mpo/core/error.hpp"
@@ -33,4 +34,15 @@ struct MadeBy {
 #endif
 }
 
+namespace detail {
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const MadeBy& made_by) {
+    return {{"mpo", made_by.version},
+            {"compiler", made_by.compiler},
+            {"command", made_by.command},
+            {"seed", made_by.seed},
+            {"threads", made_by.threads}};
+}
+
+}  // namespace detail
 }  // namespace mpo

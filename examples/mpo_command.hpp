@@ -1,0 +1,71 @@
+// What the parts of the command share: one part per translation unit, so that several compilers can work at them.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mpo/core/dtype.hpp"
+#include "mpo/io/atomic_file.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/compress_report.hpp"
+#include "mpo/model/evaluate_texts.hpp"
+#include "mpo/model/progress.hpp"
+#include "mpo_output.hpp"
+
+namespace command {
+
+// The subcommands; command_line is what a report says made it.
+void add_compress(CLI::App& app, const std::string& command_line);
+void add_reconstruct(CLI::App& app);
+void add_evaluate(CLI::App& app, const std::string& command_line);
+void add_generate(CLI::App& app);
+
+/// From here on there is something to remove. What the parent has ignored (nohup) stays ignored.
+void catch_interrupts();
+
+/// Cancels after an interrupt.
+[[nodiscard]] mpo::ProgressReply reply();
+
+/// Where --json goes, or --report: a file that is created before the work begins, or stdout.
+class TextOutput {
+  public:
+    explicit TextOutput(const std::string& target) : to_stdout_(target == "-") {
+        if (!target.empty() && !to_stdout_) file_.emplace(target);
+    }
+    [[nodiscard]] bool takes_stdout() const { return to_stdout_; }
+    /// Nothing where no target was named.
+    void write(const std::string& text) {
+        if (to_stdout_) std::cout << text;
+        if (!file_) return;
+        file_->append(text);
+        file_->commit();
+    }
+
+  private:
+    bool to_stdout_;
+    std::optional<mpo::AtomicFile> file_;
+};
+
+/// Options of every subcommand that reads texts.
+struct TextArguments {
+    std::vector<std::string> files;
+    std::string tokenizer;
+    Index window = 512, stride = 512, max_tokens = 0;
+};
+
+void add_text_options(CLI::App& sub, TextArguments& arguments);
+
+/// What is to be judged by, ready before the work begins: texts that the model can read.
+[[nodiscard]] std::vector<mpo::EvaluationText> read_texts(const TextArguments& arguments,
+                                                          const mpo::Checkpoint& source);
+
+/// Judges the forms by the texts, with progress.
+[[nodiscard]] std::vector<mpo::TextReport> compare_texts(
+    const mpo::FormPaths& forms, const std::vector<mpo::EvaluationText>& texts,
+    const TextArguments& arguments);
+
+}  // namespace command

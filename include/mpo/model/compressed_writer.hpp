@@ -1,0 +1,56 @@
+// A compressed checkpoint on its way to the disk: cores and copies of the other tensors, in the order of the
+// source, then what says how they belong together. It exists under its name completely or not at all.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/dtype.hpp"
+#include "mpo/io/atomic_file.hpp"
+#include "mpo/io/safetensors_writer.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/compress_linear.hpp"
+#include "mpo/model/compressed.hpp"
+#include "mpo/model/output_folder.hpp"
+
+namespace mpo::detail {
+
+/// Writes one folder of model/compressed.hpp's format.
+class CompressedWriter {
+  public:
+    /// Throws as OutputFolder does.
+    explicit CompressedWriter(const std::filesystem::path& folder)
+        : output_(folder), writer_(output_.path()) {}
+
+    /// A tensor of the source as it is, in the stored type where its numbers are real.
+    void copy(const Checkpoint& source, const std::string& tensor, DType dtype) {
+        source.copy(tensor, dtype, writer_);
+    }
+    /// The cores of one linear, and what is to be known about them.
+    void append(CompressedLinear linear, const std::vector<StoredCore>& cores) {
+        for (std::size_t k = 0; k < cores.size(); ++k)
+            writer_.append(core_name(linear.name, static_cast<Index>(k)), linear.dtype,
+                           cores[k].shape, cores[k].bytes);
+        linears_.push_back(std::move(linear));
+    }
+    /// Closes all files. The folder is opened once before it gets its name: what cannot be read again
+    /// does not exist.
+    [[nodiscard]] CompressedCheckpoint finish(const Checkpoint& source, DType dtype) {
+        writer_.finish();
+        write_text_file(output_.path() / compressed_config_file, to_compressed_config(linears_));
+        output_.copy_side_files(source, dtype);
+        return CompressedCheckpoint(output_.path());
+    }
+    /// Gives the folder its name. Throws as OutputFolder does.
+    void commit() { output_.commit(); }
+
+  private:
+    OutputFolder output_;
+    ShardedSafetensorsWriter writer_;
+    std::vector<CompressedLinear> linears_;
+};
+
+}  // namespace mpo::detail

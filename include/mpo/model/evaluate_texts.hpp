@@ -1,0 +1,169 @@
+// Texts from files as evaluation takes them, and what a compression did to a model's language: the same
+// texts under the source and under each form that was made of it, one form in memory at a time.
+#pragma once
+
+#include <algorithm>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/printable.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/io/text_file.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/compress_report.hpp"
+#include "mpo/model/evaluate.hpp"
+#include "mpo/model/tokenizer.hpp"
+#include "mpo/model/transformer.hpp"
+
+namespace mpo {
+
+/// A text as tokens.
+struct EvaluationText {
+    std::string name;           // its file
+    std::vector<Index> tokens;  // at least 2
+    Index bytes = 0;            // that they spell
+};
+
+/// Hears how far an evaluation is: of what, how much of how much; and may cancel it.
+using EvaluationProgress =
+    std::function<ProgressReply(std::string_view what, Index done, Index count)>;
+
+/// Reads a text and its first `max_tokens` tokens, all of them where that is 0. It begins with the token that
+/// texts began with in training, and control tokens in it are text.
+///
+/// throws   FileError; ArgumentError, naming the file, for an empty text, a single token, max_tokens < 0,
+///          and a byte that no token spells
+[[nodiscard]] inline EvaluationText read_evaluation_text(const std::filesystem::path& path,
+                                                         const Tokenizer& tokenizer,
+                                                         Index max_tokens = 0) {
+    if (max_tokens < 0)
+        detail::raise<ArgumentError>({"evaluate: max_tokens must be >= 0, got ", max_tokens});
+    const std::string name = path.string(), text = read_text_file(path);
+    if (text.empty()) detail::raise<ArgumentError>({name, ": the text is empty"});
+    EvaluationText result{name, {}, 0};
+    auto& tokens = result.tokens;
+    const auto& vocabulary = tokenizer.vocabulary();
+    if (vocabulary.add_bos) tokens.push_back(*vocabulary.bos);
+    const std::size_t begin = tokens.size();
+    try {
+        const auto ids = tokenizer.encode(text);
+        tokens.insert(tokens.end(), ids.begin(), ids.end());
+    } catch (const ArgumentError& error) {
+        detail::raise<ArgumentError>({name, ": ", error.what()});
+    }
+    if (max_tokens > 0)
+        tokens.resize((std::min)(tokens.size(), static_cast<std::size_t>(max_tokens)));
+    if (tokens.size() < 2)
+        detail::raise<ArgumentError>({name, ": a text must have at least 2 tokens, one of them to ",
+                                      "be predicted, got ", tokens.size()});
+    result.bytes = static_cast<Index>(tokenizer.decode(std::span(tokens).subspan(begin)).size());
+    return result;
+}
+
+/// Throws ArgumentError where the tokenizer has tokens that the model, of vocab_size, does not know. A model may
+/// have more rows than tokens: they are padding.
+inline void require_fitting_vocabulary(const Tokenizer& tokenizer, Index vocab_size,
+                                       const std::string& model) {
+    if (tokenizer.size() > vocab_size)
+        detail::raise<ArgumentError>({tokenizer.vocabulary().source, ": the tokenizer has ",
+                                      tokenizer.size(), " tokens, and the model ", model, " knows ",
+                                      vocab_size});
+}
+
+/// Throws ArgumentError where an id means different tokens to `one` and to the `other`, naming the first such id.
+inline void require_same_vocabulary(const Tokenizer& one, const Tokenizer& other) {
+    const auto& a = one.vocabulary();
+    const auto& b = other.vocabulary();
+    if (a.tokens.size() != b.tokens.size())
+        detail::raise<ArgumentError>({"the vocabularies of ", a.source, " and ", b.source,
+                                      " differ: ", a.tokens.size(), " and ", b.tokens.size(),
+                                      " tokens"});
+    const auto [left, right] = std::mismatch(a.tokens.begin(), a.tokens.end(), b.tokens.begin());
+    if (left != a.tokens.end())
+        detail::raise<ArgumentError>({"the vocabularies of ", a.source, " and ", b.source,
+                                      " differ: token ", left - a.tokens.begin(), " is ",
+                                      detail::in_quotes(*left), " and ",
+                                      detail::in_quotes(*right)});
+}
+
+/// Folders and files of one model in several forms. Two that are the same model may have the same path.
+struct FormPaths {
+    std::filesystem::path source;      // dense: the reference of all others
+    std::filesystem::path compressed;  // what was chosen
+    std::filesystem::path mpo;         // every linear an MPO
+    std::filesystem::path low_rank;    // every linear plain low rank
+};
+
+/// How texts are compared under the forms of a model.
+struct CompareFormsOptions {
+    Index window = 512;                // tokens that a model sees at once
+    Index stride = 512;                // from one window to the next
+    EvaluationProgress progress = {};  // after every window
+};
+
+namespace detail {
+
+[[nodiscard]] inline EvaluateOptions options_for(const EvaluationText& text,
+                                                 const CompareFormsOptions& options,
+                                                 const std::string& what) {
+    EvaluateOptions result{options.window, options.stride, text.bytes, {}};
+    if (options.progress)
+        result.progress = [&options, what](Index done, Index count) {
+            return options.progress(what, done, count);
+        };
+    return result;
+}
+
+}  // namespace detail
+
+/// Throws ArgumentError where one of the texts or an option does not fit a model, before anything is computed.
+inline void require_comparable(const std::vector<EvaluationText>& texts,
+                               const CompareFormsOptions& options, const TransformerConfig& model) {
+    for (const auto& text : texts)
+        (void)detail::text_windows(text.tokens, detail::options_for(text, options, ""), model);
+}
+
+/// Every text under every form of a model, beside the source.
+///
+/// cost     per distinct form one pass of it and one of the source over all texts. Memory: the source and
+///          one form, MPOs perhaps with the dense W that is faster to apply, and one window
+/// throws   as the constructor of Transformer, as compare
+[[nodiscard]] inline std::vector<TextReport> compare_forms(const FormPaths& paths,
+                                                           const std::vector<EvaluationText>& texts,
+                                                           const CompareFormsOptions& options,
+                                                           const EigenBackend& backend) {
+    TransformerOptions model_options;
+    model_options.dense_cache = DenseCache::allow;
+    const Transformer source(paths.source, model_options, backend);
+    std::vector<TextReport> reports;
+    for (const auto& text : texts) reports.push_back({text.name, {}, {}, {}});
+    struct Form {
+        const char* name;
+        const std::filesystem::path& path;
+        Comparison TextReport::*result;
+    };
+    const Form forms[] = {{"as compressed", paths.compressed, &TextReport::compressed},
+                          {"all MPO", paths.mpo, &TextReport::mpo},
+                          {"all low rank", paths.low_rank, &TextReport::low_rank}};
+    for (const auto& form : forms) {
+        const auto* same =
+            std::find_if(forms, &form, [&](const Form& other) { return other.path == form.path; });
+        std::optional<Transformer> model;
+        if (same == &form) model.emplace(form.path, model_options, backend);
+        for (std::size_t k = 0; k < texts.size(); ++k)
+            reports[k].*form.result =
+                model ? compare(*model, source, texts[k].tokens,
+                                detail::options_for(texts[k], options,
+                                                    detail::concat(texts[k].name, " ", form.name)))
+                      : reports[k].*same->result;
+    }
+    return reports;
+}
+
+}  // namespace mpo
