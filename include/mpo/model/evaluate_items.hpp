@@ -59,7 +59,7 @@ struct ChoiceTokens {
                                                 const ChoiceItem& item) {
     const auto end =
         item.context.find_last_not_of(" \t\n\r\f\v") + 1;  // 0 where there are only blanks
-    const auto context = item.context.substr(0, end), blanks = item.context.substr(end);
+    const auto context = item.context.substr(0, end);
     ChoiceTokens result{tokenizer.encode(context), {}, false};
     const auto skipped = static_cast<std::ptrdiff_t>(result.context.size());
     if (result.context.empty()) {
@@ -69,7 +69,7 @@ struct ChoiceTokens {
         result.context.push_back(*first);
     }
     for (const auto& continuation : item.continuations) {
-        const auto whole = tokenizer.encode(context + blanks + continuation);
+        const auto whole = tokenizer.encode(std::string(item.context).append(continuation));
         if (static_cast<std::ptrdiff_t>(whole.size()) <= skipped)
             raise<ArgumentError>(
                 {"the choice ", in_quotes(continuation), " has no token behind ", "the context"});

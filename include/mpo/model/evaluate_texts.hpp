@@ -142,6 +142,7 @@ inline void require_comparable(const std::vector<EvaluationText>& texts,
     model_options.dense_cache = DenseCache::allow;
     const Transformer source(paths.source, model_options, backend);
     std::vector<TextReport> reports;
+    reports.reserve(texts.size());
     for (const auto& text : texts) reports.push_back({text.name, {}, {}, {}});
     struct Form {
         const char* name;
