@@ -186,7 +186,7 @@ TEST_CASE("evaluate: one report is what its parts say") {
     CHECK(json["choices"][0]["mcnemar_acc"]["exact_p"] == 1);
 }
 
-TEST_CASE("evaluate: bad input is refused before anything is computed") {
+TEST_CASE("evaluation: bad input is refused before anything is computed") {
     const EvaluationDesk desk;
     const auto text = desk.file("text", "the ab and the other");
     EvaluationRequest request{desk.folder / "model"};
