@@ -12,6 +12,7 @@
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/linalg/low_rank.hpp"
 #include "mpo/linalg/truncation.hpp"
+#include "mpo/linalg/weighted_low_rank.hpp"
 #include "mpo/network/algebra.hpp"
 #include "mpo/network/canonical.hpp"
 #include "mpo/network/contract.hpp"

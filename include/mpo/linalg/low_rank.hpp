@@ -173,13 +173,7 @@ template <Scalar T, BackendFor<T> B>
 /// Throws where low_rank cannot work with its arguments.
 template <Scalar T>
 void validate(MatrixView<const T> A, const LowRankOptions& options) {
-    if (A.rows < 1 || A.cols < 1)
-        raise<ShapeError>({"low_rank: A is empty, ", A.rows, " x ", A.cols});
-    if ((A.rows > 1 && A.row_stride != A.cols) || (A.cols > 1 && A.col_stride != 1) ||
-        A.conjugation != Conjugation::none)
-        raise<ArgumentError>({"low_rank: A must be row-major without gaps, got ", A.rows, " x ",
-                              A.cols, " with strides ", A.row_stride, ", ", A.col_stride,
-                              A.conjugation == Conjugation::none ? "" : ", conjugated"});
+    require_row_major(A, "low_rank", "A");
     if (options.norm_squared && !(*options.norm_squared >= 0))
         raise<ArgumentError>(
             {"low_rank: norm_squared must be at least 0, got ", *options.norm_squared});

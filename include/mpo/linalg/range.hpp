@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "mpo/core/random.hpp"
@@ -53,6 +54,18 @@ template <Scalar T, class B>
 [[nodiscard]] double gram_resolution(Index s, double norm_squared) {
     const double eps = std::numeric_limits<Real<GramScalar<B, T>>>::epsilon();
     return 10 * static_cast<double>(s) * eps * norm_squared;
+}
+
+/// Throws unless A has elements and lies row-major without gaps.
+template <class T>
+void require_row_major(MatrixView<T> A, std::string_view who, std::string_view name) {
+    if (A.rows < 1 || A.cols < 1)
+        raise<ShapeError>({who, ": ", name, " is empty, ", A.rows, " x ", A.cols});
+    if ((A.rows > 1 && A.row_stride != A.cols) || (A.cols > 1 && A.col_stride != 1) ||
+        A.conjugation != Conjugation::none)
+        raise<ArgumentError>({who, ": ", name, " must be row-major without gaps, got ", A.rows,
+                              " x ", A.cols, " with strides ", A.row_stride, ", ", A.col_stride,
+                              A.conjugation == Conjugation::none ? "" : ", conjugated"});
 }
 
 /// A contiguous copy of a matrix view without conjugation.
