@@ -368,3 +368,33 @@ TEMPLATE_LIST_TEST_CASE("weighted_low_rank refuses shapes and limits", "", Backe
     CHECK_THROWS_AS(weighted_low_rank<T>(transpose(matrix(w.data, 5, 6)), spectrum, {}, backend),
                     ArgumentError);
 }
+
+namespace {
+
+/// EigenBackend that remembers the sides of its eigenproblems.
+class RecordingBackend : public EigenBackend {
+  public:
+    template <Scalar T>
+    void eigh(MatrixView<T> G, Real<T>* values) const {
+        sides.push_back(G.rows);
+        EigenBackend::eigh(G, values);
+    }
+    mutable std::vector<Index> sides;
+};
+
+}  // namespace
+
+TEST_CASE("weighted_low_rank solves the eigenproblems of the shorter side") {
+    const auto sides = [](Index m, Index n, const Tensor<double>& s) {
+        const RecordingBackend backend;
+        (void)Weighted<float, RecordingBackend>(normal_tensor<float>({m, n}, 86), s, backend)
+            .spectrum(backend);
+        return backend.sides;
+    };
+    for (const auto& values : {power_spectrum(9), rank_deficient_spectrum(9, 3)}) {
+        const auto s = hermitian<double>(values, 87);
+        CHECK(sides(4, 9, s) == std::vector<Index>{4});
+        CHECK(sides(11, 9, s) == std::vector<Index>{11});
+        CHECK(sides(12, 9, s) == std::vector<Index>{9, 9});
+    }
+}
