@@ -72,11 +72,12 @@ class Whitened {
   public:
     Whitened(const Tensor<W>& a, const Tensor<W>& s)
         : L_(s), U_({a.extent(0), side(a)}), C_({side(a), a.extent(1)}) {
-        const EigenBackend cpu;
-        REQUIRE(cpu.cholesky(as_matrix(L_.view())) == s.extent(0));
+        const EigenBackend host_backend;
+        REQUIRE(host_backend.cholesky(as_matrix(L_.view())) == s.extent(0));
         sigma_.resize(static_cast<std::size_t>(side(a)));
         const auto M = naive::product(a, L_);
-        cpu.svd<W>(as_matrix(M.view()), as_matrix(U_.view()), sigma_.data(), as_matrix(C_.view()));
+        host_backend.svd<W>(as_matrix(M.view()), as_matrix(U_.view()), sigma_.data(),
+                            as_matrix(C_.view()));
         for (Index k = 0; k < C_.extent(0); ++k)
             for (Index j = C_.extent(1) - 1; j >= 0; --j) {  // x L = sigma_k v^H, backwards
                 W sum = C_(k, j) * sigma_[static_cast<std::size_t>(k)];

@@ -54,7 +54,7 @@ struct WeightedLowRank {
 namespace detail {
 
 /// Rows of a matrix that a panel of 2^20 elements holds.
-[[nodiscard]] inline Index panel_rows(Index cols) {
+[[nodiscard]] inline Index rows_of_panel(Index cols) {
     return std::max<Index>(1, (Index{1} << 20) / cols);
 }
 
@@ -62,7 +62,7 @@ namespace detail {
 template <Scalar W, Scalar T, BackendFor<T> B>
 [[nodiscard]] BufferOf<B, W> widened(MatrixView<const T> A, const B& backend) {
     auto wide = backend.template allocate<W>(A.size());
-    const Index step = panel_rows(A.cols);
+    const Index step = rows_of_panel(A.cols);
     for (Index i = 0; i < A.rows; i += step) {
         const Index rows = (std::min)(step, A.rows - i);
         const auto from = fetch<T>(A.data + i * A.cols, rows, A.cols, backend);
@@ -80,7 +80,7 @@ template <Scalar W, Scalar T, BackendFor<T> B>
 template <Scalar T, Scalar W, BackendFor<W> B>
 [[nodiscard]] double moment_rounding(MatrixView<const W> S, std::string_view who,
                                      const B& backend) {
-    const Index n = S.rows, step = panel_rows(n);
+    const Index n = S.rows, step = rows_of_panel(n);
     double trace = 0, worst = -1;
     Index row = 0, col = 0;
     for (Index i = 0; i < n; i += step) {
@@ -172,7 +172,7 @@ void require_finite(const BufferOf<B, W>& G, Index s, std::string_view who, cons
 template <Scalar W, BackendFor<W> B>
 [[nodiscard]] BufferOf<B, W> weighted_gram(MatrixView<const W> A, MatrixView<const W> S,
                                            const B& backend) {
-    const Index m = A.rows, n = A.cols, step = (std::min)(panel_rows(n), m);
+    const Index m = A.rows, n = A.cols, step = (std::min)(rows_of_panel(n), m);
     auto G = backend.template allocate<W>(m * m);
     auto panel = backend.template allocate<W>(step * n);
     for (Index i = 0; i < m; i += step) {
