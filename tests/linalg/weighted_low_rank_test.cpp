@@ -23,7 +23,7 @@ template <class W>
     return sum;
 }
 
-/// A loss in T may be off by this: slack of A and B, which enters squared, and of the Gram matrix.
+/// A loss in T may be off by this: rounding of A and B, which enters squared, and of the Gram matrix.
 template <class T, class G>
 [[nodiscard]] double loss_rounding(const Tensor<T>& w, const Tensor<G>& s) {
     const Index k = w.extent(0) + w.extent(1);
@@ -310,7 +310,7 @@ TEMPLATE_LIST_TEST_CASE("weighted_low_rank refuses what is no second moment", ""
         }
         auto s = good;
         s(3, 1) += static_cast<Real<G>>(0.5);
-        CHECK(says(refused(w, s), "S(1, 3) and S(3, 1) differ by 0.5, slack allows"));
+        CHECK(says(refused(w, s), "S(1, 3) and S(3, 1) differ by 0.5, rounding allows"));
         s(3, 1) = good(3, 1) + static_cast<G>(static_cast<Real<G>>(5 * eps));  // the trace is 3
         CHECK(refused(w, s).empty());
         if constexpr (is_complex<T>) {
@@ -318,14 +318,14 @@ TEMPLATE_LIST_TEST_CASE("weighted_low_rank refuses what is no second moment", ""
             s(2, 2) += G(0, static_cast<Real<G>>(0.25));
             CHECK(says(refused(w, s), "S is not Hermitian, S(2, 2) and S(2, 2) differ by 0.5,"));
         }
-        // below zero, by more and by less than slack explains
+        // below zero, by more and by less than rounding explains
         CHECK(says(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -0.25}, 83)),
                    "S is not positive semidefinite, its smallest eigenvalue is -0.25"));
-        CHECK(says(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -500 * eps}, 83)), "slack allows -"));
+        CHECK(says(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -500 * eps}, 83)), "rounding allows -"));
         CHECK(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -3 * eps}, 83)).empty());
         s = Tensor<G>({n, n});  // no trace, and still not zero
         s(0, 1) = s(1, 0) = G{1};
-        CHECK(says(refused(w, s), "its smallest eigenvalue is -1, slack allows -0"));
+        CHECK(says(refused(w, s), "its smallest eigenvalue is -1, rounding allows -0"));
         s = Tensor<G>({n, n});
         for (Index k = 0; k < n; ++k)
             s(k, k) = std::pow((std::numeric_limits<Real<G>>::max)(), Real<G>(0.9));
