@@ -321,7 +321,8 @@ TEMPLATE_LIST_TEST_CASE("weighted_low_rank refuses what is no second moment", ""
         // below zero, by more and by less than rounding explains
         CHECK(says(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -0.25}, 83)),
                    "S is not positive semidefinite, its smallest eigenvalue is -0.25"));
-        CHECK(says(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -500 * eps}, 83)), "rounding allows -"));
+        CHECK(
+            says(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -500 * eps}, 83)), "rounding allows -"));
         CHECK(refused(w, hermitian<G>({1, 1, 0.5, 0.25, -3 * eps}, 83)).empty());
         s = Tensor<G>({n, n});  // no trace, and still not zero
         s(0, 1) = s(1, 0) = G{1};

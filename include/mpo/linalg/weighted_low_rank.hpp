@@ -336,7 +336,10 @@ template <Scalar T, BackendFor<T> B>
     return result;
 }
 
-/// Both in one: the best A B of the rank that `truncation` chooses, see the other two.
+/// Both in one: the best A B of the rank that `truncation` chooses.
+///
+/// W, S     (m, n) and the second moments (n, n) of its inputs, in backend memory, as weighted_spectrum takes them
+/// throws   as the other two
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] WeightedLowRank<T, B> weighted_low_rank(
     std::type_identity_t<MatrixView<const T>> W,
