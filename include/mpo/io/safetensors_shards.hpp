@@ -21,8 +21,8 @@
 #include "mpo/core/printable.hpp"
 #include "mpo/io/json_events.hpp"
 #include "mpo/io/limits.hpp"
-#include "mpo/io/mapped_file.hpp"
 #include "mpo/io/safetensors.hpp"
+#include "mpo/io/text_file.hpp"
 
 namespace mpo {
 namespace detail {
@@ -97,14 +97,8 @@ class ShardedSafetensors {
                                 const SafetensorsOptions& options = {}) {
         constexpr Index max_index_bytes = 100'000'000;
         const std::string source = index.string();
-        const MappedFile file(index, ReadMode::buffered);
-        if (file.size() > max_index_bytes)
-            detail::raise<FormatError>(
-                {source, ": ", file.size(), " bytes exceed the limit of ", max_index_bytes});
-        const auto text = file.bytes(0, file.size());
         detail::SafetensorsIndex parsed(source);
-        detail::parse_json({reinterpret_cast<const char*>(text.data()), text.span().size()}, parsed,
-                           {source});
+        detail::parse_json(read_text_file(index, max_index_bytes), parsed, {source});
         if (parsed.weight_map.empty())
             detail::raise<FormatError>({source, ": weight_map is missing or empty"});
         open_shards(index.parent_path(), parsed.weight_map, source, options);

@@ -47,6 +47,24 @@ template <Scalar T, Scalar W, class B>
         return send<T>(fetch<W>(matrix.data(), rows, cols, backend), backend);
 }
 
+/// Eigenvectors on the host, in columns, and eigenvalues, descending.
+template <Scalar W>
+struct Eigenpairs {
+    Tensor<W> vectors;
+    std::vector<double> values;
+};
+
+/// Of a Hermitian matrix (s, s), which is overwritten.
+template <Scalar W, BackendFor<W> B>
+[[nodiscard]] Eigenpairs<W> eigenpairs(BufferOf<B, W> H, Index s, const B& backend) {
+    auto values = backend.template allocate<Real<W>>(s);
+    backend.eigh(matrix(H.data(), s, s), values.data());
+    Eigenpairs<W> pairs{fetch<W>(H.data(), s, s, backend), {}};
+    const auto lambda = fetch<Real<W>>(values.data(), s, 1, backend);
+    for (Index k = 0; k < s; ++k) pairs.values.push_back(static_cast<double>(lambda(k, 0)));
+    return pairs;
+}
+
 /// norm(x)^2 of n numbers in backend memory.
 template <Scalar T, class B>
 [[nodiscard]] double squared_norm(const T* x, Index n, const B& backend) {

@@ -68,6 +68,11 @@ void require_row_major(MatrixView<T> A, std::string_view who, std::string_view n
                               A.conjugation == Conjugation::none ? "" : ", conjugated"});
 }
 
+/// Rows of a matrix that a panel of 2^20 elements holds.
+[[nodiscard]] inline Index rows_of_panel(Index cols) {
+    return std::max<Index>(1, (Index{1} << 20) / cols);
+}
+
 /// A contiguous copy of a matrix view without conjugation.
 template <Scalar T, class B>
 [[nodiscard]] BufferOf<B, T> copy_of(MatrixView<const T> A, const B& backend) {
@@ -94,16 +99,13 @@ template <Scalar T, BackendFor<T> B>
     using W = GramScalar<B, T>;
     const Index s = A.rows;
     auto G = backend.template allocate<W>(s * s);
-    auto values = backend.template allocate<Real<W>>(s);
     backend.syrk(A, matrix(G.data(), s, s));
     GramSpectrum<W, B> spectrum;
     if (keep == KeepGram::yes) spectrum.gram = copy_of<W>(matrix<const W>(G.data(), s, s), backend);
-    backend.eigh(matrix(G.data(), s, s), values.data());
-    spectrum.vectors = fetch<W>(G.data(), s, s, backend);
-    const auto lambda = fetch<Real<W>>(values.data(), s, 1, backend);
-    for (Index k = 0; k < s; ++k)
-        spectrum.singular_values.push_back(
-            std::sqrt((std::max)(0.0, static_cast<double>(lambda(k, 0)))));
+    auto pairs = eigenpairs<W>(std::move(G), s, backend);
+    spectrum.vectors = std::move(pairs.vectors);
+    for (const double value : pairs.values)
+        spectrum.singular_values.push_back(std::sqrt((std::max)(0.0, value)));
     return spectrum;
 }
 
@@ -191,7 +193,7 @@ template <Scalar T, BackendFor<T> B>
     const double difference = norm_squared - kept_squared;
     if (difference > 1e4 * std::numeric_limits<Real<T>>::epsilon() * norm_squared)
         return difference;
-    const Index step = std::max<Index>(1, (Index{1} << 20) / A.cols);
+    const Index step = rows_of_panel(A.cols);
     double sum = 0;
     for (Index i = 0; i < A.rows; i += step) {
         const Index rows = (std::min)(step, A.rows - i);

@@ -53,11 +53,6 @@ struct WeightedLowRank {
 
 namespace detail {
 
-/// Rows of a matrix that a panel of 2^20 elements holds.
-[[nodiscard]] inline Index rows_of_panel(Index cols) {
-    return std::max<Index>(1, (Index{1} << 20) / cols);
-}
-
 /// A row-major matrix converted to the wider scalar, a panel over the host at a time.
 template <Scalar W, Scalar T, BackendFor<T> B>
 [[nodiscard]] BufferOf<B, W> widened(MatrixView<const T> A, const B& backend) {
@@ -113,24 +108,6 @@ template <Scalar T, Scalar W, BackendFor<W> B>
                                ", S(", row, ", ", col, ") and S(", col, ", ", row, ") differ by ",
                                worst, ", rounding allows ", rounding});
     return rounding;
-}
-
-/// Eigenvectors on the host, in columns, and eigenvalues, descending.
-template <Scalar W>
-struct Eigenpairs {
-    Tensor<W> vectors;
-    std::vector<double> values;
-};
-
-/// Of a Hermitian matrix (s, s), which is overwritten.
-template <Scalar W, BackendFor<W> B>
-[[nodiscard]] Eigenpairs<W> eigenpairs(BufferOf<B, W> H, Index s, const B& backend) {
-    auto values = backend.template allocate<Real<W>>(s);
-    backend.eigh(matrix(H.data(), s, s), values.data());
-    Eigenpairs<W> pairs{fetch<W>(H.data(), s, s, backend), {}};
-    const auto lambda = fetch<Real<W>>(values.data(), s, 1, backend);
-    for (Index k = 0; k < s; ++k) pairs.values.push_back(static_cast<double>(lambda(k, 0)));
-    return pairs;
 }
 
 /// Throws where the smallest eigenvalue of S lies below -rounding.

@@ -15,7 +15,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -32,6 +31,7 @@
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/io/safetensors.hpp"
 #include "mpo/io/safetensors_shards.hpp"
+#include "mpo/io/text_file.hpp"
 #include "mpo/model/gguf_names.hpp"
 #include "mpo/model/hyperparameters.hpp"
 
@@ -210,12 +210,7 @@ class Checkpoint {
     void read_config() {
         constexpr Index max_config_bytes = Index{16} << 20;
         const auto path = path_ / "config.json";
-        const MappedFile file(path, ReadMode::buffered);
-        if (file.size() > max_config_bytes)
-            detail::raise<FormatError>({path.string(), ": ", file.size(),
-                                        " bytes exceed the limit of ", max_config_bytes});
-        config_.resize(static_cast<std::size_t>(file.size()));
-        file.read(0, std::as_writable_bytes(std::span(config_)));
+        config_ = read_text_file(path, max_config_bytes);
         hyperparameters_ = parse_config(config_, path.string());
     }
 

@@ -17,7 +17,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,6 +28,7 @@
 #include "mpo/io/json_tree.hpp"
 #include "mpo/io/limits.hpp"
 #include "mpo/io/mapped_file.hpp"
+#include "mpo/io/text_file.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
@@ -285,14 +285,7 @@ class CompressedCheckpoint {
         : checkpoint_(folder, mode) {
         constexpr Index max_config_bytes = Index{64} << 20;
         const auto path = folder / compressed_config_file;
-        const MappedFile file(path, ReadMode::buffered);
-        if (file.size() > max_config_bytes)
-            detail::raise<FormatError>({path.string(), ": ", file.size(),
-                                        " bytes exceed the limit of ", max_config_bytes});
-        const auto bytes = file.bytes(0, file.size());
-        linears_ = parse_compressed_config(
-            {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size())},
-            path.string());
+        linears_ = parse_compressed_config(read_text_file(path, max_config_bytes), path.string());
         for (const auto& linear : linears_) require_cores(linear);
         require_no_orphans();
     }

@@ -292,6 +292,22 @@ template <class Item>
     return result;
 }
 
+/// What the model generates behind the prompt of every item; stops(item): what ends it.
+template <class Results, class Item, class Stops>
+void generate_answers(const Transformer& model, const Tokenizer& tokenizer,
+                      std::span<const Item> items, const AnswerOptions& options, Stops&& stops,
+                      Results& results) {
+    const auto tokens = prompt_tokens(model, tokenizer, items, options.max_tokens);
+    results.num_cut = tokens.num_cut;
+    GenerateOptions generate_options;
+    generate_options.max_tokens = options.max_tokens;
+    for (std::size_t k = 0; k < items.size(); ++k) {
+        results.texts.push_back(
+            generate_text(model, tokenizer, tokens.prompts[k], generate_options, stops(items[k])));
+        report_item(options.progress, k + 1, items.size());
+    }
+}
+
 [[nodiscard]] inline RougeMeans rouge_means(std::span<const SummaryItem> items,
                                             const std::vector<std::string>& texts,
                                             Stemming stemming) {
@@ -316,18 +332,12 @@ template <class Item>
                                                     const Tokenizer& tokenizer,
                                                     std::span<const QuestionItem> items,
                                                     const AnswerOptions& options = {}) {
-    const auto tokens = detail::prompt_tokens(model, tokenizer, items, options.max_tokens);
     AnswerResults results;
-    results.num_cut = tokens.num_cut;
-    GenerateOptions generate_options;
-    generate_options.max_tokens = options.max_tokens;
-    for (std::size_t k = 0; k < items.size(); ++k) {
-        const auto& item = items[k];
-        results.texts.push_back(
-            generate_text(model, tokenizer, tokens.prompts[k], generate_options, item.stops));
-        results.right.push_back(is_exact_match(results.texts.back(), item.references, item.rule));
-        detail::report_item(options.progress, k + 1, items.size());
-    }
+    const auto stops = [](const QuestionItem& item) { return std::span(item.stops); };
+    detail::generate_answers(model, tokenizer, items, options, stops, results);
+    for (std::size_t k = 0; k < items.size(); ++k)
+        results.right.push_back(
+            is_exact_match(results.texts[k], items[k].references, items[k].rule));
     results.exact_match = accuracy(results.right);
     return results;
 }
@@ -339,17 +349,12 @@ template <class Item>
 [[nodiscard]] inline SummaryResults evaluate_summaries(
     const Transformer& model, const Tokenizer& tokenizer, std::span<const SummaryItem> items,
     const AnswerOptions& options = {AnswerOptions::summary_tokens, {}}) {
-    const auto tokens = detail::prompt_tokens(model, tokenizer, items, options.max_tokens);
     SummaryResults results;
-    results.num_cut = tokens.num_cut;
-    GenerateOptions generate_options;
-    generate_options.max_tokens = options.max_tokens;
-    for (std::size_t k = 0; k < items.size(); ++k) {
-        const std::string generated =
-            generate_text(model, tokenizer, tokens.prompts[k], generate_options);
-        const auto line = detail::stripped(generated);  // blank lines before it do not count
-        results.texts.emplace_back(line.substr(0, line.find('\n')));
-        detail::report_item(options.progress, k + 1, items.size());
+    const auto stops = [](const SummaryItem&) { return std::span<const std::string>(); };
+    detail::generate_answers(model, tokenizer, items, options, stops, results);
+    for (auto& text : results.texts) {
+        const auto line = detail::stripped(text);  // blank lines before it do not count
+        text = std::string(line.substr(0, line.find('\n')));
     }
     results.plain = detail::rouge_means(items, results.texts, Stemming::none);
     results.stemmed = detail::rouge_means(items, results.texts, Stemming::porter);

@@ -127,12 +127,6 @@ class Plan {
     /// sum += the numbers at `from` in backend memory.
     void add_on_host(const T* from, Tensor<T>& sum) const;
 
-    using TileGradient = detail::TileGradient<T, B>;
-    [[nodiscard]] TileGradient make_tile_gradient(const Mpo<T>& mpo) const {
-        return {mpo, choice().groups.front(), question_.max_workspace_bytes - choice().added_bytes,
-                *backend_};
-    }
-
     const B* backend_;
     Index rows_, cols_;
     Layout layout_;
@@ -141,11 +135,10 @@ class Plan {
     MachineTable table_;
     std::vector<PlanCandidate> candidates_;
     std::vector<SweepStep> steps_;
-    std::vector<Shape> cores_;                      // shapes, where gradients are wanted
-    std::optional<detail::CoreSweep<T, B>> sweep_;  // this one
-    std::optional<detail::Tiles<T, B>> tiles_;      // or that one
-    std::optional<TileGradient> tile_gradient_;     // of tiles, on a device
-    Mpo<T> mpo_;                                    // of tiles, on the host
+    std::vector<Shape> cores_;                                 // shapes, where gradients are wanted
+    std::optional<detail::CoreSweep<T, B>> sweep_;             // this one
+    std::optional<detail::Tiles<T, B>> tiles_;                 // or that one
+    std::optional<detail::TileGradient<T, B>> tile_gradient_;  // of tiles
 };
 
 namespace detail {
@@ -179,10 +172,7 @@ Plan<T, B>::Plan(const Mpo<T>& mpo, std::vector<PlanCandidate> candidates,
     const Index limit = options.max_workspace_bytes - choice().added_bytes;
     if (choice().form == PlanForm::tiles) {
         tiles_.emplace(mpo, groups.front(), limit, backend);
-        // a device keeps the factors of the way back; the host makes them when they are asked for
-        if (B::memory_is_host && options.with_gradient) mpo_ = mpo;
-        if constexpr (!B::memory_is_host)
-            if (options.with_gradient) tile_gradient_.emplace(make_tile_gradient(mpo));
+        if (options.with_gradient) tile_gradient_.emplace(mpo, groups.front(), limit, backend);
     } else {
         const bool merged = static_cast<Index>(groups.size()) < mpo.num_sites();
         sweep_.emplace(merged ? merge_sites(mpo, groups, backend) : mpo, choice().direction,
@@ -280,10 +270,8 @@ void Plan<T, B>::gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX
     if constexpr (!B::memory_is_host) backend_->template upload<T>(dY.view(), dy.data());
     const T* dy_data = B::memory_is_host ? dY.data() : dy.data();
     run_on_host(X.view(), dX.view(), [&](const T* x, T* dx) {
-        if (tiles_) {
-            std::optional<TileGradient> here;
-            if constexpr (B::memory_is_host) here.emplace(make_tile_gradient(mpo_));
-            const auto gradients = (here ? *here : *tile_gradient_).run(x, dy_data, dx, batch);
+        if (tile_gradient_) {
+            const auto gradients = tile_gradient_->run(x, dy_data, dx, batch);
             for (std::size_t k = 0; k < cores_.size(); ++k)
                 add_on_host(gradients[k].data(), dcores[k]);
             return;

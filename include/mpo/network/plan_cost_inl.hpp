@@ -195,11 +195,11 @@ class Clock {
 /// All ordered ways to write `sites` as a sum, none merged first: bit k of a way merges sites k, k + 1.
 [[nodiscard]] inline std::vector<Shape> ways_to_merge(Index sites, const PlanQuestion& question) {
     constexpr Index most_sites = 8;
-    const std::uint32_t all = std::uint32_t{1} << (sites - 1);
+    const std::uint32_t together = (std::uint32_t{1} << (sites - 1)) - 1;  // all sites
+    const std::uint32_t last = question.merge ? together : 0;
+    const std::uint32_t step = sites <= most_sites ? 1 : together;
     std::vector<Shape> ways;
-    for (std::uint32_t way = 0; way < all; ++way) {
-        const bool tried = way == 0 || (question.merge && (sites <= most_sites || way == all - 1));
-        if (!tried) continue;
+    for (std::uint32_t way = 0; way <= last; way += step) {
         Shape& groups = ways.emplace_back(1, 1);
         for (Index k = 0; k + 1 < sites; ++k)
             if ((way >> k & 1) != 0)

@@ -434,20 +434,14 @@ cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
 
 cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
     Call call("cublasDestroy", false);
-    auto* const state = call.machine.find<LibraryState>(handle, "handle");
-    if (state == nullptr) return refused;
-    call.machine.remove(state);
-    delete state;
-    return CUBLAS_STATUS_SUCCESS;
+    return call.machine.destroy<LibraryState>(handle, "handle") ? CUBLAS_STATUS_SUCCESS : refused;
 }
 
 cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
     Call call("cublasSetStream");
     if (call.told_to_fail()) return failed(call);
-    auto* const state = call.machine.find<LibraryState>(handle, "handle");
-    auto* const of = call.machine.find<StreamState>(stream, "stream");
-    if (state == nullptr || of == nullptr) return refused;
-    state->stream = of;
+    auto* const state = call.machine.set_stream(handle, stream);
+    if (state == nullptr) return refused;
     state->workspace = nullptr;  // back to the pool that all handles share
     return CUBLAS_STATUS_SUCCESS;
 }

@@ -106,9 +106,24 @@ class Machine {
                    ? state
                    : nullptr;
     }
-    void remove(void* state) {
+    /// False, after a fault, where there is no such handle.
+    template <class State, class H>
+    [[nodiscard]] bool destroy(H handle, const char* what) {
+        auto* const state = find<State>(handle, what);
+        if (state == nullptr) return false;
         handles_.erase(state);
         --statistics.live_handles;
+        delete state;
+        return true;
+    }
+    /// Work of a library's handle goes to `stream` from now on; null after a fault.
+    template <class H>
+    [[nodiscard]] LibraryState* set_stream(H handle, cudaStream_t stream) {
+        auto* const state = find<LibraryState>(handle, "handle");
+        auto* const of = find<StreamState>(stream, "stream");
+        if (state == nullptr || of == nullptr) return nullptr;
+        state->stream = of;
+        return state;
     }
 
     [[nodiscard]] std::string take_faults();

@@ -127,9 +127,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     if (state == nullptr) return refused(call);
     call.machine.run(*state, state->issued);
     call.machine.remove_stream(state);
-    call.machine.remove(state);
-    delete state;
-    return cudaSuccess;
+    return call.machine.destroy<StreamState>(stream, "stream") ? cudaSuccess : refused(call);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
@@ -150,11 +148,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned int) {
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
     Call call("cudaEventDestroy", false);
-    auto* const state = call.machine.find<EventState>(event, "event");
-    if (state == nullptr) return refused(call);
-    call.machine.remove(state);
-    delete state;
-    return cudaSuccess;
+    return call.machine.destroy<EventState>(event, "event") ? cudaSuccess : refused(call);
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
@@ -193,11 +187,7 @@ cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* prope
 
 cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
     Call call("cudaMemPoolDestroy", false);
-    auto* const state = call.machine.find<EventState>(pool, "pool");
-    if (state == nullptr) return refused(call);
-    call.machine.remove(state);
-    delete state;
-    return cudaSuccess;
+    return call.machine.destroy<EventState>(pool, "pool") ? cudaSuccess : refused(call);
 }
 
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr, void*) {

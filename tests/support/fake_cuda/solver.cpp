@@ -345,11 +345,7 @@ cusolverStatus_t create(const char* name, H* handle) {
 template <class H>
 cusolverStatus_t remove(const char* name, H handle) {
     Call call(name, false);
-    auto* const state = call.machine.find<EventState>(handle, "handle");
-    if (state == nullptr) return refused;
-    call.machine.remove(state);
-    delete state;
-    return done;
+    return call.machine.destroy<EventState>(handle, "handle") ? done : refused;
 }
 
 }  // namespace
@@ -368,21 +364,13 @@ cusolverStatus_t cusolverDnCreate(cusolverDnHandle_t* handle) {
 
 cusolverStatus_t cusolverDnDestroy(cusolverDnHandle_t handle) {
     Call call("cusolverDnDestroy", false);
-    auto* const state = call.machine.find<LibraryState>(handle, "handle");
-    if (state == nullptr) return refused;
-    call.machine.remove(state);
-    delete state;
-    return done;
+    return call.machine.destroy<LibraryState>(handle, "handle") ? done : refused;
 }
 
 cusolverStatus_t cusolverDnSetStream(cusolverDnHandle_t handle, cudaStream_t stream) {
     Call call("cusolverDnSetStream");
     if (call.told_to_fail()) return failed(call);
-    auto* const state = call.machine.find<LibraryState>(handle, "handle");
-    auto* const of = call.machine.find<StreamState>(stream, "stream");
-    if (state == nullptr || of == nullptr) return refused;
-    state->stream = of;
-    return done;
+    return call.machine.set_stream(handle, stream) != nullptr ? done : refused;
 }
 
 cusolverStatus_t cusolverDnSetDeterministicMode(cusolverDnHandle_t handle,
