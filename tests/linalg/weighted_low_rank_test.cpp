@@ -11,12 +11,6 @@ using namespace mpo::test;
 
 namespace {
 
-/// tr(D S D^H).
-template <class W>
-[[nodiscard]] double loss_of(const Tensor<W>& D, const Tensor<W>& S) {
-    return std::real(naive::inner(D, naive::product(D, S)));
-}
-
 [[nodiscard]] double trace_of(const auto& S) {
     double sum = 0;
     for (Index k = 0; k < S.extent(0); ++k) sum += std::real(S(k, k));
@@ -109,7 +103,7 @@ void check_curve(const Tensor<T>& w, const Tensor<GramScalar<B, T>>& s, const B&
     CHECK(problem.S.untouched());
     const auto W = naive::widen(w);
     const auto S = naive::widen(s);
-    const double total = loss_of(W, S), slack = loss_rounding(w, s);
+    const double total = naive::weighted_loss(W, S), slack = loss_rounding(w, s);
     CAPTURE(m, n, total, slack);
     REQUIRE(spectrum.losses.size() == static_cast<std::size_t>(side + 1));
     REQUIRE(spectrum.eigenvalues.size() == static_cast<std::size_t>(side));
@@ -134,7 +128,7 @@ void check_curve(const Tensor<T>& w, const Tensor<GramScalar<B, T>>& s, const B&
               tolerance<T>(m + n, naive::norm(w)));
         const auto rest =
             naive::combination(Wide<T>{1}, W, Wide<T>{-1}, naive::product(A, naive::widen(b)));
-        CHECK(std::abs(loss_of(rest, S) - spectrum.losses[r]) <= slack);
+        CHECK(std::abs(naive::weighted_loss(rest, S) - spectrum.losses[r]) <= slack);
     }
 }
 
@@ -187,7 +181,7 @@ TEMPLATE_LIST_TEST_CASE("weighted_low_rank is never above the whitened route", "
                          tail = tail_norm(whitened.sigma(), rank);
             const auto rest =
                 naive::combination(Wide<T>{1}, W, Wide<T>{-1}, whitened.approximation(rank));
-            CHECK(loss <= loss_of(rest, S) + loss_rounding(w, s));
+            CHECK(loss <= naive::weighted_loss(rest, S) + loss_rounding(w, s));
             CHECK(std::abs(loss - tail * tail) <= loss_rounding(w, s));
         }
     }

@@ -138,6 +138,12 @@ template <class W>
     return sum;
 }
 
+/// tr(E S E^H).
+template <class W>
+[[nodiscard]] double weighted_loss(const Tensor<W>& E, const Tensor<W>& S) {
+    return std::real(inner(E, product(E, S)));
+}
+
 /// Frobenius.
 template <class T>
 [[nodiscard]] double norm(const Tensor<T>& A) {

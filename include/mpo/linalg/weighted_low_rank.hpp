@@ -27,6 +27,7 @@
 #include "mpo/linalg/orthonormalize.hpp"
 #include "mpo/linalg/range.hpp"
 #include "mpo/linalg/truncation.hpp"
+#include "mpo/linalg/weighted_loss.hpp"
 
 namespace mpo {
 
@@ -52,21 +53,6 @@ struct WeightedLowRank {
 };
 
 namespace detail {
-
-/// A row-major matrix converted to the wider scalar, a panel over the host at a time.
-template <Scalar W, Scalar T, BackendFor<T> B>
-[[nodiscard]] BufferOf<B, W> widened(MatrixView<const T> A, const B& backend) {
-    auto wide = backend.template allocate<W>(A.size());
-    const Index step = rows_of_panel(A.cols);
-    for (Index i = 0; i < A.rows; i += step) {
-        const Index rows = (std::min)(step, A.rows - i);
-        const auto from = fetch<T>(A.data + i * A.cols, rows, A.cols, backend);
-        Tensor<W> panel(from.shape());
-        for (Index k = 0; k < from.size(); ++k) panel.data()[k] = static_cast<W>(from.data()[k]);
-        backend.template upload<W>(TensorView<const W>(panel.view()), wide.data() + i * A.cols);
-    }
-    return wide;
-}
 
 /// What a second moment (n, n) may deviate by from a Hermitian, positive semidefinite matrix: rounding
 /// of its elements in T, and of a factorisation in W, relative to its trace (at least its norm, where
