@@ -47,7 +47,7 @@ struct MomentSums {
     std::vector<std::string> linears;  // modules: q, k and v read the same
     Index inputs = 0;                  // n, numbers of an input
     MomentFlows flows = MomentFlows::dense;
-    Index tokens = 0;           // positions added, sinks included
+    Index tokens = 0;           // positions with a weight, sinks included
     double weight = 0;          // of ordinary positions
     double output_energy = 0;   // sum of w norm(y)^2 over them, where outputs are added to a state
     double sink_weight = 0;     // sum of w over sinks
@@ -100,7 +100,7 @@ class InputMoments {
     [[nodiscard]] Index inputs() const { return sums_.inputs; }
     /// Whose moments they are.
     [[nodiscard]] MomentFlows flows() const { return sums_.flows; }
-    /// Positions added, sinks included.
+    /// Positions added with a weight above 0, sinks included.
     [[nodiscard]] Index tokens() const { return sums_.tokens; }
     /// Sum of the weights of ordinary positions.
     [[nodiscard]] double weight() const { return sums_.weight; }
@@ -292,9 +292,12 @@ class InputMoments {
             }
             tiles.run(backend);
         }
-        sums_.tokens += dense.rows;
         for (const double w : weights) sums_.weight += w;
-        if (weights.empty()) sums_.weight += static_cast<double>(dense.rows);
+        sums_.tokens +=
+            std::count_if(weights.begin(), weights.end(), [](double w) { return w > 0; });
+        if (!weights.empty()) return;
+        sums_.tokens += dense.rows;
+        sums_.weight += static_cast<double>(dense.rows);
     }
     /// sqrt(w_t) x_t in double.
     static void widen(MatrixView<const float> X, std::span<const double> weights, double* wide) {
