@@ -4,23 +4,18 @@
 //   x += down(silu(gate(n)) up(n)),                        n = rmsnorm(x)
 //
 // and logits = head(rmsnorm(x)). Every linear is a Linear: dense and compressed ones mix. Each piece has a
-// header of its own: rotary, kv_cache, attention, linear, and linalg/row_functions.
+// header of its own: decoder_block, rotary, kv_cache, attention, linear, and linalg/row_functions.
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
-#include <functional>
-#include <initializer_list>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
-#include "mpo/linalg/row_functions.hpp"
-#include "mpo/model/attention.hpp"
+#include "mpo/model/decoder_block.hpp"
 #include "mpo/model/kv_cache.hpp"
 #include "mpo/model/linear.hpp"
 #include "mpo/model/rotary.hpp"
@@ -28,49 +23,6 @@
 #include "mpo/model/transformer_weights.hpp"
 
 namespace mpo {
-
-/// Hears of every linear before it is applied: its name, and its inputs (tokens, in).
-using LinearObserver = std::function<void(const std::string& linear, MatrixView<const float> X)>;
-
-namespace detail {
-
-/// Activations of one chunk of tokens.
-struct Activations {
-    Activations(const TransformerConfig& config, Index tokens)
-        : normed({tokens, config.hidden_size}),
-          queries({tokens, config.num_heads * config.head_dim}),
-          keys({tokens, config.num_kv_heads * config.head_dim}),
-          values(keys.shape()),
-          attended(queries.shape()),
-          gate({tokens, config.intermediate_size}),
-          up(gate.shape()),
-          update({tokens, config.hidden_size}) {}
-
-    /// Bytes for one token, what prepared keys and values take included.
-    [[nodiscard]] static Index bytes_per_token(const TransformerConfig& config) {
-        const Index heads = 2 * config.num_heads + 4 * config.num_kv_heads;
-        return static_cast<Index>(sizeof(float)) *
-               (2 * config.hidden_size + heads * config.head_dim + 2 * config.intermediate_size);
-    }
-
-    Tensor<float> normed, queries, keys, values, attended, gate, up, update;
-};
-
-/// All of a tensor (rows, n) as a matrix.
-[[nodiscard]] inline MatrixView<float> rows_of(Tensor<float>& tensor) {
-    return matrix(tensor.data(), tensor.extent(0), tensor.extent(1));
-}
-
-/// body(row) for every row; several threads where there are many.
-template <class F>
-void for_rows(Index rows, Index width, F&& body) {
-    constexpr Index grain = Index{1} << 14;  // elements worth a second thread
-    parallel_for(0, rows, grain / width + 1, [&](Index first, Index last) {
-        for (Index r = first; r < last; ++r) body(r);
-    });
-}
-
-}  // namespace detail
 
 /// A decoder with its weights. Movable; const calls are safe from many threads, each with a cache of its
 /// own. The backend must outlive it.
@@ -220,62 +172,10 @@ class Transformer {
         const RotaryTable table(config_.rotary, cache.length(), x.rows);
         for (Index k = 0; k < config_.num_layers; ++k) {
             const auto& layer = weights_.layers[static_cast<std::size_t>(k)];
-            attention_block(layer, k, table, cache, a, x, observer);
-            mlp_block(layer, a, x, observer);
+            detail::run_block(layer, config_, {table, cache, k}, a, x, *backend_, observer);
         }
         cache.advance(x.rows);
-        normalize(x, weights_.norm, x);
-    }
-
-    void attention_block(const DecoderLayer& layer, Index index, const RotaryTable& table,
-                         KvCache& cache, detail::Activations& a, MatrixView<float> x,
-                         const LinearObserver& observer) const {
-        normalize(x, layer.input_norm, detail::rows_of(a.normed));
-        apply({&layer.q, &layer.k, &layer.v}, a.normed, {&a.queries, &a.keys, &a.values}, observer);
-        const float scale = 1 / std::sqrt(static_cast<float>(config_.head_dim));
-        detail::for_rows(x.rows, a.queries.extent(1), [&](Index r) {
-            table.rotate(r, config_.num_heads, scale, a.queries.data() + r * a.queries.extent(1));
-            table.rotate(r, config_.num_kv_heads, 1, a.keys.data() + r * a.keys.extent(1));
-        });
-        cache.store(index, x.rows, a.keys.data(), a.values.data());
-        attend(a.queries.data(), x.rows, config_.num_heads, cache, index, a.attended.data(),
-               *backend_);
-        apply({&layer.o}, a.attended, {&a.update}, observer);
-        add(a.update, x);
-    }
-
-    void mlp_block(const DecoderLayer& layer, detail::Activations& a, MatrixView<float> x,
-                   const LinearObserver& observer) const {
-        normalize(x, layer.post_attention_norm, detail::rows_of(a.normed));
-        apply({&layer.gate, &layer.up}, a.normed, {&a.gate, &a.up}, observer);
-        const Index n = a.gate.extent(1);
-        detail::for_rows(x.rows, n, [&](Index r) {
-            detail::silu_multiply(n, a.gate.data() + r * n, a.up.data() + r * n);
-        });
-        apply({&layer.down}, a.gate, {&a.update}, observer);
-        add(a.update, x);
-    }
-
-    void normalize(MatrixView<const float> x, const Tensor<float>& weight,
-                   MatrixView<float> y) const {
-        const auto epsilon = static_cast<float>(config_.rms_norm_eps);
-        detail::for_rows(x.rows, x.cols, [&](Index r) {
-            detail::normalize_row(x.cols, x.data + r * x.cols, weight.data(), epsilon,
-                                  y.data + r * x.cols);
-        });
-    }
-    static void add(const Tensor<float>& update, MatrixView<float> x) {
-        detail::for_rows(x.rows, x.cols, [&](Index r) {
-            detail::add_row(x.cols, update.data() + r * x.cols, x.data + r * x.cols);
-        });
-    }
-    static void apply(std::initializer_list<const Linear*> linears, const Tensor<float>& X,
-                      std::initializer_list<Tensor<float>*> Y, const LinearObserver& observer) {
-        for (const Linear* linear : linears)
-            if (observer) observer(linear->name(), as_matrix(X.view()));
-        std::vector<MatrixView<float>> results;
-        for (Tensor<float>* tensor : Y) results.push_back(detail::rows_of(*tensor));
-        Linear::apply_together({linears.begin(), linears.size()}, as_matrix(X.view()), results);
+        detail::normalize_rows(x, weights_.norm, config_, x);
     }
 
     TransformerOptions options_;
