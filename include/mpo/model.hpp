@@ -26,6 +26,7 @@
 #include "mpo/model/items.hpp"
 #include "mpo/model/make_choices.hpp"
 #include "mpo/model/mcnemar.hpp"
+#include "mpo/model/quantize.hpp"
 #include "mpo/model/reconstruct.hpp"
 #include "mpo/model/report.hpp"
 #include "mpo/model/rouge.hpp"
