@@ -39,6 +39,9 @@ struct FitOptions {
     Layout layout = {};  // out legs multiply up to rows of W, in legs to its columns
     Index max_bond_dim = (std::numeric_limits<Index>::max)();  // clipped to the useful maximum
     FitStart start = FitStart::whitened;
+    /// Added to the diagonal of S, relative to its mean: what keeps A near W in directions that S does not
+    /// know. 0: nothing does, and A may grow there.
+    double ridge = 1e-6;
     Index max_sweeps = 8;     // forth and back; 0: the start as it is
     double min_gain = 2e-3;   // sweeps end where one lowers the loss by less, relative to it
     FitSolver solver = FitSolver::automatic;
@@ -49,8 +52,8 @@ struct FitOptions {
 
 /// What a fit reached, and how.
 struct FitReport {
-    double loss = 0;                      // tr((W - A) S (W - A)^H), measured on the cores returned
-    double total = 0;                     // tr(W S W^H), the loss of A = 0
+    double loss = 0;   // tr((W - A) S (W - A)^H), with the ridge, measured on the cores returned
+    double total = 0;  // tr(W S W^H), with the ridge: the loss of A = 0
     std::vector<double> losses = {};      // of the start and after every sweep; never rising
     std::vector<FitSolver> solvers = {};  // of every site, in the last sweep
     Index iterations = 0;                 // of conjugate gradients, all sites and sweeps
@@ -75,7 +78,7 @@ class FitMetric {
   public:
     using G = GramScalar<B, T>;
 
-    FitMetric(const Tensor<T>& W, const Tensor<G>& S, const B& backend)
+    FitMetric(const Tensor<T>& W, const Tensor<G>& S, double ridge, const B& backend)
         : m_(W.extent(0)), n_(W.extent(1)), backend_(backend) {
         weight_ = send<T>(W, backend);
         const double norm = std::sqrt(squared_norm<T>(weight_.data(), m_ * n_, backend));
@@ -90,6 +93,7 @@ class FitMetric {
         if (trace > 0) moment_scale_ = static_cast<double>(n_) / trace;
         backend.scale(m_ * n_, static_cast<T>(static_cast<Real<T>>(weight_scale_)), weight_.data());
         backend.scale(n_ * n_, static_cast<G>(static_cast<Real<G>>(moment_scale_)), wide_.data());
+        if (trace > 0 && ridge > 0) add_to_diagonal<G>(wide_, n_, ridge, backend);
         narrow_ = converted<T, G>(copy_of<G>(matrix<const G>(wide_.data(), n_, n_), backend), n_, n_, backend);
         target_ = backend.template allocate<T>(m_ * n_);
         backend.gemm(T{1}, weight(), matrix<const T>(narrow_.data(), n_, n_), T{0},
@@ -228,6 +232,8 @@ inline void validate(const FitOptions& options) {
         raise<ArgumentError>({"fit: need max_sweeps >= 0, max_iterations >= 1 and max_direct >= 0, got ",
                               options.max_sweeps, ", ", options.max_iterations, " and ",
                               options.max_direct});
+    if (!(options.ridge >= 0) || !std::isfinite(options.ridge))
+        raise<ArgumentError>({"fit: ridge must be finite and at least 0, got ", options.ridge});
     if (!(options.min_gain >= 0))
         raise<ArgumentError>({"fit: min_gain must be at least 0, got ", options.min_gain});
 }
@@ -265,16 +271,19 @@ void require_moments(const Tensor<T>& W, const Tensor<G>& S) {
                            W.extent(1), " x ", W.extent(1), ", got ", to_string(S.shape())});
 }
 
-/// Puts the scale of W back into a chain and its losses.
+/// Sweeps from a chain on the scale of the caller; back on that scale.
 template <Scalar T, BackendFor<T> B>
-[[nodiscard]] Fitted<T> on_scale_of_caller(Fitted<T> fitted, const FitMetric<T, B>& metric) {
+[[nodiscard]] Fitted<T> fit_in_metric(Mpo<T> start, const FitMetric<T, B>& metric,
+                                      const FitOptions& options, const B& backend) {
+    const auto factor = [](double x) { return static_cast<T>(static_cast<Real<T>>(x)); };
+    auto fitted = improve(scale(std::move(start), factor(metric.weight_scale())), metric, options,
+                          backend);
     const double unit = metric.unit();
     auto& report = fitted.report;
     for (double& loss : report.losses) loss *= unit;
     report.loss *= unit;
     report.total = metric.total() * unit;
-    fitted.mpo = scale(std::move(fitted.mpo),
-                       static_cast<T>(static_cast<Real<T>>(1 / metric.weight_scale())));
+    fitted.mpo = scale(std::move(fitted.mpo), factor(1 / metric.weight_scale()));
     return fitted;
 }
 
@@ -301,10 +310,8 @@ template <Scalar T, BackendFor<T> B>
         detail::raise<ShapeError>({"fit: the start must be ", W.extent(0), " x ", W.extent(1),
                                    ", got ", start.num_sites() == 0 ? 0 : start.rows(), " x ",
                                    start.num_sites() == 0 ? 0 : start.cols()});
-    const detail::FitMetric<T, B> metric(W, S, backend);
-    auto scaled = scale(std::move(start), static_cast<T>(static_cast<Real<T>>(metric.weight_scale())));
-    return detail::on_scale_of_caller(
-        detail::improve(std::move(scaled), metric, options, backend), metric);
+    const detail::FitMetric<T, B> metric(W, S, options.ridge, backend);
+    return detail::fit_in_metric(std::move(start), metric, options, backend);
 }
 
 /// The same from a start of its own, in the layout and with the bonds that the options name.
@@ -314,6 +321,7 @@ template <Scalar T, BackendFor<T> B>
     detail::validate(options);
     detail::require_moments(W, S);
     validate(options.layout, W.extent(0), W.extent(1), "fit");
+    const detail::FitMetric<T, B> metric(W, S, options.ridge, backend);
     DecomposeOptions decomposition;
     decomposition.layout = options.layout;
     decomposition.truncation.max_bond_dim = options.max_bond_dim;
@@ -321,7 +329,7 @@ template <Scalar T, BackendFor<T> B>
     auto start = options.start == FitStart::plain
                      ? decompose(W, decomposition, backend).mpo
                      : detail::whitened_decomposition(W, S, decomposition, backend);
-    return fit(W, S, std::move(start), options, backend);
+    return detail::fit_in_metric(std::move(start), metric, options, backend);
 }
 
 }  // namespace mpo
