@@ -45,7 +45,7 @@ struct CalibrationOptions {
 
 /// How far the compressed flow is from the dense one behind a layer.
 struct BlockDeviation {
-    Index layer = 0;
+    Index layer = 0;        // that lies behind
     double ordinary = 0;    // norm(x_c - x_o) / norm(x_o) over all ordinary positions
     Index sinks = 0;        // in all windows
     double worst_sink = 0;  // largest norm(x_c - x_o) / norm(x_o) of a sink
