@@ -7,6 +7,7 @@
 #include <iterator>
 #include <string>
 
+#include "fuzz/tiny_moments.hpp"
 #include "mpo/model/compressed.hpp"
 #include "support/gguf_lies.hpp"
 #include "support/safetensors_lies.hpp"
@@ -134,6 +135,31 @@ void write_json(const std::filesystem::path& folder) {
                 write(folder / target, lie.file.data().substr(8));
 }
 
+/// Of one flow without sinks, and of both with two.
+void write_moments(const std::filesystem::path& folder) {
+    const auto config = fuzz::tiny_config();
+    const auto path = std::filesystem::temp_directory_path() / "mpo_write_corpus.safetensors";
+    const EigenBackend backend;
+    const Tensor<float> X({4, 2}, {1, 2, -3, 4, 0, 1, 2, 2});
+    const Tensor<float> Y({2, 3}, {1, 0, 2, -1, 4, 1});
+    InputMoments one(linears_of(0, BlockStage::attention), 2, MomentFlows::dense);
+    one.add(as_matrix(X.view()), {}, backend);
+    InputMoments both(linears_of(0, BlockStage::down), 3, MomentFlows::both);
+    both.add(as_matrix(Y.view()), as_matrix(Y.view()), {}, backend);
+    both.add_output_energy(2);
+    for (int k = 0; k < 2; ++k) both.add_sink({Y.data() + 3 * k, 3}, {Y.data(), 3}, 1, 1e4);
+    MomentsWriter writer(path, config);
+    writer.append(one);
+    writer.append(both);
+    writer.finish({2, 8, {{0, BlockStage::down, 1, 0, 100, 1}}});
+    std::ifstream file(path, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    std::filesystem::remove(path);
+    write(folder / "moments", bytes);
+    for (const std::size_t cut : {bytes.size() - 1, bytes.size() - 16, std::size_t{9}})
+        write(folder / "moments", bytes.substr(0, cut));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -145,6 +171,7 @@ int main(int argc, char** argv) {
         write_gguf(folder);
         write_json(folder);
         write_tokenizers(folder);
+        write_moments(folder);
         return 0;
     } catch (const std::exception& error) {
         std::cerr << error.what() << '\n';

@@ -265,7 +265,7 @@ TEST_CASE(
     }
     REQUIRE(static_cast<Index>(walk.sinks().size()) == count);
     for (const auto& sink : walk.sinks()) {
-        CHECK(sink.module == "model.layers.0.mlp.down_proj");
+        CHECK(sink.module() == "model.layers.0.mlp.down_proj");
         CHECK(
             sinks[static_cast<std::size_t>(sink.window)][static_cast<std::size_t>(sink.position)]);
         CHECK(sink.norm > 20 * sink.median);
@@ -299,7 +299,7 @@ TEST_CASE("calibration walk: sinks may be there from the embedding on") {
     windows[0].tokens[1] = 5;
     const CalibrationWalk walk(given.path, windows, {}, cpu);
     REQUIRE_FALSE(walk.sinks().empty());
-    CHECK(walk.sinks().front().module == "model.embed_tokens");
+    CHECK(walk.sinks().front().module() == "model.embed_tokens");
     CalibrationOptions blind;
     blind.sink_factor = 1e6;
     CHECK(CalibrationWalk(given.path, windows, blind, cpu).sinks().empty());

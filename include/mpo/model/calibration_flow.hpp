@@ -65,7 +65,6 @@ class CalibrationFlow {
         for (std::size_t text = 0; text < states.size(); ++text) {
             auto& a = activations(at.config, tokens(text));
             attention_inputs(at.block, at.config, rows_of(states[text]), a);
-            at.cache.truncate(0);
             output_inputs(linears, at.config, {at.table, at.cache, 0}, a, at.backend);
             attended_[text] = a.attended;
         }

@@ -45,7 +45,7 @@ struct CalibrationOptions {
 
 /// How far the compressed flow is from the dense one behind a layer.
 struct BlockDeviation {
-    Index layer = 0;
+    Index layer = 0;        // that lies behind
     double ordinary = 0;    // norm(x_c - x_o) / norm(x_o) over all ordinary positions
     Index sinks = 0;        // in all windows
     double worst_sink = 0;  // largest norm(x_c - x_o) / norm(x_o) of a sink
@@ -224,8 +224,7 @@ class CalibrationWalk {
         }
         norms_.resize(windows_.size());
         updates_.resize(windows_.size());
-        for (std::size_t w = 0; w < windows_.size(); ++w)
-            note_norms(w, nullptr, "model.embed_tokens");
+        for (std::size_t w = 0; w < windows_.size(); ++w) note_norms(w, nullptr, SinkPosition{});
     }
     void read_layer() {
         if (!done()) block_.emplace(detail::read_layer(reader_, config_, layer_));
@@ -240,7 +239,7 @@ class CalibrationWalk {
                 if (writes_residual(stage_) && !updated_) {
                     const Linear& writer = *stage_linears().front();
                     updates_[w] = dense_.update(writer, X, context());
-                    note_norms(w, updates_[w].data(), writer.name());
+                    note_norms(w, updates_[w].data(), {layer_, stage_});
                 }
                 if (moments) add_moments(*moments, w, X);
             } catch (const NumericalError& error) {
@@ -283,17 +282,20 @@ class CalibrationWalk {
         }
         return sum;
     }
-    void note_norms(std::size_t w, const float* update, const std::string& module) {
+    /// Norms of the dense states behind what `made` names, and the sinks that are new among them.
+    void note_norms(std::size_t w, const float* update, SinkPosition made) {
         norms_[w] = detail::state_norms(detail::rows_of(dense_.states[w]), update,
-                                        options_.sink_factor, module);
-        const auto window = static_cast<Index>(w);
+                                        options_.sink_factor, made.module());
+        made.window = static_cast<Index>(w);
+        made.median = norms_[w].median;
         for (const Index t : norms_[w].sinks) {
             const bool known = std::any_of(sinks_.begin(), sinks_.end(), [&](const auto& sink) {
-                return sink.window == window && sink.position == t;
+                return sink.window == made.window && sink.position == t;
             });
-            if (!known)
-                sinks_.push_back({module, window, t, norms_[w].norms[static_cast<std::size_t>(t)],
-                                  norms_[w].median});
+            if (known) continue;
+            made.position = t;
+            made.norm = norms_[w].norms[static_cast<std::size_t>(t)];
+            sinks_.push_back(made);
         }
     }
 

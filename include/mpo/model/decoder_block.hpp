@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "mpo/core/error.hpp"
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
@@ -42,6 +43,28 @@ inline constexpr std::array block_stages{BlockStage::attention, BlockStage::outp
 /// Whether the outputs of a stage's linears are added to the residual stream.
 [[nodiscard]] constexpr bool writes_residual(BlockStage stage) {
     return stage == BlockStage::output || stage == BlockStage::down;
+}
+
+/// Modules of the linears of a stage: "model.layers.3.mlp.gate_proj" and "model.layers.3.mlp.up_proj".
+[[nodiscard]] inline std::vector<std::string> linears_of(Index layer, BlockStage stage) {
+    const std::string at = detail::concat("model.layers.", layer, ".");
+    switch (stage) {
+        case BlockStage::attention:
+            return {at + "self_attn.q_proj", at + "self_attn.k_proj", at + "self_attn.v_proj"};
+        case BlockStage::output:
+            return {at + "self_attn.o_proj"};
+        case BlockStage::mlp:
+            return {at + "mlp.gate_proj", at + "mlp.up_proj"};
+        case BlockStage::down:
+            return {at + "mlp.down_proj"};
+    }
+    return {};
+}
+
+/// Numbers that the linears of a stage read.
+[[nodiscard]] inline Index inputs_of(const TransformerConfig& config, BlockStage stage) {
+    if (stage == BlockStage::output) return config.num_heads * config.head_dim;
+    return stage == BlockStage::down ? config.intermediate_size : config.hidden_size;
 }
 
 namespace detail {

@@ -44,11 +44,11 @@ inline constexpr double default_sink_weight = 5;
 
 /// Sums over the inputs of the linears that share them, as a file has them.
 struct MomentSums {
-    std::vector<std::string> linears;  // modules: q, k and v read the same
-    Index inputs = 0;                  // n, numbers of an input
-    MomentFlows flows = MomentFlows::dense;
-    Index tokens = 0;           // positions with a weight, sinks included
-    double weight = 0;          // of ordinary positions
+    std::vector<std::string> linears;        // modules: q, k and v read the same
+    Index inputs = 0;                        // n, numbers of an input
+    MomentFlows flows = MomentFlows::dense;  // whose inputs
+    Index tokens = 0;                        // positions with a weight, sinks included
+    double weight = 0;                       // of ordinary positions
     double output_energy = 0;   // sum of w norm(y)^2 over them, where outputs are added to a state
     double sink_weight = 0;     // sum of w over sinks
     Tensor<double> dense;       // (n, n): sum of w x_o x_o^T; symmetric

@@ -11,16 +11,23 @@
 #include "mpo/core/error.hpp"
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
+#include "mpo/model/decoder_block.hpp"
 
 namespace mpo {
 
 /// A sink, where it appeared.
 struct SinkPosition {
-    std::string module;  // whose outputs made it: a linear, or the embedding
-    Index window = 0;    // of those calibrated on
-    Index position = 0;  // in the window
-    double norm = 0;     // of its state behind the module
-    double median = 0;   // of the norms of all states of the window there
+    Index layer = -1;                     // whose outputs made it; -1: the embedding did
+    BlockStage stage = BlockStage::down;  // of the layer: output or down
+    Index window = 0;                     // of those calibrated on
+    Index position = 0;                   // in the window
+    double norm = 0;                      // of its state behind the module
+    double median = 0;                    // of the norms of all states of the window there
+
+    /// What made it: "model.layers.11.mlp.down_proj", or "model.embed_tokens".
+    [[nodiscard]] std::string module() const {
+        return layer < 0 ? "model.embed_tokens" : linears_of(layer, stage).front();
+    }
 };
 
 namespace detail {
