@@ -121,10 +121,10 @@ void check_on_grids(const Quantized& q, const QuantizeOptions& options) {
 }
 
 /// Levels on the grids of `q` by OPTQ as it is written: the error of a column, divided by its element of the
-/// inverse, goes to the others along the inverse's row, and the column leaves the inverse.
-[[nodiscard]] Index levels_that_differ_from_optq(const Tensor<float>& W, const Tensor<double>& S,
-                                                 const QuantizeOptions& options,
-                                                 const Quantized& q) {
+/// inverse, goes to the others along the inverse's row, and the column leaves the inverse. The grids are
+/// those of the weights 1 / element.
+void check_against_optq(const Tensor<float>& W, const Tensor<double>& S,
+                        const QuantizeOptions& options, const Quantized& q) {
     const Index m = W.extent(0), n = W.extent(1);
     auto H = S;
     double trace = 0;
@@ -135,6 +135,7 @@ void check_on_grids(const Quantized& q, const QuantizeOptions& options) {
     std::vector<Index> left;
     for (Index k = 0; k < n; ++k) left.push_back(k);
     Index differ = 0;
+    std::vector<double> weights(left.size());
     while (!left.empty()) {
         auto next = left.begin();
         if (options.order == ColumnOrder::descending)
@@ -143,6 +144,7 @@ void check_on_grids(const Quantized& q, const QuantizeOptions& options) {
         const Index k = *next;
         left.erase(next);
         const auto row = X;
+        weights[static_cast<std::size_t>(k)] = 1 / X(k, k);
         for (Index i = 0; i < m; ++i) {
             const detail::Grid grid{q.scales(i, k / options.group), q.minima(i, k / options.group)};
             const auto level = grid.nearest(w(i, k), (1 << options.bits) - 1);
@@ -153,7 +155,11 @@ void check_on_grids(const Quantized& q, const QuantizeOptions& options) {
         for (Index i = 0; i < n; ++i)
             for (Index j = 0; j < n; ++j) X(i, j) = row(i, j) - row(i, k) * row(k, j) / row(k, k);
     }
-    return differ;
+    CHECK(differ == 0);
+    auto expected = q;
+    detail::make_grids(W, weights, options, expected);
+    CHECK(naive::distance(expected.scales, q.scales) == 0);
+    CHECK(naive::distance(expected.minima, q.minima) == 0);
 }
 
 /// Elements (rows[i], columns[j]).
@@ -235,8 +241,7 @@ TEST_CASE("quantize: errors are handed on as by the inverse of the moments") {
                         if (options.feedback == Feedback::none) continue;
                         CAPTURE(n, bits, damping);
                         const auto W = normal_tensor<float>({11, n}, 206);
-                        CHECK(levels_that_differ_from_optq(W, S, options, rounded(W, S, options)) ==
-                              0);
+                        check_against_optq(W, S, options, rounded(W, S, options));
                     }
 }
 
@@ -414,6 +419,12 @@ TEST_CASE("quantize: numbers that lie on a grid stay where they are") {
             CHECK(naive::distance(q.values, W) == 0);
         }
     }
+    const Tensor<float> tiny({1, 3}, {0, 2e-8F, 1e-8F});  // below what half precision holds
+    for (const auto& options : ways({.bits = 2})) {
+        const auto q = rounded(tiny, correlated(3, 0.9), options);
+        CHECK(naive::norm(q.values) == 0);
+        CHECK(q.levels(0, 1) == 0);
+    }
     Tensor<float> constant({2, 5});  // groups without a span
     for (Index j = 0; j < 5; ++j) constant(0, j) = -1.5F;
     for (const auto& options : ways({.bits = 2, .group = 3}))
@@ -531,7 +542,10 @@ TEST_CASE("quantize: singular moments need damping, and numbers half precision")
             check_throws<NumericalError>([&] { (void)rounded(bad, S, options); },
                                          {"quantize: row 1 of W reaches from ",
                                           "in columns 3 to 4, half precision to 65504"});
-        bad(1, 4) = 7e4F;  // in 255 steps
+        bad(1, 3) = bad(1, 4) = 7e4F;  // a group without a span
+        check_throws<NumericalError>([&] { (void)rounded(bad, S, {.bits = bits, .group = 3}); },
+                                     {"from 70000 to 70000 in columns 3 to 4"});
+        bad(1, 3) = 0;  // in 255 steps
         const auto q = rounded(bad, S, {.bits = 8, .group = 3, .grids = GridChoice::span});
         CHECK(std::abs(q.values(1, 4) - 7e4F) <= std::ldexp(7e4F, -10));  // its steps are rounded
     }

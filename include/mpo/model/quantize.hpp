@@ -121,7 +121,7 @@ template <Backend B>
 /// How errors are handed on.
 template <class B>
 struct FeedbackFactor {
-    BufferOf<B, double> U;        // (n, n), strictly upper, in the order of the columns; or nothing
+    BufferOf<B, double> U;        // (n, n) in the order of the columns, above its diagonal
     std::vector<double> weights;  // diag D, of the columns as they lie
 };
 
@@ -155,10 +155,8 @@ template <Backend B>
         pivots.push_back(host(k, k));
         factor.weights[static_cast<std::size_t>(column(k))] = pivots.back() * pivots.back();
     }
-    for (Index j = 0; j < n; ++j) {
-        host(j, j) = 0;
+    for (Index j = 0; j < n; ++j)
         for (Index k = j + 1; k < n; ++k) host(j, k) /= pivots[static_cast<std::size_t>(k)];
-    }
     backend.template upload<double>(host.view(), factor.U.data());
     return factor;
 }
