@@ -52,9 +52,9 @@ struct QuantizeOptions {
     int bits = 4;           // of a level, 2 to 8
     Index group = 32;       // columns that share a grid, >= 1; the last group may be shorter
     double damping = 0.01;  // share of the mean of diag S that is added to it, >= 0
-    ColumnOrder order = ColumnOrder::descending;
-    GridChoice grids = GridChoice::fitted;
-    Feedback feedback = Feedback::later_columns;
+    ColumnOrder order = ColumnOrder::descending;  // which columns make good for which
+    GridChoice grids = GridChoice::fitted;        // where levels lie
+    Feedback feedback = Feedback::later_columns;  // whether columns make good at all
 };
 
 /// Numbers on grids: values(i, j) = scales(i, g) levels(i, j) + minima(i, g), g = j / group.
