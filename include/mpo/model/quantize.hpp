@@ -52,9 +52,9 @@ struct QuantizeOptions {
     int bits = 4;           // of a level, 2 to 8
     Index group = 32;       // columns that share a grid, >= 1; the last group may be shorter
     double damping = 0.01;  // share of the mean of diag S that is added to it, >= 0
-    ColumnOrder order = ColumnOrder::descending;
-    GridChoice grids = GridChoice::fitted;
-    Feedback feedback = Feedback::later_columns;
+    ColumnOrder order = ColumnOrder::descending;  // which columns make good for which
+    GridChoice grids = GridChoice::fitted;        // where levels lie
+    Feedback feedback = Feedback::later_columns;  // whether columns make good at all
 };
 
 /// Numbers on grids: values(i, j) = scales(i, g) levels(i, j) + minima(i, g), g = j / group.
@@ -121,7 +121,7 @@ template <Backend B>
 /// How errors are handed on.
 template <class B>
 struct FeedbackFactor {
-    BufferOf<B, double> U;        // (n, n), strictly upper, in the order of the columns; or nothing
+    BufferOf<B, double> U;        // (n, n) in the order of the columns, above its diagonal
     std::vector<double> weights;  // diag D, of the columns as they lie
 };
 
@@ -155,10 +155,8 @@ template <Backend B>
         pivots.push_back(host(k, k));
         factor.weights[static_cast<std::size_t>(column(k))] = pivots.back() * pivots.back();
     }
-    for (Index j = 0; j < n; ++j) {
-        host(j, j) = 0;
+    for (Index j = 0; j < n; ++j)
         for (Index k = j + 1; k < n; ++k) host(j, k) /= pivots[static_cast<std::size_t>(k)];
-    }
     backend.template upload<double>(host.view(), factor.U.data());
     return factor;
 }

@@ -34,8 +34,8 @@ struct Grid {
     /// last: the highest level.
     [[nodiscard]] std::uint8_t nearest(double x, double last) const {
         if (!(scale > 0)) return 0;
-        const double q = (x - static_cast<double>(minimum)) / static_cast<double>(scale);
-        return static_cast<std::uint8_t>((std::min)(last, (std::max)(0.0, q)) + 0.5);
+        const double q = (x - static_cast<double>(minimum)) / static_cast<double>(scale) + 0.5;
+        return static_cast<std::uint8_t>((std::min)(last, (std::max)(0.0, q)));
     }
 };
 
