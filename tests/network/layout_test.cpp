@@ -175,8 +175,8 @@ TEST_CASE("supported_bonds are the largest that both neighbours support") {
     CHECK_THROWS_AS(supported_bonds({{2, 2}, {2, 2}}, {1, 2, 2}), ArgumentError);
     CHECK_THROWS_AS(price_of_bond({{2, 2}, {2, 2}}, {1, 2, 1}, 0), ArgumentError);
     CHECK_THROWS_AS(price_of_bond({{2, 2}, {2, 2}}, {1, 2, 1}, 2), ArgumentError);
-    const Layout wide{{huge / 2, 2}, {1, 1}};  // products beyond an index do not count
-    CHECK(supported_bonds(wide, {1, 7, 1}) == Shape{1, 2, 1});
+    const Layout wide{{4, huge / 2, 4}, {1, 1, 1}};  // 4 * huge / 2 is only compared
+    CHECK(supported_bonds(wide, {1, 4, 9, 1}) == Shape{1, 4, 4, 1});
 }
 
 TEST_CASE("multiply-adds are those of a sweep that is really made") {

@@ -53,6 +53,22 @@ TEST_CASE("stored form: shapes leave out one identity per bond") {
     CHECK_NOTHROW(stored_core_shape(layout, {1, 5, 5, 1}, 0, 0));
 }
 
+TEST_CASE("stored form: the largest core is the centre, and each bond has its pivots beside it") {
+    const Layout layout{{2, 3, 1}, {2, 1, 5}};
+    CHECK(largest_core(layout, {1, 3, 5, 1}) == 1);
+    CHECK(largest_core(layout, {1, 1, 1, 1}) == 2);
+    CHECK(largest_core({{2, 1}, {2, 4}}, {1, 3, 1}) == 0);  // of equal cores the first
+    CHECK_THROWS_AS(largest_core(layout, {1, 3, 1}), ShapeError);
+    const Index expected[3][2] = {
+        {15, 5}, {4, 5}, {4, 9}};  // o i D' behind the centre, D o i before
+    for (Index center = 0; center < 3; ++center)
+        for (Index k = 1; k < 3; ++k)
+            CHECK(pivot_rows(layout, {1, 3, 5, 1}, center, k) == expected[center][k - 1]);
+    CHECK_THROWS_AS(pivot_rows(layout, {1, 3, 5, 1}, 0, 0), ArgumentError);
+    CHECK_THROWS_AS(pivot_rows(layout, {1, 3, 5, 1}, 0, 3), ArgumentError);
+    CHECK_THROWS_AS(pivot_rows(layout, {1, 3, 5, 1}, 3, 1), ArgumentError);
+}
+
 TEMPLATE_LIST_TEST_CASE("stored form: pivots become the identity, numbers go between them", "",
                         EveryScalar) {
     using T = TestType;

@@ -65,7 +65,7 @@ template <class T, class B>
 
 /// n rows of Q (m, n) that are independent: where partial pivoting finds its pivots.
 template <class T, class B>
-[[nodiscard]] Shape pivot_rows(const Tensor<T>& Q, const B& backend) {
+[[nodiscard]] Shape independent_rows(const Tensor<T>& Q, const B& backend) {
     const Index m = Q.extent(0), n = Q.extent(1);
     const auto factors = uploaded<T>(Q.view(), backend);
     std::vector<Index> exchanged(static_cast<std::size_t>(n));
@@ -154,7 +154,7 @@ struct Interpolation {
 template <class T, class B>
 [[nodiscard]] Interpolation<T> interpolate(const Tensor<T>& Q, double bound, const B& backend) {
     const double slack = std::sqrt(static_cast<double>(std::numeric_limits<Real<T>>::epsilon()));
-    Shape rows = pivot_rows(Q, backend);
+    Shape rows = independent_rows(Q, backend);
     for (double limit = bound;;
          limit += slack) {  // each round begins without the errors of the last
         std::sort(rows.begin(), rows.end());
@@ -249,15 +249,6 @@ template <class T>
     return {std::move(layout), std::move(bonds), center, std::move(cores), std::move(pivots)};
 }
 
-/// The site whose core has the most numbers, the first of them.
-template <class T>
-[[nodiscard]] Index largest_core(const std::vector<Tensor<T>>& cores) {
-    const auto largest =
-        std::max_element(cores.begin(), cores.end(),
-                         [](const auto& a, const auto& b) { return a.size() < b.size(); });
-    return largest - cores.begin();
-}
-
 /// The numbers of another precision; the form is that of the source.
 template <class To, class From>
 [[nodiscard]] std::vector<Tensor<To>> converted(const std::vector<Tensor<From>>& cores) {
@@ -296,9 +287,10 @@ template <Scalar T, Backend B>
             detail::raise<NumericalError>({"gauge_fix: core ", k, " holds NaN or Inf"});
     Mpo<W> wide(detail::converted<W>(mpo.cores()), mpo.canonical_form(),
                 mpo.orthogonality_center());
+    const Shape bonds = supported_bonds(wide.layout(), wide.bond_dims());
+    const Index center = options.center.value_or(largest_core(wide.layout(), bonds));
     auto cores = left_canonicalize(std::move(wide), backend).take_cores();
     const int exponent = detail::take_out_scales(cores, sites - 1, sites - 1);
-    const Index center = options.center.value_or(detail::largest_core(cores));
     const double bound = options.max_coefficient;
     std::vector<Shape> pivots(static_cast<std::size_t>(sites) - 1);
     detail::sweep_pivots(cores, pivots, sites - 1, center, bound, backend);

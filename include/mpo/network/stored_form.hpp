@@ -35,6 +35,19 @@ namespace mpo {
 [[nodiscard]] Shape stored_core_shape(const Layout& layout, const Shape& bonds, Index center,
                                       Index k);
 
+/// The site whose core has the most numbers, the first of them: the centre that gauge_fix chooses.
+/// Throws as num_parameters.
+[[nodiscard]] Index largest_core(const Layout& layout, const Shape& bonds);
+
+/// Rows of the unfolding that holds the identity of inner bond k, among which its pivots are:
+/// D out in of the core before the bond, or out in D' of the core behind it. Throws as num_parameters,
+/// ArgumentError where `center` is no site or k no inner bond.
+///
+/// layout, bonds   of the chain
+/// center          the core that is whole
+/// k               bond, 1 .. N-1
+[[nodiscard]] Index pivot_rows(const Layout& layout, const Shape& bonds, Index center, Index k);
+
 namespace detail {
 
 /// Throws ArgumentError unless there are `count` pivots, ascending, in 0 .. rows - 1.
@@ -110,16 +123,8 @@ class GaugeFixedMpo {
     }
 
   private:
-    /// The rows of core k that its identity is among, and its bond, which counts the columns.
-    struct Unfolding {
-        Index rows, bond;
-    };
-    [[nodiscard]] Unfolding unfolding(Index k) const {
-        const auto at = static_cast<std::size_t>(k);
-        const Index legs = layout_.out[at] * layout_.in[at];
-        return k < center_ ? Unfolding{bonds_[at] * legs, k + 1}
-                           : Unfolding{legs * bonds_[at + 1], k};
-    }
+    /// The inner bond whose identity core k holds.
+    [[nodiscard]] Index bond_of(Index k) const { return k < center_ ? k + 1 : k; }
 
     void validate() const {
         const auto sites = layout_.out.size();
@@ -134,9 +139,10 @@ class GaugeFixedMpo {
                 detail::raise<ShapeError>({"GaugeFixedMpo: of core ", k, " must be stored ",
                                            to_string(expected), ", got ", to_string(shape)});
             if (k == center_) continue;
-            const auto [rows, bond] = unfolding(k);
+            const Index bond = bond_of(k);
             detail::require_pivots(pivots_[static_cast<std::size_t>(bond) - 1],
-                                   bonds_[static_cast<std::size_t>(bond)], rows, bond);
+                                   bonds_[static_cast<std::size_t>(bond)],
+                                   pivot_rows(layout_, bonds_, center_, bond), bond);
         }
     }
 
@@ -144,9 +150,9 @@ class GaugeFixedMpo {
         const auto at = static_cast<std::size_t>(k);
         const auto& stored = cores_[at];
         if (k == center_) return stored;
-        const auto [rows, bond] = unfolding(k);
-        const Shape& pivots = pivots_[static_cast<std::size_t>(bond) - 1];
-        const Index D = bonds_[static_cast<std::size_t>(bond)];
+        const auto bond = static_cast<std::size_t>(bond_of(k));
+        const Shape& pivots = pivots_[bond - 1];
+        const Index D = bonds_[bond], rows = stored.size() / D + D;
         Tensor<T> core({bonds_[at], layout_.out[at], layout_.in[at], bonds_[at + 1]});
         const bool left = k < center_;
         const auto whole = left ? matrix(core.data(), rows, D)

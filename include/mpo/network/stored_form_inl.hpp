@@ -1,6 +1,8 @@
 // Bodies of network/stored_form.hpp.
 #pragma once
 
+#include <cstddef>
+
 #include "mpo/core/inline.hpp"
 #include "mpo/network/layout_inl.hpp"
 #include "mpo/network/stored_form.hpp"
@@ -26,6 +28,29 @@ MPO_DETAIL_INLINE Shape stored_core_shape(const Layout& layout, const Shape& bon
                                    " has no room for the identity of bond ",
                                    k < center ? k + 1 : k});
     return k < center ? Shape{rows - bond, bond} : Shape{bond, rows - bond};
+}
+
+MPO_DETAIL_INLINE Index largest_core(const Layout& layout, const Shape& bonds) {
+    detail::require_bonds(layout, bonds, "largest_core");
+    Index largest = 0, most = 0;
+    for (Index k = 0; k < num_sites(layout); ++k) {
+        const auto at = static_cast<std::size_t>(k);
+        const Index size = num_elements({bonds[at], layout.out[at], layout.in[at], bonds[at + 1]});
+        if (size <= most) continue;
+        most = size;
+        largest = k;
+    }
+    return largest;
+}
+
+MPO_DETAIL_INLINE Index pivot_rows(const Layout& layout, const Shape& bonds, Index center,
+                                   Index k) {
+    if (k < 1 || k >= num_sites(layout))
+        detail::raise<ArgumentError>({"pivot_rows: an inner bond of ", num_sites(layout),
+                                      " sites is one of 1..", num_sites(layout) - 1, ", got ", k});
+    const bool left = k <= center;  // the identity is in core k - 1, else in core k
+    const Shape shape = stored_core_shape(layout, bonds, center, left ? k - 1 : k);
+    return bonds[static_cast<std::size_t>(k)] + shape[left ? 0 : 1];
 }
 
 namespace detail {
