@@ -19,6 +19,7 @@
 #include "mpo/network/optimize_path_inl.hpp"
 #include "mpo/network/path_inl.hpp"
 #include "mpo/network/plan_cost_inl.hpp"
+#include "mpo/network/stored_form_inl.hpp"
 #include "mpo/network/sweep_inl.hpp"
 #include "mpo/network/tensorize_verdict_inl.hpp"
 #include "mpo/network/tile_gradient_inl.hpp"

@@ -1,6 +1,8 @@
 #include "mpo/model/compress.hpp"
 
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 #include <set>
 
@@ -74,13 +76,17 @@ TEST_CASE("compress: every linear keeps to its share, everything else stays as i
                 INFO(linear.name << ", budget " << budget);
                 CHECK(static_cast<double>(linear.size.parameters) <=
                       budget * static_cast<double>(linear.size.parameters_before));
-                CHECK(linear.size.parameters == num_parameters(linear.layout, linear.bonds));
-                CHECK(linear.size.bytes == 4 * linear.size.parameters);
+                CHECK(linear.size.parameters ==
+                      num_stored(linear.layout, linear.bonds, linear.stored_as));
+                CHECK(linear.size.bytes ==
+                      stored_bytes(linear.layout, linear.bonds, DType::f32, linear.stored_as));
                 CHECK_FALSE(written.checkpoint().contains(linear.name + ".weight"));
                 if (form != CompressForm::automatic)
                     CHECK(linear.form ==
                           (form == CompressForm::mpo ? LinearForm::mpo : LinearForm::low_rank));
                 stored += linear.layout.out.size();
+                if (linear.stored_as == StoredAs::gauge_fixed)
+                    stored += linear.layout.out.size() - 1;
             }
             for (const auto& [tensor, values] : shop.weights) {
                 if (tensor.find("proj") != std::string::npos) continue;
@@ -180,8 +186,111 @@ TEST_CASE("compress: a budget in bytes is one for all linears together") {
     options.budget_bytes = 4000;
     const auto size = shop.run(options).size();
     CHECK(size.bytes <= 4000);
-    CHECK(size.bytes == 2 * size.parameters);
+    CHECK(size.bytes > 2 * size.parameters);  // pivots count, too
     CHECK(size.bytes > 2000);
+    options.stored_as = StoredAs::cores;
+    const auto whole = shop.run(options, "whole").size();
+    CHECK(whole.bytes <= 4000);
+    CHECK(whole.bytes == 2 * whole.parameters);
+}
+
+TEST_CASE("compress: what it reports is what lies on the disk, and a file is that and its header") {
+    const Workshop shop;
+    for (const auto stored_as : {StoredAs::gauge_fixed, StoredAs::cores})
+        for (const auto dtype : {DType::f32, DType::bf16, DType::f16}) {
+            auto options = with_budget(0.6);
+            options.stored_as = stored_as;
+            options.dtype = dtype;
+            options.sites = 3;
+            options.layouts[LinearKind::q] = balanced_layout(24, 24, 3);
+            const auto name = std::string(to_string(stored_as)) + to_string(dtype);
+            const auto report = shop.run(options, name);
+            const CompressedCheckpoint written(shop.folder / name);
+            Index numbers = 0, bytes = 0;
+            for (const auto& tensor : written.checkpoint().tensors()) {
+                const bool pivots = tensor.name.find(".pivots.") != std::string::npos;
+                CHECK((tensor.type == StoredType(pivots ? DType::u16 : dtype)));
+                CHECK((!pivots || stored_as == StoredAs::gauge_fixed));
+                numbers += pivots ? 0 : num_elements(tensor.shape);
+                bytes += tensor.bytes;
+            }
+            CHECK(report.parameters == numbers);
+            CHECK(report.bytes == bytes);
+            const auto file = shop.folder / name / "model.safetensors";
+            std::uint64_t header = 0;
+            const std::string contents = read_file(file);
+            std::memcpy(&header, contents.data(), sizeof header);
+            CHECK(static_cast<Index>(contents.size() - 8 - header) == report.bytes);
+            for (std::size_t k = 0; k < report.linears.size(); ++k) {
+                const auto& linear = report.linears[k];
+                const auto& entry = written.linears()[k];
+                CHECK(entry.stored_as == linear.stored_as);
+                Index parameters = 0, stored = 0;
+                for (const auto& tensor : written.tensors_of(entry)) {
+                    const auto& info = written.checkpoint().info(tensor);
+                    stored += info.bytes;
+                    if (tensor.find(".pivots.") == std::string::npos)
+                        parameters += num_elements(info.shape);
+                }
+                CHECK(linear.size.parameters == parameters);
+                CHECK(linear.size.bytes == stored);
+            }
+        }
+}
+
+TEST_CASE("compress: a gauge-fixed budget buys larger bonds, and a smaller error") {
+    const Workshop shop;
+    auto options = with_budget(0.6);
+    options.form = CompressForm::low_rank;
+    const auto fixed = shop.run(options, "fixed");
+    options.stored_as = StoredAs::cores;
+    const auto whole = shop.run(options, "whole");
+    for (std::size_t k = 0; k < fixed.linears.size(); ++k) {
+        const auto &a = fixed.linears[k], &b = whole.linears[k];
+        INFO(a.name);
+        CHECK(a.stored_as == StoredAs::gauge_fixed);
+        CHECK(a.bonds[1] ==
+              max_uniform_bond(
+                  a.layout, static_cast<Index>(0.6 * static_cast<double>(a.size.parameters_before)),
+                  StoredAs::gauge_fixed));
+        CHECK(a.bonds[1] > b.bonds[1]);
+        CHECK(a.relative_error < b.relative_error);
+        CHECK(b.error_as_cores == b.relative_error);
+        CHECK(std::abs(a.error_as_cores - a.relative_error) <= 4 * unit_of(DType::bf16));
+        CHECK(a.error_as_cores != a.relative_error);
+    }
+}
+
+TEST_CASE("compress: where rounding costs more than larger bonds gain, cores are stored whole") {
+    // exact at rank 2: larger bonds gain nothing, and the rounding of whole cores is smaller
+    const auto W = narrow_dense(random_mpo<float>(low_rank_layout(48, 48), {1, 2, 1}, 7));
+    const Workshop shop(one_linear(W));
+    auto options = with_budget(0.3);
+    options.form = CompressForm::low_rank;
+    const auto report = shop.run(options, "share");
+    const auto& linear = report.linears.at(0);
+    CHECK(linear.stored_as == StoredAs::cores);
+    CHECK(linear.error_as_cores == linear.relative_error);
+    CHECK(linear.relative_error < 2 * unit_of(DType::bf16));
+    const CompressedCheckpoint written(shop.folder / "share");
+    CHECK(written.linears().at(0).stored_as == StoredAs::cores);
+    CHECK(linear.size.parameters == written.num_parameters());
+    // the spectrum is that of what is stored
+    CHECK(linear.spectra.at(0).bond_dim == linear.bonds[1]);
+
+    options.budget.reset();  // a tolerance between the two errors
+    options.max_bond_dim = 2;
+    const auto fixed = shop.run(options, "cap").linears.at(0);
+    CHECK(fixed.stored_as == StoredAs::gauge_fixed);  // a cap asks for bonds, not for an error
+    options.max_bond_dim.reset();
+    options.tolerance = (fixed.relative_error + fixed.error_as_cores) / 2;
+    if (fixed.error_as_cores < fixed.relative_error) {
+        const auto kept = shop.run(options, "tolerance").linears.at(0);
+        CHECK(kept.stored_as == StoredAs::cores);
+        CHECK(kept.relative_error <= *options.tolerance);
+    }
+    options.tolerance = 2 * fixed.relative_error;
+    CHECK(shop.run(options, "loose").linears.at(0).stored_as == StoredAs::gauge_fixed);
 }
 
 TEST_CASE("compress: what cannot become smaller is left dense") {
@@ -474,7 +583,8 @@ TEST_CASE("compress: peers are the same model in another form, and no larger") {
         CHECK(peer.name == report.linears[k].name);
         CHECK(peer.layout == low_rank_layout(peer.original_shape[0], peer.original_shape[1]));
         CHECK(peer.relative_error == report.linears[k].low_rank_error);
-        CHECK(num_parameters(peer.layout, peer.bonds) <= report.linears[k].size.parameters);
+        CHECK(num_stored(peer.layout, peer.bonds, peer.stored_as) <=
+              report.linears[k].size.parameters);
     }
 
     options.peers = {{CompressForm::automatic, folder / "x"}};
@@ -487,6 +597,7 @@ TEST_CASE("compress: peers are the same model in another form, and no larger") {
     for (std::size_t k = 0; k < plain.linears.size(); ++k) {
         const auto& peer = other.linears()[k];
         CHECK(peer.layout != plain.linears[k].layout);
-        CHECK(num_parameters(peer.layout, peer.bonds) <= plain.linears[k].size.parameters);
+        CHECK(num_stored(peer.layout, peer.bonds, peer.stored_as) <=
+              plain.linears[k].size.parameters);
     }
 }

@@ -1,6 +1,9 @@
 #include "mpo/model/compressed.hpp"
 
+#include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "mpo/io/safetensors_writer.hpp"
 #include "support/catch.hpp"
@@ -21,6 +24,14 @@ const std::string linear_name = "model.layers.0.self_attn.q_proj";
 [[nodiscard]] CompressedLinear small_entry() {
     return {linear_name, {{3, 2}, {2, 2}}, {1, 3, 1}, DType::f32,
             "Q4_1",      {6, 4},           0.25,      ErrorKind::bound};
+}
+
+/// The same, gauge-fixed: of the first core 3 of 6 rows are the identity.
+[[nodiscard]] CompressedLinear fixed_entry() {
+    auto entry = small_entry();
+    entry.stored_as = StoredAs::gauge_fixed;
+    entry.center = 1;
+    return entry;
 }
 
 /// A folder that holds that linear, and whatever a test changes of it.
@@ -98,6 +109,26 @@ TEST_CASE("compressed: a config that lies is refused by what is wrong with it") 
     refuse([](J& c, J&) { c.erase("linears"); }, {"linears", "missing"});
     refuse([](J& c, J&) { c["linears"] = {1}; }, {"linears", "object"});
     refuse([](J&, J& l) { l["stored_as"] = "packed"; }, {"stored_as", "'packed'", linear_name});
+    refuse([](J&, J& l) { l["stored_as"] = "gauge_fixed"; }, {"center", "missing", linear_name});
+    const auto fixed = [](J& l, const J& center) {
+        l["stored_as"] = "gauge_fixed";
+        l["center"] = center;
+    };
+    refuse([&](J&, J& l) { fixed(l, 2); }, {"center", "0..1", "got 2", linear_name});
+    refuse([&](J&, J& l) { fixed(l, -1); }, {"center", "-1", linear_name});
+    refuse([&](J&, J& l) { fixed(l, "1"); }, {"center", "\"1\"", linear_name});
+    refuse(
+        [&](J&, J& l) {
+            fixed(l, 0);
+            l["bonds"] = {1, 5, 1};
+        },
+        {"support", "1, 4, 1", "1, 5, 1", linear_name});
+    refuse(
+        [&](J&, J& l) {
+            fixed(l, 0);
+            l["bonds"] = {1, std::numeric_limits<Index>::max(), 1};
+        },
+        {linear_name});
     refuse([](J&, J& l) { l["stored_as"] = 3; }, {"stored_as", "3", linear_name});
     refuse([](J&, J& l) { l = 3; }, {"stored_as", linear_name});
     refuse([](J&, J& l) { l.erase("layout"); }, {"layout", "missing", linear_name});
@@ -172,12 +203,124 @@ TEST_CASE("compressed: a config and tensors that do not fit together are refused
     refuse([&](Weights& w) { w[weight] = Tensor<float>({6, 4}); }, {weight, "both"});
     refuse([&](Weights& w) { w[core_name(linear_name, 2)] = Tensor<float>({1}); },
            {core_name(linear_name, 2), "no core"});
+    refuse([&](Weights& w) { w[pivots_name(linear_name, 1)] = Tensor<float>({1}); },
+           {pivots_name(linear_name, 1), "no pivots"});
     auto entry = small_entry();
     entry.dtype = DType::bf16;
     small.write(to_compressed_config({entry}), small_cores());
     check_throws<FormatError>([&] { (void)small.open(); }, {"core 0", "BF16", "F32"});
     std::filesystem::remove(small.folder / "m" / compressed_config_file);
     check_throws<FileError>([&] { (void)small.open(); }, {compressed_config_file});
+}
+
+TEST_CASE("compressed: gauge-fixed cores become whole ones") {
+    const SmallFolder small;
+    const auto write = [&](auto change) {
+        std::filesystem::remove_all(small.folder / "m");
+        std::filesystem::create_directory(small.folder / "m");
+        std::vector<std::uint16_t> pivots{0, 2, 5};
+        auto entry = fixed_entry();
+        Shape first{3, 3};
+        DType pivots_type = DType::u16;
+        change(entry, first, pivots, pivots_type);
+        SafetensorsWriter writer(small.folder / "m" / "model.safetensors");
+        writer.append(core_name(linear_name, 0), normal_tensor<float>(first, 1));
+        writer.append(core_name(linear_name, 1), normal_tensor<float>({3, 2, 2, 1}, 2));
+        if (!pivots.empty())
+            writer.append(pivots_name(linear_name, 1), pivots_type,
+                          {static_cast<Index>(pivots.size())}, std::as_bytes(std::span(pivots)));
+        writer.finish();
+        write_file(small.folder / "m" / "config.json", "{}");
+        write_file(small.folder / "m" / compressed_config_file, to_compressed_config({entry}));
+    };
+    using E = CompressedLinear;
+    using P = std::vector<std::uint16_t>;
+    write([](E&, Shape&, P&, DType&) {});
+    const auto compressed = small.open();
+    const auto& linear = compressed.linears().at(0);
+    CHECK(linear.stored_as == StoredAs::gauge_fixed);
+    CHECK(linear.center == 1);
+    CHECK(compressed.num_parameters() == 9 + 12);
+    CHECK(compressed.tensors_of(linear) == std::vector<std::string>{core_name(linear_name, 0),
+                                                                    core_name(linear_name, 1),
+                                                                    pivots_name(linear_name, 1)});
+    CHECK(compressed.core_of(pivots_name(linear_name, 1)).linear == &linear);
+    CHECK(compressed.core_of(pivots_name(linear_name, 1)).site == 1);
+    const auto mpo = compressed.read<float>(linear);
+    const auto stored = normal_tensor<float>({3, 3}, 1);
+    CHECK(mpo.bond_dims() == linear.bonds);
+    const Index rows[] = {1, 3, 4};  // those that are no pivots
+    for (Index a = 0; a < 3; ++a)
+        for (Index n = 0; n < 3; ++n) {
+            CHECK(mpo.core(0).data()[rows[n] * 3 + a] == stored(n, a));
+            CHECK(mpo.core(0).data()[Index{n == 0   ? 0
+                                           : n == 1 ? 2
+                                                    : 5} *
+                                         3 +
+                                     a] == (a == n ? 1.0f : 0.0f));
+        }
+    const auto refuse = [&](auto change, std::vector<std::string> pieces) {
+        write(change);
+        pieces.emplace_back(linear_name);
+        check_throws<FormatError>([&] { (void)small.open(); }, pieces);
+    };
+    refuse(
+        [](E&, Shape& first, P&, DType&) {
+            first = {1, 3, 2, 3};
+        },
+        {"core 0", "3 x 3", "1 x 3 x 2 x 3"});
+    refuse([](E& e, Shape&, P&, DType&) { e.center = 0; }, {"core 0", "1 x 3 x 2 x 3", "3 x 3"});
+    refuse([](E& e, Shape&, P&, DType&) { e.stored_as = StoredAs::cores; }, {"core 0"});
+    refuse([](E&, Shape&, P& p, DType&) { p.clear(); }, {"pivots.1", "missing"});
+    refuse([](E&, Shape&, P& p, DType&) { p.pop_back(); }, {"pivots of bond 1", "U16"});
+    refuse([](E&, Shape&, P&, DType& type) { type = DType::i16; }, {"pivots of bond 1", "I16"});
+    refuse([](E&, Shape&, P& p, DType&) { p = {0, 2, 6}; }, {"bond 1", "0..5", "got 6"});
+    refuse([](E&, Shape&, P& p, DType&) { p = {2, 0, 5}; }, {"bond 1", "ascend"});
+    refuse([](E&, Shape&, P& p, DType&) { p = {2, 2, 5}; }, {"bond 1", "ascend"});
+}
+
+TEST_CASE("compressed: pivots are stored in the smallest type that holds every row") {
+    CHECK(pivots_dtype(1) == DType::u16);
+    CHECK(pivots_dtype(65536) == DType::u16);
+    CHECK(pivots_dtype(65537) == DType::i32);
+    CHECK(pivots_dtype(Index{1} << 31) == DType::i32);
+    CHECK(pivots_dtype((Index{1} << 31) + 1) == DType::i64);
+    // 70,000 rows: bond 1 has its identity in the short core, which is not the largest
+    const Layout layout{{70000, 1}, {1, 2}};
+    CHECK(stored_bytes(layout, {1, 1, 1}, DType::bf16, StoredAs::gauge_fixed) ==
+          2 * (70000 + 1) + 2);
+    const Layout middle{{70000, 1, 70000}, {1, 4, 1}};
+    CHECK(stored_bytes(middle, {1, 1, 1, 1}, DType::f32, StoredAs::gauge_fixed) ==
+          4 * (70000 + 3 + 69999) + 2 + 4);
+    CHECK(stored_bytes(middle, {1, 1, 1, 1}, DType::f32, StoredAs::cores) == 4 * 140004);
+}
+
+TEST_CASE("compressed: pivots of many rows come back from the disk") {
+    const TemporaryFolder folder;
+    std::filesystem::create_directory(folder / "m");
+    SafetensorsWriter writer(folder / "m" / "model.safetensors");
+    const CompressedLinear entry{"l",
+                                 {{70000, 1}, {1, 3}},
+                                 {1, 2, 1},
+                                 DType::f32,
+                                 "F32",
+                                 {70000, 3},
+                                 0.0,
+                                 ErrorKind::exact,
+                                 StoredAs::gauge_fixed,
+                                 1};
+    writer.append(core_name("l", 0), normal_tensor<float>({69998, 2}, 1));
+    writer.append(core_name("l", 1), normal_tensor<float>({2, 1, 3, 1}, 2));
+    const std::int32_t pivots[] = {7, 69999};
+    writer.append(pivots_name("l", 1), DType::i32, {2}, std::as_bytes(std::span(pivots)));
+    writer.finish();
+    write_file(folder / "m" / "config.json", "{}");
+    write_file(folder / "m" / compressed_config_file, to_compressed_config({entry}));
+    const CompressedCheckpoint compressed(folder / "m");
+    const auto mpo = compressed.read<float>(compressed.linears().at(0));
+    CHECK(mpo.core(0)(0, 7, 0, 0) == 1);
+    CHECK(mpo.core(0)(0, 69999, 0, 1) == 1);
+    CHECK(mpo.core(0)(0, 69999, 0, 0) == 0);
 }
 
 TEST_CASE("compressed: files of format version 1 stay readable") {

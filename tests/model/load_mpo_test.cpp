@@ -47,11 +47,13 @@ struct PythonDesk {
 };
 
 /// Compresses the small model into layouts of 2 to 4 sites, low rank among them from either end.
-void compress_small_model(const PythonDesk& desk, DType dtype, const std::string& name) {
+void compress_small_model(const PythonDesk& desk, DType dtype, const std::string& name,
+                          StoredAs stored_as = StoredAs::gauge_fixed) {
     write_model(desk.folder / "model", small_weights());
     CompressOptions options;
     options.max_bond_dim = 3;
     options.dtype = dtype;
+    options.stored_as = stored_as;
     options.layouts = {{LinearKind::q, {{6, 4}, {4, 6}}},
                        {LinearKind::k, {{3, 2, 2}, {2, 3, 4}}},
                        {LinearKind::v, low_rank_layout(12, 24)},
@@ -133,11 +135,12 @@ void check_folder(const PythonDesk& desk, const std::string& name) {
 
 TEST_CASE("load_mpo: numpy multiplies by what compress wrote, in every stored type") {
     const PythonDesk desk;
-    for (const DType dtype : stored_types) {
-        const std::string name = to_string(dtype);
-        compress_small_model(desk, dtype, name);
-        check_folder(desk, name);
-    }
+    for (const StoredAs stored_as : {StoredAs::gauge_fixed, StoredAs::cores})
+        for (const DType dtype : stored_types) {
+            const std::string name = std::string(to_string(stored_as)) + to_string(dtype);
+            compress_small_model(desk, dtype, name, stored_as);
+            check_folder(desk, name);
+        }
 }
 
 TEST_CASE("load_mpo: a chain of one site") {
@@ -212,7 +215,7 @@ TEST_CASE("load_mpo: what it does not know is refused by name, in one line") {
     };
     const std::string one = desk.quoted("v1") + " " + module;
     refuse(one, "\"format_version\": 1", "\"format_version\": 2", {"format_version 2", "reads 1"});
-    refuse(one, "\"cores\"", "\"packed\"", {"'packed'", module, "reads 'cores'"});
+    refuse(one, "\"cores\"", "\"packed\"", {"'packed'", module, "reads 'cores' and 'gauge_fixed'"});
     refuse(desk.quoted("v1") + " model.norm", "1", "1", {"model.norm"});
     refuse(desk.quoted("v2"), "1", "1", {"v2", "mpo_config.json"});
     CHECK(desk.load_mpo("") == 1);

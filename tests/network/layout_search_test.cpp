@@ -33,7 +33,7 @@ void check_list(const std::vector<Layout>& layouts, Index m, Index n, Index max_
 }
 
 [[nodiscard]] bool fits(const Layout& layout, const Shape& bonds, const LayoutLimits& limits) {
-    return num_parameters(layout, bonds) <= limits.max_parameters &&
+    return num_stored(layout, bonds, limits.stored_as) <= limits.max_parameters &&
            std::min(multiply_adds_right_to_left(layout, bonds),
                     multiply_adds_left_to_right(layout, bonds)) <= limits.max_multiply_adds;
 }
@@ -80,20 +80,23 @@ TEST_CASE("layout search: the bond cap is the largest within both limits") {
     for (const Layout& layout : {Layout{{6, 1}, {1, 8}}, Layout{{6, 4}, {4, 6}},
                                  Layout{{4, 3, 2}, {2, 3, 4}}, Layout{{7}, {5}}})
         for (const Index parameters : {1, 30, 100, 500, 100000})
-            for (const Index multiply_adds : {1, 100, 700, 100000}) {
-                const LayoutLimits limits{parameters, multiply_adds};
-                const auto priced = price_layout(layout, limits);
-                CAPTURE(to_string(layout), parameters, multiply_adds, priced.max_bond_dim);
-                const Shape useful = useful_bond_dims(layout);
-                const Index largest = *std::max_element(useful.begin(), useful.end());
-                if (priced.max_bond_dim > 0) CHECK(fits(layout, priced.bonds, limits));
-                if (priced.max_bond_dim < largest)
-                    CHECK(!fits(layout, uniform_bonds(layout, priced.max_bond_dim + 1), limits));
-                CHECK(priced.bonds ==
-                      uniform_bonds(layout, std::max<Index>(1, priced.max_bond_dim)));
-                CHECK(priced.parameters == num_parameters(layout, priced.bonds));
-                CHECK(priced.multiply_adds == multiply_adds_of_best_sweep(layout, priced.bonds));
-            }
+            for (const Index multiply_adds : {1, 100, 700, 100000})
+                for (const StoredAs stored_as : {StoredAs::cores, StoredAs::gauge_fixed}) {
+                    const LayoutLimits limits{parameters, multiply_adds, stored_as};
+                    const auto priced = price_layout(layout, limits);
+                    CAPTURE(to_string(layout), parameters, multiply_adds, priced.max_bond_dim);
+                    const Shape useful = useful_bond_dims(layout);
+                    const Index largest = *std::max_element(useful.begin(), useful.end());
+                    if (priced.max_bond_dim > 0) CHECK(fits(layout, priced.bonds, limits));
+                    if (priced.max_bond_dim < largest)
+                        CHECK(
+                            !fits(layout, uniform_bonds(layout, priced.max_bond_dim + 1), limits));
+                    CHECK(priced.bonds ==
+                          uniform_bonds(layout, std::max<Index>(1, priced.max_bond_dim)));
+                    CHECK(priced.parameters == num_stored(layout, priced.bonds, stored_as));
+                    CHECK(priced.multiply_adds ==
+                          multiply_adds_of_best_sweep(layout, priced.bonds));
+                }
 }
 
 TEST_CASE("layout search: opposed legs on any number of sites") {

@@ -120,6 +120,65 @@ TEST_CASE("num_parameters counts the elements of the cores") {
     });
 }
 
+TEST_CASE("num_stored leaves out one square per bond, and grows with every bond") {
+    for_every_layout(6, 3, [](const Layout& layout, Index m, Index n, Index sites) {
+        CAPTURE(to_string(layout));
+        const Shape useful = useful_bond_dims(layout);
+        CHECK(num_stored(layout, useful) == m * n);  // nothing dropped: nothing superfluous
+        Index before = 0;
+        for (Index cap = 1; cap <= *std::max_element(useful.begin(), useful.end()); ++cap) {
+            const Shape bonds = uniform_bonds(layout, cap);
+            REQUIRE(supported_bonds(layout, bonds) == bonds);
+            Index squares = 0;
+            for (Index k = 1; k < sites; ++k)
+                squares += bonds[static_cast<std::size_t>(k)] * bonds[static_cast<std::size_t>(k)];
+            const Index stored = num_stored(layout, bonds);
+            REQUIRE(stored == num_parameters(layout, bonds) - squares);
+            REQUIRE(stored > before);
+            before = stored;
+            for (Index k = 1; k < sites; ++k) {  // the price is a difference
+                Shape larger = bonds;
+                ++larger[static_cast<std::size_t>(k)];
+                REQUIRE(price_of_bond(layout, bonds, k) == num_stored(layout, larger) - stored);
+                REQUIRE(price_of_bond(layout, bonds, k) >= 0);
+            }
+        }
+    });
+    CHECK(num_stored({{4, 3}, {2, 5}}, {1, 3, 1}) == 3 * (8 + 15 - 3));
+    CHECK(price_of_bond({{4, 3}, {2, 5}}, {1, 3, 1}, 1) == 4 * (8 + 15 - 4) - 60);
+    CHECK(price_of_bond({{4, 3}, {2, 5}}, {1, 8, 1}, 1) == 0);
+    CHECK(num_stored({{4, 3}, {2, 5}}, {1, 3, 1}, StoredAs::cores) == 3 * (8 + 15));
+    CHECK(num_stored({{4, 3}, {2, 5}}, {1, 3, 1}, StoredAs::gauge_fixed) == 60);
+    CHECK(to_string(StoredAs::cores) == "cores");
+    CHECK(to_string(StoredAs::gauge_fixed) == "gauge_fixed");
+}
+
+TEST_CASE("supported_bonds are the largest that both neighbours support") {
+    for_every_layout(4, 3, [](const Layout& layout, Index, Index, Index sites) {
+        if (sites < 3) return;
+        for (const Shape& bonds : {Shape{1, 2, 9, 1}, Shape{1, 9, 2, 1}, Shape{1, 50, 50, 1}}) {
+            const Shape supported = supported_bonds(layout, bonds);
+            for (std::size_t k = 1; k < 3; ++k) {
+                const Index left = supported[k - 1] * layout.out[k - 1] * layout.in[k - 1];
+                const Index right = layout.out[k] * layout.in[k] * supported[k + 1];
+                REQUIRE(supported[k] <= std::min({left, right, bonds[k]}));
+                REQUIRE(price_of_bond(layout, bonds, static_cast<Index>(k)) >= 0);
+            }
+            for (Index a = 1; a <= bonds[1]; ++a)  // nothing else that is supported is larger
+                for (Index b = 1; b <= bonds[2]; ++b)
+                    if (a <= layout.out[0] * layout.in[0] &&
+                        a <= layout.out[1] * layout.in[1] * b &&
+                        b <= a * layout.out[1] * layout.in[1] && b <= layout.out[2] * layout.in[2])
+                        REQUIRE((a <= supported[1] && b <= supported[2]));
+        }
+    });
+    CHECK_THROWS_AS(supported_bonds({{2, 2}, {2, 2}}, {1, 2, 2}), ArgumentError);
+    CHECK_THROWS_AS(price_of_bond({{2, 2}, {2, 2}}, {1, 2, 1}, 0), ArgumentError);
+    CHECK_THROWS_AS(price_of_bond({{2, 2}, {2, 2}}, {1, 2, 1}, 2), ArgumentError);
+    const Layout wide{{4, huge / 2, 4}, {1, 1, 1}};  // 4 * huge / 2 is only compared
+    CHECK(supported_bonds(wide, {1, 4, 9, 1}) == Shape{1, 4, 4, 1});
+}
+
 TEST_CASE("multiply-adds are those of a sweep that is really made") {
     for_every_layout(6, 3, [](const Layout& layout, Index, Index, Index) {
         for (const Index cap : {1, 2, 5}) {
@@ -151,6 +210,9 @@ TEST_CASE("max_uniform_bond is the largest cap that fits") {
             for (Index cap = 1; cap <= largest; ++cap)
                 if (num_parameters(layout, uniform_bonds(layout, cap)) <= budget) expected = cap;
             REQUIRE(max_uniform_bond(layout, budget) == expected);
+            for (Index cap = expected + 1; cap <= largest; ++cap)
+                if (num_stored(layout, uniform_bonds(layout, cap)) <= budget) expected = cap;
+            REQUIRE(max_uniform_bond(layout, budget, StoredAs::gauge_fixed) == expected);
         }
     });
     CHECK(max_uniform_bond({{2, 2}, {2, 2}}, -1) == 0);

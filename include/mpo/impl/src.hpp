@@ -8,8 +8,10 @@
 #include "mpo/network/canonical.hpp"
 #include "mpo/network/contract.hpp"
 #include "mpo/network/decompose.hpp"
+#include "mpo/network/gauge_fix.hpp"
 #include "mpo/network/matrix_product.hpp"
 #include "mpo/network/mpo_linear.hpp"
+#include "mpo/network/stored_form.hpp"
 #include "mpo/network/tensorize.hpp"
 
 // NOLINTBEGIN(bugprone-macro-parentheses): a keyword and a type stand without them
@@ -28,6 +30,9 @@
     INSTANTIATE Mpo<T> left_canonicalize<T>(Mpo<T>, const EigenBackend&);                          \
     INSTANTIATE Mpo<T> right_canonicalize<T>(Mpo<T>, const EigenBackend&);                         \
     INSTANTIATE Truncated<T> truncate<T>(Mpo<T>, const Truncation&, const EigenBackend&);          \
+    INSTANTIATE class GaugeFixedMpo<T>;                                                            \
+    INSTANTIATE GaugeFixedMpo<T> gauge_fix<T>(const Mpo<T>&, const GaugeFixOptions&,               \
+                                              const EigenBackend&);                                \
     INSTANTIATE Mpo<T> compose<T>(const Mpo<T>&, const Mpo<T>&, const EigenBackend&);              \
     INSTANTIATE T inner<T>(const Mpo<T>&, const Mpo<T>&, const EigenBackend&);                     \
     INSTANTIATE double norm<T>(const Mpo<T>&, const EigenBackend&);                                \

@@ -26,6 +26,7 @@
 #include "mpo/model/compressed_writer.hpp"
 #include "mpo/model/in_order.hpp"
 #include "mpo/model/progress.hpp"
+#include "mpo/model/stored_linear.hpp"
 #include "mpo/network/layout_search.hpp"
 
 namespace mpo {
@@ -148,6 +149,16 @@ void add_peers(const Tensor<float>& W, LinearKind kind, const CompressOptions& o
     }
 }
 
+/// Whether what is stored of this chain takes less than the dense weight, in numbers and in bytes.
+[[nodiscard]] inline bool is_smaller(const Mpo<float>& mpo, const CompressOptions& options) {
+    const Index dense = mpo.rows() * mpo.cols();
+    const auto layout = mpo.layout();
+    const Shape bonds = mpo.bond_dims();
+    return num_stored(layout, bonds, options.stored_as) < dense &&
+           stored_bytes(layout, bonds, options.dtype, options.stored_as) <
+               dense * bits_per_element(options.dtype) / 8;
+}
+
 /// Reads, compresses and measures one linear.
 template <Backend B>
 [[nodiscard]] CompressedTensor compress_linear(const Checkpoint& source,
@@ -157,25 +168,30 @@ template <Backend B>
     if (linear.candidates.empty()) return result;
     const auto W = source.read<float>(linear.tensor->name);  // (out, in)
     (void)largest_finite(as_matrix(W.view()));  // NaN and Inf are refused with their place
-    const auto found = best_candidate(
-        W, linear.candidates, options.tolerance ? Aim::fewest_parameters : Aim::smallest_error,
-        options.seed, backend);
-    const Index parameters = found.mpo.num_parameters();
-    if (parameters >= W.size()) return result;  // a tolerance that needs more than the weight
-    result.chosen = stored_form(W, found.mpo, options.dtype, backend);
+    auto best = best_candidate(W, linear.candidates,
+                               options.tolerance ? Aim::fewest_parameters : Aim::smallest_error,
+                               options, backend);
+    if (!is_smaller(best.mpo, options)) return result;  // than dense: a tolerance may need as much
+    auto [found, form] = best_storage(W, std::move(best), options, backend);
+    result.chosen = std::move(form);
     auto& report = *result.report;
     report.layout = result.chosen.layout;
     report.bonds = result.chosen.bonds;
+    report.stored_as = result.chosen.stored_as;
     const bool low_rank = report.layout == low_rank_layout(W.extent(0), W.extent(1));
     report.form = low_rank ? LinearForm::low_rank : LinearForm::mpo;
-    report.size.parameters = parameters;
-    report.size.bytes = parameters * bits_per_element(options.dtype) / 8;
+    report.size.parameters = result.chosen.num_parameters();
+    report.size.bytes = result.chosen.num_bytes();
     report.size.multiply_adds = multiply_adds_of_best_sweep(report.layout, report.bonds);
     report.truncation_error = found.report.relative_error;
     report.norm = found.report.norm;
     for (const auto& bond : found.report.bonds)
         report.spectra.push_back(spectrum_report(bond, found.report.norm));
     report.relative_error = report.low_rank_error = result.chosen.relative_error;
+    report.error_as_cores =
+        report.stored_as == StoredAs::cores
+            ? report.relative_error
+            : stored_form(W, found.mpo, options.dtype, StoredAs::cores, backend).relative_error;
     add_peers(W, linear.kind, options, result, backend);
     return result;
 }
@@ -250,8 +266,9 @@ class CompressJob {
         if (stored.cores.empty()) return writer.copy(source_, result.source->name, options_.dtype);
         const auto& linear = *result.report;
         writer.append({linear.name, stored.layout, stored.bonds, options_.dtype, linear.source_type,
-                       linear.shape, stored.relative_error, linear.error_kind},
-                      stored.cores);
+                       linear.shape, stored.relative_error, linear.error_kind, stored.stored_as,
+                       stored.center},
+                      stored);
     }
 
     const Checkpoint& source_;
@@ -272,7 +289,8 @@ class CompressJob {
 /// source   safetensors or GGUF; not modified. A compressed checkpoint must be reconstructed first
 /// folder   must not exist; appears when all of it is written
 /// options  a budget is shared in proportion to the parameters: every linear gets the same share.
-///          A linear of which no form of that size is smaller than itself stays dense
+///          A linear of which no form of that size is smaller than itself stays dense. Parameters
+///          are numbers as stored; pivots count in bytes
 /// returns  sizes and measured errors of every linear
 /// error    relative_error is measured against the dense weight, with the cores as stored
 /// peers    of options, too: same source, another form; they get their names first
@@ -305,7 +323,7 @@ template <Backend B>
     const auto written = writer.finish(source, options.dtype);
     auto report = std::move(job).report();
     report.bytes = written.checkpoint().bytes();
-    report.parameters = written.checkpoint().num_parameters();
+    report.parameters = written.num_parameters();
     writer.commit();
     return report;
 }

@@ -58,6 +58,9 @@ namespace detail {
                                 {"relative_error", linear.relative_error},
                                 {"error_kind", to_string(linear.error_kind)},
                                 {"low_rank_error", linear.low_rank_error}};
+    json["stored_as"] =
+        linear.form == LinearForm::dense ? "dense" : std::string(to_string(linear.stored_as));
+    json["error_as_cores"] = linear.error_as_cores;
     json.update(to_json(linear.size));
     json["seconds"] = linear.seconds;
     json["norm"] = linear.norm;

@@ -15,7 +15,8 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
 #include "mpo/model/compress_options.hpp"
-#include "mpo/network/algebra.hpp"
+#include "mpo/model/compressed_config.hpp"
+#include "mpo/model/stored_linear.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
 #include "mpo/network/unfolding_sketch.hpp"
@@ -43,6 +44,29 @@ struct Candidate {
     return layouts;
 }
 
+/// What a form of a linear may take.
+struct StoredLimit {
+    Index parameters = 0, bytes = 0;  // numbers; bytes of these and of pivots
+};
+
+/// Whether bonds capped at `cap` keep to the limit.
+[[nodiscard]] inline bool fits(const Layout& layout, Index cap, const StoredLimit& limit,
+                               const CompressOptions& options) {
+    const Shape bonds = uniform_bonds(layout, cap);
+    return num_stored(layout, bonds, options.stored_as) <= limit.parameters &&
+           stored_bytes(layout, bonds, options.dtype, options.stored_as) <= limit.bytes;
+}
+
+/// A share of m n numbers, or what is a little smaller than all of them. A share of bytes is one of
+/// parameters that pivots count in.
+[[nodiscard]] inline StoredLimit stored_limit(Index dense, std::optional<double> share,
+                                              const CompressOptions& options) {
+    const Index width = bits_per_element(options.dtype) / 8, most = checked_multiply(dense, width);
+    if (!share) return {dense - 1, most - 1};
+    const auto part = [&](Index n) { return static_cast<Index>(*share * static_cast<double>(n)); };
+    return {part(dense), options.budget_bytes ? part(most) : most - 1};
+}
+
 /// Those of the layouts that stay below m n parameters under the options, with their bonds.
 /// share: of the m n parameters, where the options state a size. Empty: the linear stays dense.
 /// Throws ArgumentError where a form exists that is smaller than dense, but none fits the share.
@@ -52,25 +76,28 @@ struct Candidate {
     const Index dense = checked_multiply(m, n);
     std::vector<Candidate> result;
     if (share && *share >= 1) return result;
-    const Index limit = share ? static_cast<Index>(*share * static_cast<double>(dense)) : dense - 1;
-    Index smallest = (std::numeric_limits<Index>::max)();
+    const StoredLimit limit = stored_limit(dense, share, options);
+    const StoredLimit below_dense = stored_limit(dense, std::nullopt, options);
+    Index smallest = dense;
     for (const Layout& layout : competing_layouts(kind, m, n, options)) {
         validate(layout, m, n, "compress");
-        smallest = (std::min)(smallest, num_parameters(layout, uniform_bonds(layout, 1)));
+        if (fits(layout, 1, below_dense, options))
+            smallest = (std::min)(smallest,
+                                  num_stored(layout, uniform_bonds(layout, 1), options.stored_as));
         Candidate candidate{layout, {}};
+        const auto keeps = [&](Index cap) { return fits(layout, cap, limit, options); };
         if (options.tolerance)
             candidate.truncation.max_relative_error = *options.tolerance;
         else
             candidate.truncation.max_bond_dim =
-                options.max_bond_dim ? *options.max_bond_dim : max_uniform_bond(layout, limit);
+                options.max_bond_dim ? *options.max_bond_dim : largest_uniform_bond(layout, keeps);
         const Index cap = candidate.truncation.max_bond_dim;
-        const bool fits = options.tolerance ||
-                          (cap >= 1 && num_parameters(layout, uniform_bonds(layout, cap)) <= limit);
-        if (fits) result.push_back(std::move(candidate));
+        if (options.tolerance || (cap >= 1 && keeps(cap))) result.push_back(std::move(candidate));
     }
     if (result.empty() && share && smallest < dense)
-        raise<ArgumentError>({"the budget leaves ", limit, " of ", dense,
-                              " parameters, and the smallest form takes ", smallest});
+        raise<ArgumentError>({"the budget leaves ", limit.parameters, " of ", dense, " parameters",
+                              options.budget_bytes ? " with pivots" : "",
+                              ", and the smallest form takes ", smallest});
     return result;
 }
 
@@ -140,81 +167,76 @@ template <Backend B>
 template <Backend B>
 [[nodiscard]] Decomposition<float> best_candidate(const Tensor<float>& W,
                                                   const std::vector<Candidate>& candidates, Aim aim,
-                                                  std::uint64_t seed, const B& backend) {
+                                                  const CompressOptions& options,
+                                                  const B& backend) {
     constexpr double noise = 1e-6;  // of a relative error in float
     const auto cost = [&](const Decomposition<float>& found) {
-        return aim == Aim::fewest_parameters ? static_cast<double>(found.mpo.num_parameters())
-                                             : found.report.relative_error;
+        return aim == Aim::fewest_parameters
+                   ? static_cast<double>(
+                         num_stored(found.mpo.layout(), found.mpo.bond_dims(), options.stored_as))
+                   : found.report.relative_error;
     };
     std::optional<Decomposition<float>> best;
-    for (const auto& candidate :
-         aim == Aim::smallest_error ? contenders(W, candidates, seed, backend) : candidates) {
-        auto found = decompose_candidate(W, candidate, DecomposeOptions{}.excess, seed, backend);
+    for (const auto& candidate : aim == Aim::smallest_error
+                                     ? contenders(W, candidates, options.seed, backend)
+                                     : candidates) {
+        auto found =
+            decompose_candidate(W, candidate, DecomposeOptions{}.excess, options.seed, backend);
         if (!best || cost(found) < cost(*best) - noise) best = std::move(found);
     }
     return *std::move(best);
 }
 
-/// A core as it will lie on the disk.
-struct StoredCore {
-    Shape shape;  // (D, out, in, D')
-    std::vector<std::byte> bytes;
-};
-
-/// Cores rounded to a stored type: the bytes, and the same numbers to calculate with.
-struct StoredCores {
-    std::vector<StoredCore> cores;
-    Mpo<float> rounded;
-};
-
-/// Throws NumericalError where a finite number becomes Inf.
-[[nodiscard]] inline StoredCores store_cores(const Mpo<float>& mpo, DType dtype) {
-    StoredCores result;
-    std::vector<Tensor<float>> rounded;
-    for (const auto& core : mpo.cores()) {
-        const auto width = static_cast<std::size_t>(bits_per_element(dtype) / 8);
-        StoredCore stored{core.shape(), {}};
-        stored.bytes.resize(static_cast<std::size_t>(core.size()) * width);
-        const Index lost = encode(core.data(), dtype, stored.bytes.data(), core.size());
-        if (lost != 0)
-            raise<NumericalError>({lost, " of ", core.size(), " numbers of core ",
-                                   result.cores.size(), " are too large for ", to_string(dtype)});
-        Tensor<float> back(core.shape());  // (D, o, i, D')
-        decode(dtype, stored.bytes.data(), back.data(), back.size());
-        result.cores.push_back(std::move(stored));
-        rounded.push_back(std::move(back));
+/// The relative error that no chain can go below whose bonds are capped at `cap`, from the singular
+/// values of larger bonds: what the worst of them would drop then.
+[[nodiscard]] inline double least_error(const DecomposeReport& report, Index cap) {
+    double worst = 0;
+    for (const auto& bond : report.bonds) {
+        double dropped = bond.discarded_weight;
+        for (Index k = cap; k < bond.bond_dim; ++k) {
+            const double relative =
+                bond.singular_values[static_cast<std::size_t>(k)] / (std::max)(report.norm, 1e-300);
+            dropped += relative * relative;
+        }
+        worst = (std::max)(worst, dropped);
     }
-    result.rounded = Mpo<float>(std::move(rounded));
-    return result;
+    return std::sqrt(worst);
 }
 
-/// norm(W - A) / norm(W), Frobenius, summed in double; 0 where both are zero.
-template <Backend B>
-[[nodiscard]] double measured_error(const Tensor<float>& W, const Mpo<float>& A, const B& backend) {
-    const auto approximation = to_dense(A, backend);  // (out, in)
-    double lost = 0, total = 0;
-    for (Index k = 0; k < W.size(); ++k) {
-        const double w = W.data()[k], difference = w - static_cast<double>(approximation.data()[k]);
-        total += w * w;
-        lost += difference * difference;
-    }
-    return total > 0 ? std::sqrt(lost / total) : std::sqrt(lost);
-}
-
-/// One form of a linear as it lies on the disk.
-struct StoredForm {
-    Layout layout;
-    Shape bonds;
-    double relative_error = 0;      // of the cores as stored
-    std::vector<StoredCore> cores;  // none: the dense weight
+/// A decomposition and what is stored of it.
+struct StoredDecomposition {
+    Decomposition<float> found;
+    StoredForm form;
 };
 
+/// A decomposition as it is stored best. Gauge-fixed numbers buy larger bonds, and rounding them costs
+/// more: where that is measured to be worse than whole cores of no more numbers, or breaks a tolerance
+/// that whole cores keep, it is whole cores.
 template <Backend B>
-[[nodiscard]] StoredForm stored_form(const Tensor<float>& W, const Mpo<float>& mpo, DType dtype,
-                                     const B& backend) {
-    auto stored = store_cores(mpo, dtype);
-    return {mpo.layout(), mpo.bond_dims(), measured_error(W, stored.rounded, backend),
-            std::move(stored.cores)};
+[[nodiscard]] StoredDecomposition best_storage(const Tensor<float>& W, Decomposition<float> found,
+                                               const CompressOptions& options, const B& backend) {
+    const auto stored = [&](const Mpo<float>& mpo, StoredAs stored_as) {
+        return stored_form(W, mpo, options.dtype, stored_as, backend);
+    };
+    auto form = stored(found.mpo, options.stored_as);
+    const auto keep = [&] { return StoredDecomposition{std::move(found), std::move(form)}; };
+    if (options.stored_as == StoredAs::cores || options.max_bond_dim) return keep();
+    if (options.tolerance) {
+        const bool kept = form.relative_error <= *options.tolerance;
+        if (!kept && found.mpo.num_parameters() < W.size())
+            if (auto whole = stored(found.mpo, StoredAs::cores);
+                whole.relative_error <= *options.tolerance)
+                form = std::move(whole);
+        return keep();
+    }
+    const Index cap = max_uniform_bond(form.layout, form.num_parameters());
+    if (cap == 0 || form.relative_error <= least_error(found.report, cap)) return keep();
+    Candidate smaller{form.layout, {}};
+    smaller.truncation.max_bond_dim = cap;
+    auto other = decompose_candidate(W, smaller, DecomposeOptions{}.excess, options.seed, backend);
+    auto whole = stored(other.mpo, StoredAs::cores);
+    if (whole.relative_error >= form.relative_error) return keep();
+    return {std::move(other), std::move(whole)};
 }
 
 /// The best of these layouts with no more than so many parameters; nothing where none is so small.
@@ -227,12 +249,13 @@ template <Backend B>
     std::vector<Candidate> fitting;
     for (const auto& layout : layouts) {
         Candidate candidate{layout, {}};
-        candidate.truncation.max_bond_dim = max_uniform_bond(layout, parameters);
+        candidate.truncation.max_bond_dim = max_uniform_bond(layout, parameters, options.stored_as);
         if (candidate.truncation.max_bond_dim > 0) fitting.push_back(std::move(candidate));
     }
     if (fitting.empty()) return std::nullopt;
-    const auto best = best_candidate(W, fitting, Aim::smallest_error, options.seed, backend);
-    return stored_form(W, best.mpo, options.dtype, backend);
+    return best_storage(W, best_candidate(W, fitting, Aim::smallest_error, options, backend),
+                        options, backend)
+        .form;
 }
 
 /// Plain low rank, whatever layouts the options name.

@@ -51,6 +51,35 @@ namespace detail {
     return notes;
 }
 
+/// What rounding cost where the gauge left numbers out, and for how many it cost too much.
+[[nodiscard]] inline std::vector<std::string> storage_notes(const CompressReport& report) {
+    constexpr double notable = 1.01;
+    Index fixed = 0, whole = 0, rounded = 0;
+    double most = 1;
+    for (const auto& linear : report.linears) {
+        if (linear.form == LinearForm::dense) continue;
+        const bool is_fixed = linear.stored_as == StoredAs::gauge_fixed;
+        ++(is_fixed ? fixed : whole);
+        const double factor =
+            linear.error_as_cores > 0 ? linear.relative_error / linear.error_as_cores : 1;
+        if (factor > notable) ++rounded;
+        most = (std::max)(most, factor);
+    }
+    std::vector<std::string> notes;
+    if (fixed > 0 && whole > 0)
+        notes.push_back(concat(whole, " of ", fixed + whole,
+                               " compressed linears are stored as whole cores: rounded to ",
+                               to_string(report.dtype),
+                               ", as many gauge-fixed numbers have the larger error"));
+    if (rounded > 0)
+        notes.push_back(concat("for ", rounded, " of ", fixed, " gauge-fixed linears rounding to ",
+                               to_string(report.dtype),
+                               " makes the error more than 1 % larger than that of whole cores of "
+                               "the same bonds, at most ",
+                               short_number(most, 3), " times as large"));
+    return notes;
+}
+
 /// What the texts say of the result: by how much it is perplexed more than the source.
 [[nodiscard]] inline std::vector<std::string> text_notes(const CompressReport& report) {
     if (report.texts.empty()) return {};
@@ -76,6 +105,7 @@ namespace detail {
 /// Plain sentences, without a full stop where they are one clause, in the order of their weight.
 [[nodiscard]] inline std::vector<std::string> notes(const CompressReport& report) {
     auto notes = detail::form_notes(report);
+    for (auto& note : detail::storage_notes(report)) notes.push_back(std::move(note));
     for (auto& note : detail::text_notes(report)) notes.push_back(std::move(note));
     if (report.bytes > report.bytes_before)
         notes.push_back(

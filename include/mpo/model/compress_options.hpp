@@ -100,9 +100,10 @@ struct CompressOptions {
     std::map<LinearKind, Layout> layouts = {};    // this layout for this kind, whatever `form` says
     std::string only = {};  // ECMAScript regex: of the decoder linears only modules that contain it
     std::string skip = {};  // none that contain it
-    DType dtype = DType::bf16;       // of what is written: bf16, f16 or f32
-    std::uint64_t seed = 1;          // of randomized factorisations
-    ProgressCallback progress = {};  // hears of every linear, and may cancel
+    DType dtype = DType::bf16;                   // of what is written: bf16, f16 or f32
+    StoredAs stored_as = StoredAs::gauge_fixed;  // of the cores; parameters are counted as stored
+    std::uint64_t seed = 1;                      // of randomized factorisations
+    ProgressCallback progress = {};              // hears of every linear, and may cancel
     /// Folders for the same model in another form, mpo or low_rank: every linear in the best of that form
     /// with no more parameters than what was chosen for it has; as chosen where none is so small.
     std::map<CompressForm, std::filesystem::path> peers = {};

@@ -58,10 +58,13 @@ struct LinearReport {
     double relative_error = 0;    // norm(W - W') / norm(W) with the cores as stored
     ErrorKind error_kind = ErrorKind::exact;  // of relative_error
     double low_rank_error = 0;                // the same for plain low rank of no more parameters
-    std::string source_type;                  // "Q4_1"
-    double norm = 0;                          // norm(W), Frobenius; 0 where left dense unread
-    std::vector<SpectrumReport> spectra;      // of the inner bonds, left to right; few points each
-    double seconds = 0;  // to read, factor and measure it, on one of the threads
+    StoredAs stored_as = StoredAs::cores;     // of the cores
+    double error_as_cores =
+        0;  // relative_error of the same bonds with every number of the cores stored
+    std::string source_type;              // "Q4_1"
+    double norm = 0;                      // norm(W), Frobenius; 0 where left dense unread
+    std::vector<SpectrumReport> spectra;  // of the inner bonds, left to right; few points each
+    double seconds = 0;                   // to read, factor and measure it, on one of the threads
 };
 
 /// All linears of one kind.

@@ -2,9 +2,12 @@
 //
 //   1. model.safetensors, or shards and their index: tensors that were not compressed under their
 //      own names, and for each linear `<module>.weight` (out, in) that was, its cores
-//      `<module>.cores.<k>`, k = 0 .. N-1, of shape (D[k], out[k], in[k], D[k+1]).
+//      `<module>.cores.<k>`, k = 0 .. N-1, of shape (D[k], out[k], in[k], D[k+1]); where it is stored
+//      gauge-fixed, what network/stored_form.hpp leaves of them, of shape stored_core_shape, and
+//      `<module>.pivots.<k>`, k = 1 .. N-1, of shape (D[k]), integers that ascend.
 //   2. mpo_config.json: {"format_version": 1, "linears": {<module>: {
-//        "layout": {"out": [..], "in": [..]}, "bonds": [1, .., 1], "stored_as": "cores",
+//        "layout": {"out": [..], "in": [..]}, "bonds": [1, .., 1],
+//        "stored_as": "cores" or "gauge_fixed", "center": c (of gauge_fixed),
 //        "dtype": "BF16", "original_dtype": "Q4_1", "original_shape": [out, in],
 //        "relative_error": e, "error_kind": "exact"}}}. Other keys are ignored.
 //   3. What belongs to the model: config.json, tokenizer.
@@ -12,263 +15,26 @@
 // A format_version or a stored_as that is not listed here is refused by name.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "mpo/core/printable.hpp"
-#include "mpo/io/json_tree.hpp"
-#include "mpo/io/limits.hpp"
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/io/text_file.hpp"
 #include "mpo/model/checkpoint.hpp"
-#include "mpo/network/decompose.hpp"
+#include "mpo/model/compressed_config.hpp"
 #include "mpo/network/layout.hpp"
 #include "mpo/network/matrix_product.hpp"
+#include "mpo/network/stored_form.hpp"
 
 namespace mpo {
-
-/// The file that makes a folder a compressed checkpoint.
-inline constexpr const char* compressed_config_file = "mpo_config.json";
-/// The version that is written, and the only one that is read.
-inline constexpr Index compressed_format_version = 1;
-
-/// What mpo_config.json says of one linear.
-struct CompressedLinear {
-    std::string name;                         // of the module, without ".weight"
-    Layout layout;                            // of its cores
-    Shape bonds;                              // D[0] .. D[N]
-    DType dtype = DType::bf16;                // of the cores
-    std::string original_dtype;               // of the dense weight in its file
-    Shape original_shape;                     // (out, in)
-    double relative_error = 0;                // of the cores as stored, against the dense weight
-    ErrorKind error_kind = ErrorKind::exact;  // of relative_error
-};
-
-/// Name of core k of a module: "model.layers.0.mlp.up_proj.cores.1".
-[[nodiscard]] inline std::string core_name(const std::string& module, Index k) {
-    return detail::concat(module, ".cores.", k);
-}
-
-/// The text of mpo_config.json.
-[[nodiscard]] inline std::string to_compressed_config(
-    const std::vector<CompressedLinear>& linears) {
-    nlohmann::ordered_json entries = nlohmann::ordered_json::object();
-    for (const auto& linear : linears)
-        entries[linear.name] = {{"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
-                                {"bonds", linear.bonds},
-                                {"stored_as", "cores"},
-                                {"dtype", to_string(linear.dtype)},
-                                {"original_dtype", linear.original_dtype},
-                                {"original_shape", linear.original_shape},
-                                {"relative_error", linear.relative_error},
-                                {"error_kind", to_string(linear.error_kind)}};
-    const nlohmann::ordered_json config{{"format_version", compressed_format_version},
-                                        {"linears", entries}};
-    return config.dump(2) + "\n";
-}
-
-namespace detail {
-
-/// Reads rule 2 of the format; every refusal names the file and the linear. What it does not know
-/// goes by unseen, and each linear is a small tree of its own.
-class CompressedConfigReader final : public JsonEvents {
-  public:
-    using Json = nlohmann::json;
-
-    CompressedConfigReader(std::string_view text, std::string source) : source_(std::move(source)) {
-        parse_json(text, *this, {source_});
-    }
-
-    [[nodiscard]] std::vector<CompressedLinear> read() {
-        if (!version_) fail("'format_version' is missing");
-        const Index version = integer(version_->root, "format_version");
-        if (version != compressed_format_version)
-            fail(concat("format_version ", version, " is unknown, this library reads ",
-                        compressed_format_version));
-        if (!seen_linears_) fail("'linears' is missing");
-        std::vector<CompressedLinear> linears;
-        for (const auto& [name, tree] : entries_) {
-            where_ = concat(" of linear ", in_quotes(name));
-            linears.push_back(linear(name, tree.root));
-        }
-        return linears;
-    }
-
-    void scalar(JsonScalar value) override {
-        require_object(kind_of(value));
-        count_value();
-        if (kept_) kept_->scalar(std::move(value));
-    }
-    void begin_array() override {
-        require_object("an array");
-        count_value();
-        if (kept_) kept_->begin_array();
-        ++depth_;
-    }
-    void begin_object() override {
-        count_value();
-        if (kept_) kept_->begin_object();
-        ++depth_;
-    }
-    void end_array() override {
-        if (leave()) kept_->end_array();
-    }
-    void end_object() override {
-        if (leave()) kept_->end_object();
-    }
-    void key(std::string name, Index byte) override {
-        const bool member = depth_ == 1, linear = depth_ == 2 && section_ == "linears";
-        if (member || linear) {
-            kept_ = nullptr;
-            kept_depth_ = depth_;
-        }
-        if (member)
-            begin_member(std::move(name), byte);
-        else if (linear)
-            begin_linear(std::move(name), byte);
-        else if (kept_)
-            kept_->key(std::move(name), byte);
-    }
-
-  private:
-    [[noreturn]] void fail(const std::string& what) const {
-        raise<FormatError>({source_, ": ", what});
-    }
-    /// The document and `linears` are objects.
-    void require_object(const char* got) const {
-        if (depth_ == 0) fail(concat("an object belongs here, not ", got));
-        if (depth_ == 1 && section_ == "linears")
-            fail(concat("'linears' must be an object, not ", got));
-    }
-    /// Keeps a file of many tiny values from taking many times its size in memory.
-    void count_value() {
-        constexpr Index max_values = Index{1} << 22;
-        if (++num_values_ > max_values) fail(concat("more than ", max_values, " values"));
-    }
-    /// Whether what ends belongs to what is kept.
-    [[nodiscard]] bool leave() {
-        --depth_;
-        if (depth_ < kept_depth_) kept_ = nullptr;
-        return kept_ != nullptr;
-    }
-    void begin_member(std::string name, Index byte) {
-        section_ = std::move(name);
-        const bool version = section_ == "format_version", linears = section_ == "linears";
-        if ((version && version_) || (linears && seen_linears_))
-            fail(concat("the key ", in_quotes(section_), " at byte ", byte, " occurs twice"));
-        seen_linears_ = seen_linears_ || linears;
-        if (version) kept_ = &version_.emplace(source_);
-    }
-    void begin_linear(std::string name, Index byte) {
-        if (!names_.insert(name).second)
-            fail(concat("the linear ", in_quotes(name), " at byte ", byte, " occurs twice"));
-        if (static_cast<Index>(entries_.size()) == max_num_tensors)
-            fail(concat("more than ", max_num_tensors, " linears"));
-        kept_ = &entries_.emplace_back(std::move(name), JsonTree(source_)).second;
-    }
-
-    [[nodiscard]] const Json& member(const Json& object, const char* key) const {
-        if (!object.is_object()) fail(concat("a JSON object must hold '", key, "'", where_));
-        const auto found = object.find(key);
-        if (found == object.end()) fail(concat("'", key, "'", where_, " is missing"));
-        return *found;
-    }
-    [[nodiscard]] Index integer(const Json& value, const char* key) const {
-        if (!value.is_number_unsigned() || !std::in_range<Index>(value.get<std::uint64_t>()))
-            fail(concat("'", key, "'", where_, " must be a non-negative integer, got ",
-                        described(value)));
-        return value.get<Index>();
-    }
-    [[nodiscard]] Shape integers(const Json& value, const char* key) const {
-        if (!value.is_array())
-            fail(concat("'", key, "'", where_, " must be an array, got ", described(value)));
-        Shape result;
-        for (const auto& element : value) result.push_back(integer(element, key));
-        return result;
-    }
-    [[nodiscard]] std::string text(const Json& object, const char* key) const {
-        const Json& value = member(object, key);
-        if (!value.is_string())
-            fail(concat("'", key, "'", where_, " must be a string, got ", described(value)));
-        return value.get<std::string>();
-    }
-
-    [[nodiscard]] CompressedLinear linear(const std::string& name, const Json& entry) const {
-        const auto stored_as = text(entry, "stored_as");
-        if (stored_as != "cores")
-            fail(concat("'stored_as'", where_, " is ", in_quotes(stored_as),
-                        ", this library reads 'cores'"));
-        CompressedLinear result;
-        result.name = name;
-        const Json& layout = member(entry, "layout");
-        result.layout = {integers(member(layout, "out"), "out"),
-                         integers(member(layout, "in"), "in")};
-        result.bonds = integers(member(entry, "bonds"), "bonds");
-        result.original_shape = integers(member(entry, "original_shape"), "original_shape");
-        result.original_dtype = text(entry, "original_dtype");
-        result.dtype = dtype(text(entry, "dtype"));
-        result.relative_error = error(member(entry, "relative_error"));
-        const auto kind = text(entry, "error_kind");
-        if (kind != "exact" && kind != "bound")
-            fail(concat("'error_kind'", where_, " must be exact or bound, got ", in_quotes(kind)));
-        result.error_kind = kind == "exact" ? ErrorKind::exact : ErrorKind::bound;
-        require_consistent(result);
-        return result;
-    }
-    [[nodiscard]] DType dtype(const std::string& name) const {
-        const auto parsed = parse_dtype(name);
-        if (!parsed || !is_convertible(*parsed) || *parsed == DType::c64)
-            fail(
-                concat("'dtype'", where_, " must be BF16, F16, F32 or F64, got ", in_quotes(name)));
-        return *parsed;
-    }
-    [[nodiscard]] double error(const Json& value) const {
-        if (!value.is_number() || !(value.get<double>() >= 0))
-            fail(concat("'relative_error'", where_, " must be a number >= 0, got ",
-                        described(value)));
-        return value.get<double>();
-    }
-    void require_consistent(const CompressedLinear& linear) const {
-        try {
-            const auto& shape = linear.original_shape;
-            if (shape.size() != 2) throw ShapeError("original_shape must be [out, in]");
-            validate(linear.layout, shape[0], shape[1], "layout");
-            require_bonds(linear.layout, linear.bonds, "bonds");
-        } catch (const Error& wrong) {
-            fail(concat(wrong.what(), where_));
-        }
-    }
-
-    std::string source_;
-    std::string where_;
-    int depth_ = 0;
-    std::string section_;                                    // key of the document
-    std::optional<JsonTree> version_;                        // its value
-    std::vector<std::pair<std::string, JsonTree>> entries_;  // of `linears`
-    std::unordered_set<std::string> names_;                  // of the entries
-    bool seen_linears_ = false;
-    JsonTree* kept_ = nullptr;  // where values go
-    int kept_depth_ = 0;        // what is kept lies deeper
-    Index num_values_ = 0;
-};
-
-}  // namespace detail
-
-/// The inverse of to_compressed_config. Throws FormatError, naming `source`, where the text breaks
-/// rule 2 of the format.
-[[nodiscard]] inline std::vector<CompressedLinear> parse_compressed_config(
-    std::string_view text, const std::string& source) {
-    return detail::CompressedConfigReader(text, source).read();
-}
 
 /// True for a folder that holds a compressed checkpoint.
 [[nodiscard]] inline bool is_compressed(const std::filesystem::path& path) {
@@ -295,58 +61,131 @@ class CompressedCheckpoint {
     /// The linears that were compressed, in the order of mpo_config.json.
     [[nodiscard]] const std::vector<CompressedLinear>& linears() const { return linears_; }
 
-    /// The linear to which a tensor belongs as a core, and which; null for any other tensor.
+    /// Elements of all tensors, pivots aside.
+    [[nodiscard]] Index num_parameters() const {
+        Index sum = checkpoint_.num_parameters();
+        for (const auto& linear : linears_)
+            for (Index k = 1;
+                 linear.stored_as == StoredAs::gauge_fixed && k < num_sites(linear.layout); ++k)
+                sum -= linear.bonds[static_cast<std::size_t>(k)];
+        return sum;
+    }
+
+    /// The linear to which a tensor belongs as a core or as pivots; null for any other tensor.
     struct CoreOf {
-        const CompressedLinear* linear = nullptr;  // null: the tensor is no core
-        Index site = 0;                            // position in the chain
+        const CompressedLinear* linear = nullptr;  // null: the tensor is neither
+        Index site = 0;  // position in the chain; of pivots the site behind their bond
     };
-    /// Which core of which linear a stored tensor is.
+    /// What of which linear a stored tensor is.
     [[nodiscard]] CoreOf core_of(const std::string& tensor) const {
         const auto found = cores_.find(tensor);
         if (found == cores_.end()) return {};
         return {&linears_[found->second.first], found->second.second};
     }
 
-    /// The cores as numbers. Throws FileError where reading fails.
+    /// The names of the tensors that hold a linear: cores, then pivots.
+    [[nodiscard]] std::vector<std::string> tensors_of(const CompressedLinear& linear) const {
+        std::vector<std::string> names;
+        for (Index k = 0; k < num_sites(linear.layout); ++k)
+            names.push_back(core_name(linear.name, k));
+        for (Index k = 1; linear.stored_as == StoredAs::gauge_fixed && k < num_sites(linear.layout);
+             ++k)
+            names.push_back(pivots_name(linear.name, k));
+        return names;
+    }
+
+    /// The cores as numbers, whole ones however they are stored. Throws FileError where reading fails.
     template <Scalar T>
     [[nodiscard]] Mpo<T> read(const CompressedLinear& linear) const {
         std::vector<Tensor<T>> cores;
         for (Index k = 0; k < num_sites(linear.layout); ++k)
-            cores.push_back(checkpoint_.read<T>(core_name(linear.name, k)));  // (D, o, i, D')
-        return Mpo<T>(std::move(cores));
+            cores.push_back(checkpoint_.read<T>(core_name(linear.name, k)));
+        if (linear.stored_as == StoredAs::cores) return Mpo<T>(std::move(cores));  // (D, o, i, D')
+        std::vector<Shape> pivots;
+        for (Index k = 1; k < num_sites(linear.layout); ++k)
+            pivots.push_back(read_pivots(linear, k));
+        return GaugeFixedMpo<T>(linear.layout, linear.bonds, linear.center, std::move(cores),
+                                std::move(pivots))
+            .expand();
     }
 
   private:
-    void require_cores(const CompressedLinear& linear) {
-        const auto fail = [&](const auto&... what) {
-            throw FormatError(detail::concat(checkpoint_.path().string(), ": linear ",
-                                             detail::in_quotes(linear.name), ": ", what...));
-        };
-        const auto position = static_cast<std::size_t>(&linear - linears_.data());
-        for (Index k = 0; k < num_sites(linear.layout); ++k) {
-            const std::string name = core_name(linear.name, k);
-            if (!checkpoint_.contains(name))
-                fail("the tensor ", detail::in_quotes(name), " is missing");
-            const auto at = static_cast<std::size_t>(k);
-            const Shape expected{linear.bonds[at], linear.layout.out[at], linear.layout.in[at],
-                                 linear.bonds[at + 1]};
-            const auto& core = checkpoint_.info(name);
-            if (core.shape != expected || core.type != StoredType(linear.dtype))
-                fail("core ", k, " must be ", to_string(expected), " of ", to_string(linear.dtype),
-                     ", got ", to_string(core.shape), " of ", to_string(core.type));
-            cores_.emplace(name, std::pair(position, k));
-        }
-        if (checkpoint_.contains(linear.name + ".weight"))
-            fail("both its cores and ", detail::in_quotes(linear.name + ".weight"), " are stored");
+    [[noreturn]] void fail(const CompressedLinear& linear, const std::string& what) const {
+        detail::raise<FormatError>(
+            {checkpoint_.path().string(), ": linear ", detail::in_quotes(linear.name), ": ", what});
     }
 
-    /// A core that no linear claims would be copied by reconstruct as if it were a weight.
+    void require_cores(const CompressedLinear& linear) {
+        const bool whole = linear.stored_as == StoredAs::cores;
+        for (Index k = 0; k < num_sites(linear.layout); ++k) {
+            const auto at = static_cast<std::size_t>(k);
+            const Shape expected =
+                whole ? Shape{linear.bonds[at], linear.layout.out[at], linear.layout.in[at],
+                              linear.bonds[at + 1]}
+                      : stored_core_shape(linear.layout, linear.bonds, linear.center, k);
+            require_tensor(linear, core_name(linear.name, k), detail::concat("core ", k), expected,
+                           linear.dtype, k);
+        }
+        for (Index k = 1; !whole && k < num_sites(linear.layout); ++k) require_pivots(linear, k);
+        if (checkpoint_.contains(linear.name + ".weight"))
+            fail(linear, detail::concat("both its cores and ",
+                                        detail::in_quotes(linear.name + ".weight"), " are stored"));
+    }
+
+    /// It is there, of this shape and type; it belongs to the linear.
+    void require_tensor(const CompressedLinear& linear, const std::string& name,
+                        const std::string& what, const Shape& shape, DType dtype, Index site) {
+        if (!checkpoint_.contains(name))
+            fail(linear, detail::concat("the tensor ", detail::in_quotes(name), " is missing"));
+        const auto& stored = checkpoint_.info(name);
+        if (stored.shape != shape || stored.type != StoredType(dtype))
+            fail(linear,
+                 detail::concat(what, " must be ", to_string(shape), " of ", to_string(dtype),
+                                ", got ", to_string(stored.shape), " of ", to_string(stored.type)));
+        cores_.emplace(name, std::pair(static_cast<std::size_t>(&linear - linears_.data()), site));
+    }
+
+    void require_pivots(const CompressedLinear& linear, Index k) {
+        const Index rows = pivot_rows(linear.layout, linear.bonds, linear.center, k);
+        const Index count = linear.bonds[static_cast<std::size_t>(k)];
+        require_tensor(linear, pivots_name(linear.name, k), detail::concat("pivots of bond ", k),
+                       {count}, pivots_dtype(rows), k);
+        try {
+            detail::require_pivots(read_pivots(linear, k), count, rows, k);
+        } catch (const ArgumentError& wrong) {
+            fail(linear, wrong.what());
+        }
+    }
+
+    template <class Stored>
+    [[nodiscard]] static Shape decoded(const FileBytes& bytes, Index count) {
+        Shape result;
+        for (Index k = 0; k < count; ++k) {
+            Stored value;
+            std::memcpy(&value, bytes.data() + k * static_cast<Index>(sizeof value), sizeof value);
+            result.push_back(static_cast<Index>(value));
+        }
+        return result;
+    }
+    [[nodiscard]] Shape read_pivots(const CompressedLinear& linear, Index k) const {
+        const std::string name = pivots_name(linear.name, k);
+        const auto bytes = checkpoint_.raw(name);
+        const Index count = linear.bonds[static_cast<std::size_t>(k)];
+        const auto type = std::get<DType>(checkpoint_.info(name).type);
+        if (type == DType::u16) return decoded<std::uint16_t>(bytes, count);
+        return type == DType::i32 ? decoded<std::int32_t>(bytes, count)
+                                  : decoded<std::int64_t>(bytes, count);
+    }
+
+    /// What no linear claims would be copied by reconstruct as if it were a weight.
     void require_no_orphans() const {
         for (const auto& tensor : checkpoint_.tensors())
-            if (tensor.name.find(".cores.") != std::string::npos && !core_of(tensor.name).linear)
+            if ((tensor.name.find(".cores.") != std::string::npos ||
+                 tensor.name.find(".pivots.") != std::string::npos) &&
+                !core_of(tensor.name).linear)
                 detail::raise<FormatError>(
                     {checkpoint_.path().string(), ": the tensor ", detail::in_quotes(tensor.name),
-                     " is no core of any linear in ", compressed_config_file});
+                     " is no core and no pivots of any linear in ", compressed_config_file});
     }
 
     Checkpoint checkpoint_;

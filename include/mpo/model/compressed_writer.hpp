@@ -12,9 +12,9 @@
 #include "mpo/io/atomic_file.hpp"
 #include "mpo/io/safetensors_writer.hpp"
 #include "mpo/model/checkpoint.hpp"
-#include "mpo/model/compress_linear.hpp"
 #include "mpo/model/compressed.hpp"
 #include "mpo/model/output_folder.hpp"
+#include "mpo/model/stored_linear.hpp"
 
 namespace mpo::detail {
 
@@ -30,10 +30,14 @@ class CompressedWriter {
         source.copy(tensor, dtype, writer_);
     }
     /// The cores of one linear, and what is to be known about them.
-    void append(CompressedLinear linear, const std::vector<StoredCore>& cores) {
-        for (std::size_t k = 0; k < cores.size(); ++k)
-            writer_.append(core_name(linear.name, static_cast<Index>(k)), linear.dtype,
-                           cores[k].shape, cores[k].bytes);
+    void append(CompressedLinear linear, const StoredForm& stored) {
+        const auto put = [&](const std::string& name, const StoredTensor& tensor) {
+            writer_.append(name, tensor.dtype, tensor.shape, tensor.bytes);
+        };
+        for (std::size_t k = 0; k < stored.cores.size(); ++k)
+            put(core_name(linear.name, static_cast<Index>(k)), stored.cores[k]);
+        for (std::size_t k = 0; k < stored.pivots.size(); ++k)
+            put(pivots_name(linear.name, static_cast<Index>(k) + 1), stored.pivots[k]);
         linears_.push_back(std::move(linear));
     }
     /// Closes all files. The folder is opened once before it gets its name: what cannot be read again

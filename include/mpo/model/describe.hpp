@@ -48,7 +48,8 @@ namespace detail {
     return {{"name", linear.name},
             {"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
             {"bonds", linear.bonds},
-            {"parameters", num_parameters(linear.layout, linear.bonds)},
+            {"stored_as", to_string(linear.stored_as)},
+            {"parameters", num_stored(linear.layout, linear.bonds, linear.stored_as)},
             {"dtype", to_string(linear.dtype)},
             {"original_dtype", linear.original_dtype},
             {"original_shape", linear.original_shape},
@@ -81,6 +82,7 @@ namespace detail {
 /// The same, and `compressed_linears`.
 [[nodiscard]] inline std::string to_json(const CompressedCheckpoint& compressed) {
     auto json = detail::describe(compressed.checkpoint());
+    json["parameters"] = compressed.num_parameters();
     json["compressed_linears"] = nlohmann::ordered_json::array();
     for (const auto& linear : compressed.linears())
         json["compressed_linears"].push_back(detail::describe(linear));

@@ -110,10 +110,8 @@ class WeightReader {
             fail(module + ".cores", concat("must make a matrix ", out, " x ", in, ", got ",
                                            mpo::to_string(entry.original_shape)));
         const auto W = compressed_->read<float>(entry);
-        for (Index k = 0; k < W.num_sites(); ++k) {
-            taken_.insert(core_name(module, k));
-            require_finite(core_name(module, k), W.core(k));
-        }
+        for (auto& name : compressed_->tensors_of(entry)) taken_.insert(std::move(name));
+        for (Index k = 0; k < W.num_sites(); ++k) require_finite(core_name(module, k), W.core(k));
         return Linear(module, W, std::move(bias), options, backend_);
     }
 

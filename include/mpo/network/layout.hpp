@@ -6,6 +6,7 @@
 // (m, 1), (1, n). Bonds are given as the N+1 numbers D[0] .. D[N] with D[0] = D[N] = 1.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -97,6 +98,38 @@ void require_bonds(const Layout& layout, const Shape& bonds, std::string_view wh
 /// Sum over k of D[k] out[k] in[k] D[k+1]. Throws as validate, and ShapeError on overflow.
 [[nodiscard]] Index num_parameters(const Layout& layout, const Shape& bonds);
 
+/// How the cores of a chain are stored.
+enum class StoredAs {
+    cores,        // every number of them
+    gauge_fixed,  // without an identity block per inner bond, see network/stored_form.hpp
+};
+
+/// "gauge_fixed" for StoredAs::gauge_fixed.
+[[nodiscard]] inline std::string_view to_string(StoredAs stored_as) {
+    constexpr std::string_view names[] = {"cores", "gauge_fixed"};
+    return names[static_cast<int>(stored_as)];
+}
+
+/// The bonds that are left where each is lowered to what both of its cores support:
+/// D[k] <= D[k-1] out[k-1] in[k-1] and D[k] <= out[k] in[k] D[k+1]. W loses nothing; those of
+/// uniform_bonds stay as they are. Throws as validate, and ShapeError on overflow.
+[[nodiscard]] Shape supported_bonds(const Layout& layout, const Shape& bonds);
+
+/// Numbers that gauge-fixed storage keeps: num_parameters minus the sum of D[k]^2 over the inner
+/// bonds, both of supported_bonds. Two sites take D (p + q - D), p and q the sides of the unfolding.
+/// It is the dimension of the set of matrices with these bonds, so that it grows with each bond and
+/// never exceeds rows times cols. Throws as num_parameters.
+/// Source: Holtz, Rohwedder & Schneider, Numer. Math. 120 (2012).
+[[nodiscard]] Index num_stored(const Layout& layout, const Shape& bonds);
+
+/// The same for either way to store: num_parameters where all numbers are kept.
+[[nodiscard]] Index num_stored(const Layout& layout, const Shape& bonds, StoredAs stored_as);
+
+/// What num_stored grows by where D[k] grows by one: D[k-1] out[k-1] in[k-1] + out[k] in[k] D[k+1] -
+/// 2 D[k] - 1, of supported bonds; 0 where a neighbour does not support the larger bond. Throws as
+/// num_stored, and ArgumentError unless k is an inner bond, 1 .. N-1.
+[[nodiscard]] Index price_of_bond(const Layout& layout, const Shape& bonds, Index k);
+
 /// Multiply-adds for one token when the last core is applied first:
 /// sum over k of (prod_{j<k} in[j]) (in[k] D[k+1]) (out[k] D[k]) (prod_{j>k} out[j]).
 /// Source: Novikov et al., Tensorizing Neural Networks, NIPS 2015, section 4.
@@ -105,9 +138,26 @@ void require_bonds(const Layout& layout, const Shape& bonds, std::string_view wh
 /// Multiply-adds for one token when the first core is applied first: the cost of the mirror image.
 [[nodiscard]] Index multiply_adds_left_to_right(const Layout& layout, const Shape& bonds);
 
-/// Largest uniform cap whose parameters (bonds clipped to the useful maximum) fit the budget;
+/// Largest uniform cap whose stored numbers (bonds clipped to the useful maximum) fit the budget;
 /// 0 where even bonds of 1 do not. A result of max(useful_bond_dims) means nothing need be dropped.
-[[nodiscard]] Index max_uniform_bond(const Layout& layout, Index parameter_budget);
+[[nodiscard]] Index max_uniform_bond(const Layout& layout, Index parameter_budget,
+                                     StoredAs stored_as = StoredAs::cores);
+
+namespace detail {
+
+/// Largest uniform cap that `fits`, which a larger one does only where this one does; 0 where none does.
+template <class Fits>
+[[nodiscard]] Index largest_uniform_bond(const Layout& layout, const Fits& fits) {
+    const Shape useful = useful_bond_dims(layout);
+    Index known = 0, above = *std::max_element(useful.begin(), useful.end()) + 1;
+    while (above - known > 1) {  // known: fits or 0; above: too large, or beyond all use
+        const Index cap = known + (above - known) / 2;
+        (fits(cap) ? known : above) = cap;
+    }
+    return known;
+}
+
+}  // namespace detail
 
 // -- makers -------------------------------------------------------------------------------------
 

@@ -121,6 +121,51 @@ MPO_DETAIL_INLINE Index num_parameters(const Layout& layout, const Shape& bonds)
     return sum;
 }
 
+namespace detail {
+
+/// a b, or the limit where it is smaller or an index cannot hold a b; all positive.
+[[nodiscard]] MPO_DETAIL_INLINE Index multiply_up_to(Index a, Index b, Index limit) {
+    return a > limit / b ? limit : (std::min)(a * b, limit);
+}
+
+}  // namespace detail
+
+MPO_DETAIL_INLINE Shape supported_bonds(const Layout& layout, const Shape& bonds) {
+    detail::require_bonds(layout, bonds, "supported_bonds");
+    Shape supported = bonds;
+    const auto sites = layout.out.size();
+    const auto leg = [&](std::size_t k) {
+        return detail::checked_multiply(layout.out[k], layout.in[k]);
+    };
+    for (std::size_t k = 0; k + 1 < sites; ++k)
+        supported[k + 1] = detail::multiply_up_to(supported[k], leg(k), supported[k + 1]);
+    for (std::size_t k = sites; k-- > 1;)
+        supported[k] = detail::multiply_up_to(supported[k + 1], leg(k), supported[k]);
+    return supported;
+}
+
+MPO_DETAIL_INLINE Index num_stored(const Layout& layout, const Shape& bonds) {
+    const Shape supported = supported_bonds(layout, bonds);
+    Index sum = num_parameters(layout, supported);
+    for (std::size_t k = 1; k + 1 < supported.size(); ++k) sum -= supported[k] * supported[k];
+    return sum;
+}
+
+MPO_DETAIL_INLINE Index num_stored(const Layout& layout, const Shape& bonds, StoredAs stored_as) {
+    return stored_as == StoredAs::gauge_fixed ? num_stored(layout, bonds)
+                                              : num_parameters(layout, bonds);
+}
+
+MPO_DETAIL_INLINE Index price_of_bond(const Layout& layout, const Shape& bonds, Index k) {
+    Shape larger = supported_bonds(layout, bonds);
+    if (k < 1 || k >= num_sites(layout))
+        detail::raise<ArgumentError>({"price_of_bond: an inner bond of ", num_sites(layout),
+                                      " sites is one of 1..", num_sites(layout) - 1, ", got ", k});
+    const Index before = num_stored(layout, larger);
+    ++larger[static_cast<std::size_t>(k)];
+    return num_stored(layout, larger) - before;
+}
+
 MPO_DETAIL_INLINE Index multiply_adds_right_to_left(const Layout& layout, const Shape& bonds) {
     detail::require_bonds(layout, bonds, "multiply_adds_right_to_left");
     Index sum = 0;
@@ -137,26 +182,11 @@ MPO_DETAIL_INLINE Index multiply_adds_left_to_right(const Layout& layout, const 
     return multiply_adds_right_to_left(mirrored(layout), {bonds.rbegin(), bonds.rend()});
 }
 
-namespace detail {
-
-/// Largest uniform cap that `fits`, which a larger one does only where this one does; 0 where none does.
-template <class Fits>
-[[nodiscard]] Index largest_uniform_bond(const Layout& layout, const Fits& fits) {
-    const Shape useful = useful_bond_dims(layout);
-    Index known = 0, above = *std::max_element(useful.begin(), useful.end()) + 1;
-    while (above - known > 1) {  // known: fits or 0; above: too large, or beyond all use
-        const Index cap = known + (above - known) / 2;
-        (fits(cap) ? known : above) = cap;
-    }
-    return known;
-}
-
-}  // namespace detail
-
-MPO_DETAIL_INLINE Index max_uniform_bond(const Layout& layout, Index parameter_budget) {
+MPO_DETAIL_INLINE Index max_uniform_bond(const Layout& layout, Index parameter_budget,
+                                         StoredAs stored_as) {
     validate(layout, "max_uniform_bond");
     return detail::largest_uniform_bond(layout, [&](Index cap) {
-        return num_parameters(layout, uniform_bonds(layout, cap)) <= parameter_budget;
+        return num_stored(layout, uniform_bonds(layout, cap), stored_as) <= parameter_budget;
     });
 }
 

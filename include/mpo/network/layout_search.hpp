@@ -15,6 +15,7 @@ namespace mpo {
 struct LayoutLimits {
     Index max_parameters = (std::numeric_limits<Index>::max)();     // of all cores together
     Index max_multiply_adds = (std::numeric_limits<Index>::max)();  // per token, cheaper direction
+    StoredAs stored_as = StoredAs::cores;                           // what counts as a parameter
 };
 
 /// A layout with the bonds that its limits allow.
@@ -22,7 +23,7 @@ struct PricedLayout {
     Layout layout;            // the legs
     Index max_bond_dim = 0;   // the cap; 0 where even bonds of 1 break a limit
     Shape bonds;              // that cap at every bond, clipped to the useful maximum; at least 1
-    Index parameters = 0;     // of these bonds
+    Index parameters = 0;     // of these bonds, as they are stored
     Index multiply_adds = 0;  // per token, cheaper direction
 };
 

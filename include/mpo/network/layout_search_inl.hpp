@@ -19,13 +19,13 @@ MPO_DETAIL_INLINE Index multiply_adds_of_best_sweep(const Layout& layout, const 
 MPO_DETAIL_INLINE PricedLayout price_layout(const Layout& layout, const LayoutLimits& limits) {
     const auto fits = [&](Index cap) {
         const Shape bonds = uniform_bonds(layout, cap);
-        return num_parameters(layout, bonds) <= limits.max_parameters &&
+        return num_stored(layout, bonds, limits.stored_as) <= limits.max_parameters &&
                multiply_adds_of_best_sweep(layout, bonds) <= limits.max_multiply_adds;
     };
     validate(layout, "price_layout");
     const Index known = detail::largest_uniform_bond(layout, fits);
     PricedLayout priced{layout, known, uniform_bonds(layout, (std::max)(known, Index{1}))};
-    priced.parameters = num_parameters(layout, priced.bonds);
+    priced.parameters = num_stored(layout, priced.bonds, limits.stored_as);
     priced.multiply_adds = multiply_adds_of_best_sweep(layout, priced.bonds);
     return priced;
 }
