@@ -28,8 +28,7 @@ template <class T, class G>
                                       double norm_of_A = 0) {
     double trace = 0;
     for (Index k = 0; k < s.extent(0); ++k) trace += std::real(s(k, k));
-    const double error =
-        tolerance<T>(w.size(), (naive::norm(w) + norm_of_A) * std::sqrt(trace));
+    const double error = tolerance<T>(w.size(), (naive::norm(w) + norm_of_A) * std::sqrt(trace));
     return error * (error + 2 * std::sqrt(loss));
 }
 
@@ -39,7 +38,8 @@ template <class G>
     double trace = 0;
     for (Index k = 0; k < s.extent(0); ++k) trace += std::real(s(k, k));
     for (Index k = 0; k < s.extent(0); ++k)
-        s(k, k) += static_cast<Real<G>>(FitOptions{}.ridge * trace / static_cast<double>(s.extent(0)));
+        s(k, k) +=
+            static_cast<Real<G>>(FitOptions{}.ridge * trace / static_cast<double>(s.extent(0)));
     return s;
 }
 
@@ -76,7 +76,8 @@ template <class T, class B>
 struct CoreProblem {
     using Blocks = detail::FitBlock<T, B>;
 
-    CoreProblem(const Mpo<T>& mpo, Index k, const Tensor<T>& w, const Tensor<T>& s, const B& backend)
+    CoreProblem(const Mpo<T>& mpo, Index k, const Tensor<T>& w, const Tensor<T>& s,
+                const B& backend)
         : S(detail::send<T>(s, backend)),
           C(detail::send<T>(naive::narrow<T>(naive::product(naive::widen(w), naive::widen(s))),
                             backend)) {
@@ -109,9 +110,12 @@ template <class T>
 
 /// Chains whose cores see blocks that are reduced by QR and blocks that are not, ends, legs of 1.
 [[nodiscard]] std::vector<Chain> fitted_chains() {
-    return {{{{4, 3}, {2, 5}}, {1, 6, 1}},       {{{12, 2}, {2, 6}}, {1, 3, 1}},
-            {{{2, 12}, {6, 2}}, {1, 3, 1}},      {{{7, 1}, {1, 11}}, {1, 3, 1}},
-            {{{3, 2, 4}, {2, 3, 2}}, {1, 4, 5, 1}}, {{{5, 1, 3}, {1, 7, 2}}, {1, 2, 3, 1}},
+    return {{{{4, 3}, {2, 5}}, {1, 6, 1}},
+            {{{12, 2}, {2, 6}}, {1, 3, 1}},
+            {{{2, 12}, {6, 2}}, {1, 3, 1}},
+            {{{7, 1}, {1, 11}}, {1, 3, 1}},
+            {{{3, 2, 4}, {2, 3, 2}}, {1, 4, 5, 1}},
+            {{{5, 1, 3}, {1, 7, 2}}, {1, 2, 3, 1}},
             {{{2, 2, 3, 2}, {2, 3, 1, 2}}, {1, 3, 4, 2, 1}}};
 }
 
@@ -125,7 +129,8 @@ template <class T>
 
 /// What fit says to W, S and options; "" where it takes them.
 template <class E, class T, class G>
-[[nodiscard]] std::string refusal(const Tensor<T>& w, const Tensor<G>& s, const FitOptions& options) {
+[[nodiscard]] std::string refusal(const Tensor<T>& w, const Tensor<G>& s,
+                                  const FitOptions& options) {
     try {
         (void)fit(w, s, options, EigenBackend{});
     } catch (const E& error) {
@@ -226,15 +231,17 @@ TEMPLATE_LIST_TEST_CASE("fit: a solve takes a core to its minimum and says by ho
             Tensor<T> X(mpo.core(0).shape());
             backend.download(static_cast<const T*>(x.data()), X.view());
             const double after = naive_loss(w, naive::to_dense(with_core(mpo, 0, X)), s);
-            CHECK(std::abs(before - gain.gain - after) <= tolerance<T>(w.size() * w.extent(1), before));
+            CHECK(std::abs(before - gain.gain - after) <=
+                  tolerance<T>(w.size() * w.extent(1), before));
             reached[direct ? 0 : 1] = after;
             // no direction leads further down
-            const auto hx = detail::fetch<T>(problem.site->apply(x.data()).data(), X.size(), 1, backend);
+            const auto hx =
+                detail::fetch<T>(problem.site->apply(x.data()).data(), X.size(), 1, backend);
             const auto q = detail::fetch<T>(problem.site->rhs().data(), X.size(), 1, backend);
-            CHECK(naive::distance(hx, q) <= tolerance<T>(w.size() * w.extent(1), 64 * naive::norm(q)));
+            CHECK(naive::distance(hx, q) <=
+                  tolerance<T>(w.size() * w.extent(1), 64 * naive::norm(q)));
         }
-        CHECK(std::abs(reached[0] - reached[1]) <=
-              tolerance<T>(w.size() * w.extent(1), before));
+        CHECK(std::abs(reached[0] - reached[1]) <= tolerance<T>(w.size() * w.extent(1), before));
     }
 }
 
@@ -289,8 +296,8 @@ TEMPLATE_LIST_TEST_CASE("fit: where the optimum is known it is reached", "", Bac
                     options.max_bond_dim = rank;
                     const auto a = detail::send<T>(w, backend);
                     const auto b = detail::send<G>(with_ridge(s), backend);
-                    const auto spectrum = weighted_spectrum<T>(matrix<const T>(a.data(), m, n),
-                                                               matrix<const G>(b.data(), n, n), backend);
+                    const auto spectrum = weighted_spectrum<T>(
+                        matrix<const T>(a.data(), m, n), matrix<const G>(b.data(), n, n), backend);
                     const double best = spectrum.losses[static_cast<std::size_t>(rank)];
                     const auto fitted = fit(w, s, options, backend);
                     const double slack = rounding_of_loss(w, s, best) + spectrum.resolution;
@@ -304,7 +311,8 @@ TEMPLATE_LIST_TEST_CASE("fit: where the optimum is known it is reached", "", Bac
         FitOptions options;
         options.layout = {{3, 4}, {5, 2}};
         options.max_bond_dim = 4;
-        const auto plain = decompose(w, {.layout = options.layout, .truncation = {.max_bond_dim = 4}}, backend);
+        const auto plain =
+            decompose(w, {.layout = options.layout, .truncation = {.max_bond_dim = 4}}, backend);
         const double best =
             std::pow(plain.report.relative_error * plain.report.norm, 2) * (1 + options.ridge);
         const auto fitted = fit(w, one, options, backend);
@@ -328,7 +336,8 @@ TEST_CASE("fit: correlated inputs make the fit several times better than TT-SVD"
     const Index m = 48, n = 36;
     const auto w = normal_tensor<float>({m, n}, 46);
     const auto s = moments<double>(n).front();
-    for (const Layout& layout : {Layout{{6, 8}, {6, 6}}, Layout{{24, 2}, {2, 18}}, Layout{{4, 4, 3}, {3, 4, 3}}}) {
+    for (const Layout& layout :
+         {Layout{{6, 8}, {6, 6}}, Layout{{24, 2}, {2, 18}}, Layout{{4, 4, 3}, {3, 4, 3}}}) {
         CAPTURE(to_string(layout));
         FitOptions options;
         options.layout = layout;
@@ -388,7 +397,8 @@ TEST_CASE("fit: a start of one's own") {
     const auto fitted = fit(w, s, start, options, backend);
     CHECK(fitted.mpo.bond_dims() == Shape{1, 3, 1});
     CHECK(fitted.report.losses.size() > 2);
-    CHECK(fitted.report.losses.front() == Approx(naive_loss(w, naive::to_dense(start), with_ridge(s))));
+    CHECK(fitted.report.losses.front() ==
+          Approx(naive_loss(w, naive::to_dense(start), with_ridge(s))));
     options.max_sweeps = 0;
     const auto untouched = fit(w, s, start, options, backend);
     CHECK(naive::distance(naive::to_dense(untouched.mpo), naive::to_dense(start)) <=
@@ -406,7 +416,8 @@ TEST_CASE("fit: what it refuses") {
     options.layout = {{3, 4}, {5, 2}};
     options.max_bond_dim = 4;
     CHECK(names(refusal<ShapeError>(w, moments<double>(9).front(), options), "9 x 9"));
-    CHECK(names(refusal<ShapeError>(normal_tensor<float>({12, 10, 2}, 1), s, options), "must be a matrix"));
+    CHECK(names(refusal<ShapeError>(normal_tensor<float>({12, 10, 2}, 1), s, options),
+                "must be a matrix"));
     auto bad = w;
     bad(3, 4) = std::numeric_limits<float>::quiet_NaN();
     CHECK(names(refusal<NumericalError>(bad, s, options), "NaN"));

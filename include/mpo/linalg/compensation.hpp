@@ -37,11 +37,12 @@ template <Scalar T, BackendFor<T> B>
         detail::raise<ArgumentError>({"compensating_map: the ridge must be above 0, got ", ridge});
     const Index n = C.extent(0);
     auto factor = detail::send<T>(C, backend);
-    (void)detail::moment_rounding<T, T>(matrix<const T>(factor.data(), n, n), "compensating_map", backend);
+    (void)detail::moment_rounding<T, T>(matrix<const T>(factor.data(), n, n), "compensating_map",
+                                        backend);
     double trace = 0;
     for (Index k = 0; k < n; ++k) trace += static_cast<double>(std::real(C(k, k)));
-    const auto mu = static_cast<T>(static_cast<Real<T>>(
-        trace > 0 ? ridge * trace / static_cast<double>(n) : 1.0));
+    const auto mu = static_cast<T>(
+        static_cast<Real<T>>(trace > 0 ? ridge * trace / static_cast<double>(n) : 1.0));
     Tensor<T> shifted = C, target({n, n});
     for (Index i = 0; i < n; ++i) {
         shifted(i, i) += mu;
@@ -54,8 +55,9 @@ template <Scalar T, BackendFor<T> B>
     }
     factor = detail::send<T>(shifted, backend);
     if (const Index at = backend.cholesky(matrix(factor.data(), n, n)); at < n)
-        detail::raise<NumericalError>({"compensating_map: C + ", ridge, " tr(C) / n is not positive ",
-                                       "definite at row ", at, " of ", n});
+        detail::raise<NumericalError>({"compensating_map: C + ", ridge,
+                                       " tr(C) / n is not positive ", "definite at row ", at,
+                                       " of ", n});
     auto P = detail::send<T>(target, backend);  // (C + mu) P^H = X^H + mu
     const auto L = matrix<const T>(factor.data(), n, n);
     backend.solve_triangular(Triangle::lower, L, matrix(P.data(), n, n));

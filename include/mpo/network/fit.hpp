@@ -42,8 +42,8 @@ struct FitOptions {
     /// Added to the diagonal of S, relative to its mean: what keeps A near W in directions that S does not
     /// know. 0: nothing does, and A may grow there.
     double ridge = 1e-6;
-    Index max_sweeps = 8;     // forth and back; 0: the start as it is
-    double min_gain = 2e-3;   // sweeps end where one lowers the loss by less, relative to it
+    Index max_sweeps = 8;    // forth and back; 0: the start as it is
+    double min_gain = 2e-3;  // sweeps end where one lowers the loss by less, relative to it
     FitSolver solver = FitSolver::automatic;
     Index max_direct = 4096;    // unknowns of a system that is factorised
     Index max_iterations = 40;  // of one system that is not
@@ -85,7 +85,8 @@ class FitMetric {
         if (!std::isfinite(norm))
             raise<NumericalError>({"fit: W, ", m_, " x ", n_, ", holds NaN or Inf, or overflows"});
         wide_ = send<G>(S, backend);
-        const double rounding = moment_rounding<T, G>(matrix<const G>(wide_.data(), n_, n_), "fit", backend);
+        const double rounding =
+            moment_rounding<T, G>(matrix<const G>(wide_.data(), n_, n_), "fit", backend);
         require_semidefinite<G>(matrix<const G>(wide_.data(), n_, n_), rounding, "fit", backend);
         double trace = 0;
         for (Index k = 0; k < n_; ++k) trace += static_cast<double>(std::real(S(k, k)));
@@ -94,7 +95,8 @@ class FitMetric {
         backend.scale(m_ * n_, static_cast<T>(static_cast<Real<T>>(weight_scale_)), weight_.data());
         backend.scale(n_ * n_, static_cast<G>(static_cast<Real<G>>(moment_scale_)), wide_.data());
         if (trace > 0 && ridge > 0) add_to_diagonal<G>(wide_, n_, ridge, backend);
-        narrow_ = converted<T, G>(copy_of<G>(matrix<const G>(wide_.data(), n_, n_), backend), n_, n_, backend);
+        narrow_ = converted<T, G>(copy_of<G>(matrix<const G>(wide_.data(), n_, n_), backend), n_,
+                                  n_, backend);
         target_ = backend.template allocate<T>(m_ * n_);
         backend.gemm(T{1}, weight(), matrix<const T>(narrow_.data(), n_, n_), T{0},
                      matrix(target_.data(), m_, n_));
@@ -174,14 +176,13 @@ class ChainFit {
         auto& core = cores_[at(k)];
         const SiteProblem<T, B> site(left_[at(k)], right_[at(k + 1)], core.shape[1], core.shape[2],
                                      metric_.S(), metric_.WS(), backend_);
-        const bool direct =
-            options_.solver == FitSolver::direct ||
-            (options_.solver == FitSolver::automatic &&
-             direct_is_faster(site, options_.max_direct, options_.max_iterations));
+        const bool direct = options_.solver == FitSolver::direct ||
+                            (options_.solver == FitSolver::automatic &&
+                             direct_is_faster(site, options_.max_direct, options_.max_iterations));
         const SiteSolver<T, B> solver(site, backend_);
-        const auto done = direct ? solver.solve(core.elements)
-                                 : solver.iterate(core.elements, {options_.max_iterations,
-                                                                  negligible * loss});
+        const auto done =
+            direct ? solver.solve(core.elements)
+                   : solver.iterate(core.elements, {options_.max_iterations, negligible * loss});
         report.solvers[at(k)] = direct ? FitSolver::direct : FitSolver::iterative;
         if (!direct) report.iterations += done.iterations;
         return (std::max)(0.0, loss - done.gain);
@@ -229,9 +230,9 @@ inline void validate(const FitOptions& options) {
     if (options.max_bond_dim < 1)
         raise<ArgumentError>({"fit: max_bond_dim must be at least 1, got ", options.max_bond_dim});
     if (options.max_sweeps < 0 || options.max_iterations < 1 || options.max_direct < 0)
-        raise<ArgumentError>({"fit: need max_sweeps >= 0, max_iterations >= 1 and max_direct >= 0, got ",
-                              options.max_sweeps, ", ", options.max_iterations, " and ",
-                              options.max_direct});
+        raise<ArgumentError>(
+            {"fit: need max_sweeps >= 0, max_iterations >= 1 and max_direct >= 0, got ",
+             options.max_sweeps, ", ", options.max_iterations, " and ", options.max_direct});
     if (!(options.ridge >= 0) || !std::isfinite(options.ridge))
         raise<ArgumentError>({"fit: ridge must be finite and at least 0, got ", options.ridge});
     if (!(options.min_gain >= 0))
@@ -271,13 +272,25 @@ void require_moments(const Tensor<T>& W, const Tensor<G>& S) {
                            W.extent(1), " x ", W.extent(1), ", got ", to_string(S.shape())});
 }
 
+/// The chain that the options name.
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] Mpo<T> start_of(const Tensor<T>& W, const Tensor<GramScalar<B, T>>& S,
+                              const FitOptions& options, const B& backend) {
+    DecomposeOptions decomposition;
+    decomposition.layout = options.layout;
+    decomposition.truncation.max_bond_dim = options.max_bond_dim;
+    decomposition.seed = options.seed;
+    if (options.start == FitStart::plain) return decompose(W, decomposition, backend).mpo;
+    return whitened_decomposition(W, S, decomposition, backend);
+}
+
 /// Sweeps from a chain on the scale of the caller; back on that scale.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] Fitted<T> fit_in_metric(Mpo<T> start, const FitMetric<T, B>& metric,
                                       const FitOptions& options, const B& backend) {
     const auto factor = [](double x) { return static_cast<T>(static_cast<Real<T>>(x)); };
-    auto fitted = improve(scale(std::move(start), factor(metric.weight_scale())), metric, options,
-                          backend);
+    auto fitted =
+        improve(scale(std::move(start), factor(metric.weight_scale())), metric, options, backend);
     const double unit = metric.unit();
     auto& report = fitted.report;
     for (double& loss : report.losses) loss *= unit;
@@ -322,13 +335,7 @@ template <Scalar T, BackendFor<T> B>
     detail::require_moments(W, S);
     validate(options.layout, W.extent(0), W.extent(1), "fit");
     const detail::FitMetric<T, B> metric(W, S, options.ridge, backend);
-    DecomposeOptions decomposition;
-    decomposition.layout = options.layout;
-    decomposition.truncation.max_bond_dim = options.max_bond_dim;
-    decomposition.seed = options.seed;
-    auto start = options.start == FitStart::plain
-                     ? decompose(W, decomposition, backend).mpo
-                     : detail::whitened_decomposition(W, S, decomposition, backend);
+    auto start = detail::start_of(W, S, options, backend);
     return detail::fit_in_metric(std::move(start), metric, options, backend);
 }
 

@@ -36,8 +36,8 @@ struct FitBlock {
         reduced = ordered(whole.view(), {out, in, bond}, backend);
         const Index rows = reduced.shape[0], cols = reduced.shape[1] * reduced.shape[2];
         if (rows > cols) {
-            auto factor = allocate_legs<T>(
-                reduced.legs, {cols, reduced.shape[1], reduced.shape[2]}, backend);
+            auto factor =
+                allocate_legs<T>(reduced.legs, {cols, reduced.shape[1], reduced.shape[2]}, backend);
             backend.qr(matrix(reduced.elements.data(), rows, cols),
                        matrix(factor.elements.data(), cols, cols));
             reduced = std::move(factor);
@@ -111,7 +111,8 @@ class SiteProblem {
 
     /// H (a i b, a i b), row-major.
     [[nodiscard]] BufferOf<B, T> dense() const {
-        const bool left_first = cost_of_dense(true).multiply_adds <= cost_of_dense(false).multiply_adds;
+        const bool left_first =
+            cost_of_dense(true).multiply_adds <= cost_of_dense(false).multiply_adds;
         const auto half = around(left_first ? left_ : right_, metric());
         return ordered(around(left_first ? right_ : left_, half.view()).view(),
                        {leg_a, leg_i, leg_b, leg_a + primed, leg_i + primed, leg_b + primed},
@@ -124,7 +125,8 @@ class SiteProblem {
         const auto GL = traced_gram(left_), GR = traced_gram(right_);
         const auto left_of_S = contracted(metric(), GR.view(), backend_);  // nL', i', nL, i
         const auto right_of_S = contracted(metric(), GL.view(), backend_);
-        result.i = contracted(left_of_S.view(), GL.view(), backend_, {leg_i, leg_i + primed}).elements;
+        result.i =
+            contracted(left_of_S.view(), GL.view(), backend_, {leg_i, leg_i + primed}).elements;
         const auto unit = identity();
         result.a = bond_matrix(left_, contracted(left_of_S.view(), unit.view(), backend_));
         result.b = bond_matrix(right_, contracted(right_of_S.view(), unit.view(), backend_));
@@ -152,9 +154,7 @@ class SiteProblem {
     [[nodiscard]] static double number(Index n) { return static_cast<double>(n); }
     [[nodiscard]] Index a() const { return left_.extent(leg_a); }
     [[nodiscard]] Index b() const { return right_.extent(leg_b); }
-    [[nodiscard]] Index inputs() const {
-        return left_.extent(leg_nl) * i_ * right_.extent(leg_nr);
-    }
+    [[nodiscard]] Index inputs() const { return left_.extent(leg_nl) * i_ * right_.extent(leg_nr); }
     [[nodiscard]] static std::vector<Index> core_legs() { return {leg_a, leg_o, leg_i, leg_b}; }
     [[nodiscard]] static std::vector<Index> matrix_legs() {
         return {leg_ml, leg_o, leg_mr, leg_nl, leg_i, leg_nr};
@@ -192,7 +192,8 @@ class SiteProblem {
         const double m = number(block.extent(block.out)), n = number(block.extent(block.in)),
                      d = number(block.extent(block.bond));
         if (by_gram)
-            return {m * n * n * d * d + d * d * elements, (std::max)(n * n * d * d, d * d * elements / (n * n))};
+            return {m * n * n * d * d + d * d * elements,
+                    (std::max)(n * n * d * d, d * d * elements / (n * n))};
         const double half = m * d * elements / n;
         return {m * d * elements + d * half, (std::max)(half, d * d * elements / (n * n))};
     }

@@ -62,7 +62,8 @@ FitGain conjugate_gradients(T* x, BufferOf<B, T> r, Index n, const FitStop& stop
         const double curvature = real_dot<T>(p.data(), q.data(), n, backend);
         if (!(curvature > 0) || !std::isfinite(curvature)) break;
         const double alpha = rho / curvature, gain = alpha * rho;
-        backend.axpy(n, static_cast<T>(static_cast<Real<T>>(alpha)), static_cast<const T*>(p.data()), x);
+        backend.axpy(n, static_cast<T>(static_cast<Real<T>>(alpha)),
+                     static_cast<const T*>(p.data()), x);
         backend.axpy(n, static_cast<T>(static_cast<Real<T>>(-alpha)), q.data(), r.data());
         result.gain += gain;
         ++result.iterations;
@@ -131,7 +132,8 @@ class TracePreconditioner {
   public:
     TracePreconditioner(const SiteProblem<T, B>& site, const B& backend)
         : shape_(site.core_shape()), backend_(backend) {
-        constexpr double shift = 1e-3;  // of the mean eigenvalue: partial traces say little of the small ones
+        constexpr double shift =
+            1e-3;  // of the mean eigenvalue: partial traces say little of the small ones
         auto traces = site.partial_traces();
         if (shape_[0] > 1) a_ = regularised_inverse<T>(traces.a, shape_[0], shift, backend);
         if (shape_[2] > 1) i_ = regularised_inverse<T>(traces.i, shape_[2], shift, backend);
@@ -147,7 +149,8 @@ class TracePreconditioner {
             replace(x, matrix<const T>(x.data(), a * o * i, b),
                     transpose(matrix<const T>(b_.data(), b, b)));
         if (i > 1 && b == 1) {
-            replace(x, matrix<const T>(x.data(), a * o, i), transpose(matrix<const T>(i_.data(), i, i)));
+            replace(x, matrix<const T>(x.data(), a * o, i),
+                    transpose(matrix<const T>(i_.data(), i, i)));
         } else if (i > 1) {
             auto y = backend_.template allocate<T>(x.size());
             backend_.gemm_batched(T{1}, BatchView<const T>{matrix<const T>(i_.data(), i, i), 0},
@@ -180,7 +183,8 @@ template <Scalar T, BackendFor<T> B>
     constexpr double slow = 3, most_elements = 2e8;
     const auto dense = site.cost_of_dense();
     if (site.unknowns() > max_direct || dense.elements > most_elements) return false;
-    const double direct = dense.multiply_adds + slow * (N * N * N / 6 + 2 * N * N * o) + 3 * N * N * o;
+    const double direct =
+        dense.multiply_adds + slow * (N * N * N / 6 + 2 * N * N * o) + 3 * N * N * o;
     return direct <= static_cast<double>(iterations) * site.multiply_adds_of_apply();
 }
 

@@ -72,8 +72,8 @@ template <Scalar T, Scalar W, BackendFor<T> B>
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] LegTensor<T, B> times_leg(const T* x, const Shape& shape, const T* M,
                                         const B& backend) {
-    return contracted(LegView<T>{x, {0, 1, 2}, shape},
-                      LegView<T>{M, {1, 3}, {shape[1], shape[1]}}, backend, {0, 3, 2});
+    return contracted(LegView<T>{x, {0, 1, 2}, shape}, LegView<T>{M, {1, 3}, {shape[1], shape[1]}},
+                      backend, {0, 3, 2});
 }
 
 /// W as a chain with bonds of at most `max_bond_dim`, found in the metric of the S_k.
@@ -87,8 +87,7 @@ template <Scalar T, Scalar G, BackendFor<T> B>
     Index left = 1;
     for (Index k = 0; k < sites; ++k) {
         const Index leg = options.layout.in[static_cast<std::size_t>(k)];
-        whitenings.push_back(
-            whitening<T>(partial_moment(S, options.layout, k), backend));
+        whitenings.push_back(whitening<T>(partial_moment(S, options.layout, k), backend));
         white = times_leg<T>(white.data(), {m * left, leg, n / left / leg},
                              whitenings.back().forth.data(), backend)
                     .elements;
@@ -100,8 +99,9 @@ template <Scalar T, Scalar G, BackendFor<T> B>
         const auto& core = found.core(k);
         const Shape& s = core.shape();
         const auto loaded = send<T>(core, backend);
-        const auto back = times_leg<T>(loaded.data(), {s[0] * s[1], s[2], s[3]},
-                                       whitenings[static_cast<std::size_t>(k)].back.data(), backend);
+        const auto back =
+            times_leg<T>(loaded.data(), {s[0] * s[1], s[2], s[3]},
+                         whitenings[static_cast<std::size_t>(k)].back.data(), backend);
         Tensor<T> result(s);
         backend.download(static_cast<const T*>(back.elements.data()), result.view());
         cores.push_back(std::move(result));

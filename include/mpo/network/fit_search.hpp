@@ -1,0 +1,313 @@
+// Which chain keeps the outputs of a linear best under a limit on stored numbers and one on multiply-adds:
+// layouts are priced, then fitted for one sweep each, then the most promising ones to the end. Plain low rank
+// competes in its closed form.
+//
+//   integers   every layout gets the largest bonds that its limits allow, or is refused
+//   one sweep  of each: the first takes most of the way, so the order of losses is nearly final
+//   the rest   for those whose first sweep comes within `margin` of the best first sweep
+//   choose     the smallest loss; after healing, an MPO close enough to low rank wins, because it learns better
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "mpo/network/fit.hpp"
+#include "mpo/network/layout_search.hpp"
+
+namespace mpo {
+
+/// What a chain will be used for.
+enum class FitObjective {
+    before_healing,  // as it is: the smallest loss wins
+    after_healing,   // trained on: an MPO wins up to `healing_margin` times the loss of low rank
+};
+
+/// Limits, and how hard to search.
+template <Scalar T>
+struct FitSearchOptions {
+    Index max_parameters = 0;  // stored numbers, >= 1
+    StoredAs stored_as = StoredAs::gauge_fixed;
+    double max_flops_ratio = std::numeric_limits<
+        double>::infinity();  // multiply-adds per token relative to out * in, > 0
+    FitObjective objective = FitObjective::before_healing;
+    double healing_margin = 1.15;      // measured: see docs/compression.md
+    Index max_sites = 3;               // 2 to 12
+    double margin = 1.15;              // of first sweeps
+    Index max_finalists = 3;           // at least 1
+    std::vector<Layout> layouts = {};  // where given, these compete and no others
+    FitOptions fit = {};               // of the finalists; layout and bonds are not read
+};
+
+/// A layout that competed.
+struct FitCandidate {
+    Layout layout;
+    Shape bonds;              // the largest within the limits
+    Index parameters = 0;     // stored numbers
+    Index multiply_adds = 0;  // per token
+    std::optional<double> first_loss =
+        {};                           // relative, after one sweep; of low rank the closed form
+    std::optional<double> loss = {};  // relative, of those fitted to the end
+    std::string why = {};             // it lost; empty for the winner
+};
+
+/// What search_fit found.
+template <Scalar T>
+struct FitSearch {
+    Fitted<T> best;                        // the winner
+    Index winner = 0;                      // its place among the candidates
+    std::vector<FitCandidate> candidates;  // low rank first, where it fits the limits
+};
+
+namespace detail {
+
+/// Legs of one side cut once, all of the other on one site: out (1, m), in (n / f, f). The bond joins a
+/// matrix (n / f, m f), nearer to a square than W where n > m, at chi (n + f m) multiply-adds.
+[[nodiscard]] inline std::optional<Layout> split_layout(Index m, Index n, Index f) {
+    if (n % f != 0) return std::nullopt;
+    return Layout{{1, m}, {n / f, f}};
+}
+
+}  // namespace detail
+
+/// The layouts that search_fit tries, none twice: low rank; the in legs cut in two beside one out leg,
+/// f = 2, 3, 4; opposed legs, f = 2, 3, 4, 8, 16; balanced legs on 2 to max_sites sites; each of
+/// these with its mirror image.
+///
+/// m, n        sides of W, at least 1
+/// max_sites   2 to 12
+/// throws      ArgumentError outside of these
+[[nodiscard]] inline std::vector<Layout> fit_layouts(Index m, Index n, Index max_sites) {
+    std::vector<Layout> layouts{low_rank_layout(m, n)};
+    const auto add = [&](const Layout& layout) {
+        for (const auto& candidate : {layout, mirrored(layout)}) {
+            const bool empty_site = [&] {
+                for (std::size_t k = 0; k < candidate.out.size(); ++k)
+                    if (candidate.out[k] == 1 && candidate.in[k] == 1) return true;
+                return false;
+            }();
+            const bool low_rank_again = candidate == mirrored(low_rank_layout(m, n));
+            if (!empty_site && !low_rank_again &&
+                std::find(layouts.begin(), layouts.end(), candidate) == layouts.end())
+                layouts.push_back(candidate);
+        }
+    };
+    for (const Index f : {2, 3, 4})
+        if (const auto split = detail::split_layout(m, n, f)) add(*split);
+    for (const Index f : {2, 3, 4, 8, 16})
+        if (const auto opposed = opposed_layout(m, n, f)) add(*opposed);
+    for (Index sites = 2; sites <= max_sites; ++sites) add(balanced_layout(m, n, sites));
+    return layouts;
+}
+
+namespace detail {
+
+template <Scalar T>
+void validate(const FitSearchOptions<T>& options) {
+    validate(options.fit);
+    if (options.max_parameters < 1)
+        raise<ArgumentError>(
+            {"search_fit: max_parameters must be at least 1, got ", options.max_parameters});
+    if (!(options.max_flops_ratio > 0))
+        raise<ArgumentError>(
+            {"search_fit: max_flops_ratio must be above 0, got ", options.max_flops_ratio});
+    if (!(options.margin >= 1) || !(options.healing_margin >= 1) || options.max_finalists < 1)
+        raise<ArgumentError>({"search_fit: need margins >= 1 and max_finalists >= 1, got ",
+                              options.margin, ", ", options.healing_margin, " and ",
+                              options.max_finalists});
+}
+
+/// The search behind search_fit: every member function is one of its steps.
+template <Scalar T, BackendFor<T> B>
+class FitSearcher {
+  public:
+    using G = GramScalar<B, T>;
+
+    FitSearcher(const Tensor<T>& W, const Tensor<G>& S, const FitSearchOptions<T>& options,
+                const B& backend)
+        : W_(W),
+          S_(S),
+          options_(options),
+          backend_(backend),
+          metric_(W, S, options.fit.ridge, backend),
+          low_rank_(low_rank_layout(W.extent(0), W.extent(1))) {}
+
+    [[nodiscard]] FitSearch<T> run() {
+        price();
+        for (std::size_t k = 0; k < candidates_.size(); ++k) first_sweep(k);
+        for (const std::size_t k : finalists()) finish(k);
+        const auto won = choose();
+        for (std::size_t k = 0; k < candidates_.size(); ++k)
+            if (k != won) explain(candidates_[k], candidates_[won]);
+        return {std::move(fitted_[won]), static_cast<Index>(won), std::move(candidates_)};
+    }
+
+  private:
+    [[nodiscard]] bool is_low_rank(std::size_t k) const {
+        return candidates_[k].layout == low_rank_;
+    }
+
+    void price() {
+        const Index m = W_.extent(0), n = W_.extent(1);
+        LayoutLimits limits;
+        limits.max_parameters = options_.max_parameters;
+        limits.stored_as = options_.stored_as;
+        const double most = options_.max_flops_ratio * static_cast<double>(checked_multiply(m, n));
+        if (most < 9e18) limits.max_multiply_adds = static_cast<Index>(most);
+        Index smallest = (std::numeric_limits<Index>::max)();
+        for (const auto& layout :
+             options_.layouts.empty() ? fit_layouts(m, n, options_.max_sites) : options_.layouts) {
+            mpo::validate(layout, m, n, "search_fit");
+            auto priced = price_layout(layout, limits);
+            smallest = (std::min)(smallest, priced.parameters);
+            if (priced.max_bond_dim < 1) continue;
+            candidates_.push_back({std::move(priced.layout), std::move(priced.bonds),
+                                   priced.parameters, priced.multiply_adds});
+        }
+        if (candidates_.empty())
+            raise<ArgumentError>(
+                {"search_fit: no layout of a ", m, " x ", n, " matrix fits ",
+                 options_.max_parameters, " numbers and ", options_.max_flops_ratio,
+                 " of its multiply-adds; the smallest has ", smallest, " numbers"});
+        fitted_.resize(candidates_.size());
+    }
+
+    void first_sweep(std::size_t k) {
+        auto& candidate = candidates_[k];
+        if (is_low_rank(k)) {
+            fitted_[k] = closed_form(candidate.bonds[1]);
+            candidate.loss = fitted_[k].report.relative_loss();
+        } else {
+            auto options = options_.fit;
+            options.layout = candidate.layout;
+            options.max_bond_dim =
+                *std::max_element(candidate.bonds.begin(), candidate.bonds.end());
+            options.max_sweeps = 1;
+            fitted_[k] =
+                fit_in_metric(start_of(W_, S_, options, backend_), metric_, options, backend_);
+        }
+        candidate.first_loss = fitted_[k].report.relative_loss();
+    }
+
+    /// The best of low rank, whose loss is measured like the others'.
+    [[nodiscard]] Fitted<T> closed_form(Index rank) const {
+        const Index m = W_.extent(0), n = W_.extent(1);
+        const auto w = send<T>(W_, backend_);
+        const auto s = send<G>(S_, backend_);
+        const auto found =
+            weighted_low_rank<T>(matrix<const T>(w.data(), m, n), matrix<const G>(s.data(), n, n),
+                                 Truncation{.max_bond_dim = rank}, backend_);
+        std::vector<Tensor<T>> cores;
+        cores.push_back(
+            fetch<T>(found.left.data(), m, found.rank, backend_).reshape({1, m, 1, found.rank}));
+        cores.push_back(
+            fetch<T>(found.right.data(), found.rank, n, backend_).reshape({found.rank, 1, n, 1}));
+        auto none = options_.fit;
+        none.max_sweeps = 0;
+        return fit_in_metric(Mpo<T>(std::move(cores), CanonicalForm::left), metric_, none,
+                             backend_);
+    }
+
+    /// Candidates whose first sweep came close to the best one's, best first; low rank is done.
+    [[nodiscard]] std::vector<std::size_t> finalists() const {
+        std::vector<std::size_t> order;
+        for (std::size_t k = 0; k < candidates_.size(); ++k)
+            if (!is_low_rank(k)) order.push_back(k);
+        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+            return *candidates_[a].first_loss < *candidates_[b].first_loss;
+        });
+        std::vector<std::size_t> close;
+        for (const std::size_t k : order)
+            if (static_cast<Index>(close.size()) < options_.max_finalists &&
+                *candidates_[k].first_loss <=
+                    options_.margin * *candidates_[order.front()].first_loss &&
+                may_win(k))
+                close.push_back(k);
+        return close;
+    }
+    /// Later sweeps together gain a third at most, as far as was seen.
+    [[nodiscard]] bool may_win(std::size_t k) const {
+        if (!is_low_rank(0)) return true;
+        const double allowed =
+            options_.objective == FitObjective::after_healing ? options_.healing_margin : 1;
+        return *candidates_[k].first_loss <= 1.5 * allowed * *candidates_[0].loss;
+    }
+
+    void finish(std::size_t k) {
+        auto options = options_.fit;
+        const Index done = fitted_[k].report.losses.size() > 1 ? 1 : 0;
+        options.max_sweeps = (std::max)(Index{0}, options.max_sweeps - done);
+        auto on = fit_in_metric(std::move(fitted_[k].mpo), metric_, options, backend_);
+        auto& earlier = fitted_[k].report;
+        earlier.losses.insert(earlier.losses.end(), on.report.losses.begin() + 1,
+                              on.report.losses.end());
+        on.report.losses = std::move(earlier.losses);
+        on.report.iterations += earlier.iterations;
+        fitted_[k] = std::move(on);
+        candidates_[k].loss = fitted_[k].report.relative_loss();
+    }
+
+    [[nodiscard]] std::size_t choose() const {
+        std::optional<std::size_t> best, best_mpo;
+        for (std::size_t k = 0; k < candidates_.size(); ++k) {
+            if (!candidates_[k].loss) continue;
+            const auto better = [&](const std::optional<std::size_t>& than) {
+                return !than || *candidates_[k].loss < *candidates_[*than].loss;
+            };
+            if (better(best)) best = k;
+            if (!is_low_rank(k) && better(best_mpo)) best_mpo = k;
+        }
+        const bool heals = options_.objective == FitObjective::after_healing && best_mpo;
+        if (heals &&
+            *candidates_[*best_mpo].loss <= options_.healing_margin * *candidates_[*best].loss)
+            return *best_mpo;
+        return *best;
+    }
+
+    void explain(FitCandidate& candidate, const FitCandidate& winner) const {
+        if (!candidate.loss)
+            candidate.why = concat("its first sweep ended at ", *candidate.first_loss,
+                                   ", too far from the best");
+        else if (*candidate.loss >= *winner.loss)
+            candidate.why =
+                concat("its loss is ", *candidate.loss / *winner.loss, " times the winner's");
+        else
+            candidate.why =
+                concat("an MPO within ", options_.healing_margin, " times its loss heals better");
+    }
+
+    const Tensor<T>& W_;
+    const Tensor<G>& S_;
+    const FitSearchOptions<T>& options_;
+    const B& backend_;
+    FitMetric<T, B> metric_;
+    Layout low_rank_;
+    std::vector<FitCandidate> candidates_;
+    std::vector<Fitted<T>> fitted_;
+};
+
+}  // namespace detail
+
+/// The chain that loses least of the outputs of W within the limits.
+///
+/// W         (out, in), finite
+/// S         (in, in), as fit takes it
+/// returns   the winner with its report; all candidates with their prices, losses and why they lost
+/// error     as fit's; layouts whose first sweep was far behind were not fitted to the end
+/// cost      one sweep for each of about 20 layouts, all sweeps for `max_finalists`, one closed form of
+///           low rank
+/// throws    as fit; ArgumentError (options; no layout fits the limits)
+template <Scalar T, BackendFor<T> B>
+[[nodiscard]] FitSearch<T> search_fit(const Tensor<T>& W, const Tensor<GramScalar<B, T>>& S,
+                                      const FitSearchOptions<T>& options, const B& backend) {
+    detail::validate(options);
+    detail::require_moments(W, S);
+    return detail::FitSearcher<T, B>(W, S, options, backend).run();
+}
+
+}  // namespace mpo
