@@ -81,11 +81,13 @@ void print_info(const mpo::Checkpoint& checkpoint) {
 void print_info(const mpo::CompressedCheckpoint& compressed) {
     print_info(compressed.checkpoint());
     Table table(4);
-    table.add({"\ncompressed linear", "was", "layout (out : in)", "bonds", "relative error"});
+    table.add({"\ncompressed linear", "was", "layout (out : in)", "bonds", "stored as",
+               "relative error"});
     for (const auto& linear : compressed.linears())
         table.add({name(linear.name),
                    name(linear.original_dtype) + " " + joined(linear.original_shape, "x"),
                    mpo::to_string(linear.layout), joined(linear.bonds, " "),
+                   std::string(mpo::to_string(linear.stored_as)),
                    text("%.4f", linear.relative_error)});
     table.print();
 }

@@ -42,11 +42,15 @@ const std::map<std::string, mpo::CompressForm> forms{{"auto", mpo::CompressForm:
                                                      {"mpo", mpo::CompressForm::mpo},
                                                      {"low-rank", mpo::CompressForm::low_rank}};
 
+const std::map<std::string, mpo::StoredAs> storages{{"gauge-fixed", mpo::StoredAs::gauge_fixed},
+                                                    {"cores", mpo::StoredAs::cores}};
+
 const std::map<mpo::CompressForm, const char*> peer_names{
     {mpo::CompressForm::mpo, "mpo"}, {mpo::CompressForm::low_rank, "low_rank"}};
 
 struct CompressArguments {
     std::string model, output, json, report, dtype = "bf16", form = "auto", command;
+    std::string stored_as = "gauge-fixed";
     std::vector<std::string> layouts;
     std::optional<int> threads;
     TextArguments texts;
@@ -172,6 +176,7 @@ void run_compress(CompressArguments arguments) {
     auto& options = arguments.options;
     options.dtype = dtypes.at(arguments.dtype);
     options.form = forms.at(arguments.form);
+    options.stored_as = storages.at(arguments.stored_as);
     for (const auto& layout : arguments.layouts) add_layout(layout, options);
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
     if (!arguments.report.empty() && arguments.report == arguments.json)
@@ -225,6 +230,9 @@ void add_compress(CLI::App& app, const std::string& command_line) {
     sub->add_option("--skip", options.skip, "No linears whose name this regex finds");
     sub->add_option("--dtype", arguments->dtype, "Stored type: bf16 (default), f16, f32")
         ->check(CLI::IsMember(dtypes));
+    sub->add_option("--stored-as", arguments->stored_as,
+                    "gauge-fixed (default), or cores: every number of them")
+        ->check(CLI::IsMember(storages));
     sub->add_option("--json", arguments->json, "Write the report to a file, or - for stdout");
     sub->add_option("--report", arguments->report,
                     "Write a page to look at (HTML) to a file, or - for stdout");

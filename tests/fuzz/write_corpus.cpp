@@ -123,6 +123,10 @@ void write_json(const std::filesystem::path& folder) {
                                   "Q4_1", {6, 4},           0.25,      ErrorKind::bound};
     const auto config = to_compressed_config({linear});
     write(folder / "compressed", config);
+    auto fixed = linear;
+    fixed.stored_as = StoredAs::gauge_fixed;
+    fixed.center = 1;
+    write(folder / "compressed", to_compressed_config({fixed}));
     write(folder / "compressed", R"({"format_version":1,"linears":{}})" + std::string(1, '\0') +
                                      with_header("{}", 0).data());
     write(folder / "compressed", read("compressed_v1/mpo_config.json"));

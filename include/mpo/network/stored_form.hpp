@@ -10,7 +10,8 @@
 // (D o i, D'); bonds right of it in the core on their right, as (D, o i D'). Every other core lacks one
 // block, so that chains store num_stored(layout, bonds) numbers: chi (p + q - chi) for two sites.
 //
-// network/gauge_fix.hpp finds pivots. For low rank: Zhao et al., arXiv:2501.19090 (2025).
+// network/gauge_fix.hpp finds pivots. For low rank: Zhao, Zhang & Cannistraci, arXiv:2501.19090
+// (2025).
 #pragma once
 
 #include <algorithm>
