@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 
+#include "mpo/core/huge_pages.hpp"
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
@@ -73,7 +74,9 @@ class EigenBackend {
         explicit Buffer(Index n)
             : data_(static_cast<T*>(
                   ::operator new (static_cast<std::size_t>(n) * sizeof(T), std::align_val_t{64}))),
-              size_(n) {}
+              size_(n) {
+            detail::prefer_huge_pages(data_.get(), static_cast<std::size_t>(n) * sizeof(T));
+        }
         /// The first element; null where there is none.
         [[nodiscard]] T* data() const { return data_.get(); }
         /// Number of elements.
