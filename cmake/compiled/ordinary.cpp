@@ -1,5 +1,6 @@
 // The definitions of mpo::compiled that are no templates.
 #include "mpo/core/error_inl.hpp"
+#include "mpo/core/huge_pages_inl.hpp"
 #include "mpo/core/parallel_inl.hpp"
 #include "mpo/core/stopwatch_inl.hpp"
 #include "mpo/core/tensor_inl.hpp"

@@ -220,35 +220,27 @@ void EigenOperations<T>::eigh(MatrixView<T> G, Real<T>* values) {
 
 template <Scalar T>
 Index EigenOperations<T>::cholesky(MatrixView<T> A) {
-    auto L = wide_copy(MatrixView<const T>(A), "cholesky");
-    const Index done = cholesky_factor(L);
+    require_finite<T>(A, Region::lower, "cholesky");
+    A.conjugation = Conjugation::none;  // conj(A) has the factor conj(L)
+    const Index done = cholesky_factor(A);
     for (Index i = 0; i < A.rows; ++i)
-        for (Index j = i + 1; j < A.cols; ++j) L(i, j) = Wide{};
-    assign(L, A);
+        for (Index j = i + 1; j < A.cols; ++j) A.data[i * A.row_stride + j * A.col_stride] = T{};
     return done;
 }
 
 template <Scalar T>
 void EigenOperations<T>::solve_triangular(Triangle triangle, MatrixView<const T> A,
                                           MatrixView<T> B) {
-    const bool upper =
-        triangle == Triangle::upper;  // from the last row: the lower case, upside down
-    const auto upside_down = [&](auto M) {
-        M.data += (M.rows - 1) * M.row_stride;
-        M.row_stride = -M.row_stride;
-        return M;
-    };
-    if (A.rows == 0) return;
-    if (upper) A = transpose(upside_down(transpose(upside_down(A))));
-    if (upper) B = upside_down(B);
-    const auto L = wide_copy(A, "solve_triangular");
+    require_finite<T>(A, triangle == Triangle::lower ? Region::lower : Region::upper,
+                      "solve_triangular");
     for (Index k = 0; k < A.rows; ++k)
-        if (L(k, k) == Wide{})
-            raise<NumericalError>({"solve_triangular: diagonal element ",
-                                   upper ? A.rows - 1 - k : k, " of ", A.rows, " is zero"});
-    auto X = wide_copy(MatrixView<const T>(B), "solve_triangular");
-    solve_lower(L, X);
-    assign(X, B);
+        if (A.data[k * (A.row_stride + A.col_stride)] == T{})
+            raise<NumericalError>(
+                {"solve_triangular: diagonal element ", k, " of ", A.rows, " is zero"});
+    require_finite<T>(B, Region::whole, "solve_triangular");
+    if (B.conjugation == Conjugation::conjugate) A = conjugated(A);  // conj(A) conj(X) = conj(B)
+    B.conjugation = Conjugation::none;
+    if (B.size() > 0) solve_triangle(triangle, A, B);
 }
 
 template <Scalar T>

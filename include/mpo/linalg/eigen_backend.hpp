@@ -1,12 +1,13 @@
 // EigenBackend: the Backend of the processor at hand. Products run on the library's own register
 // tiles (impl/gemm_inl.hpp), factorisations on blocks of reflections and rotations (the rest of
-// impl/) in double. None of it is Eigen's: its products reached 0.57 of the FMA rate, its threads need
+// impl/) in double, Cholesky and triangular solves in T. None of it is Eigen's: its products reached 0.57 of the FMA rate, its threads need
 // the user's -fopenmp, its SVD takes 20 s to compile. Matrices of Eigen are seen through mpo/eigen.hpp.
 #pragma once
 
 #include <limits>
 #include <memory>
 
+#include "mpo/core/huge_pages.hpp"
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
@@ -73,7 +74,9 @@ class EigenBackend {
         explicit Buffer(Index n)
             : data_(static_cast<T*>(
                   ::operator new (static_cast<std::size_t>(n) * sizeof(T), std::align_val_t{64}))),
-              size_(n) {}
+              size_(n) {
+            detail::prefer_huge_pages(data_.get(), static_cast<std::size_t>(n) * sizeof(T));
+        }
         /// The first element; null where there is none.
         [[nodiscard]] T* data() const { return data_.get(); }
         /// Number of elements.
@@ -250,14 +253,16 @@ class EigenBackend {
         detail::check_shape(G.rows == G.cols, "eigh", "need a square matrix", {G.rows, G.cols});
         detail::EigenOperations<T>::eigh(G, values);
     }
-    /// A = L L^H: L replaces the lower triangle, zeros the upper. Returns n, or the index of the
-    /// first pivot that is not positive.
+    /// A = L L^H: L replaces the lower triangle, zeros the upper, which is not read. Returns n, or the
+    /// index of the first pivot that is not positive. In T: n^3 / 6 multiply-adds; error c n eps(T)
+    /// norm(A). Throws NumericalError.
     template <Scalar T>
     [[nodiscard]] Index cholesky(MatrixView<T> A) const {
         detail::check_shape(A.rows == A.cols, "cholesky", "need a square matrix", {A.rows, A.cols});
         return detail::EigenOperations<T>::cholesky(A);
     }
-    /// B = A^-1 B, with A lower or upper as `triangle` says.
+    /// B = A^-1 B, with A lower or upper as `triangle` says, in T; the other triangle is not read.
+    /// n^2 m / 2 multiply-adds; |A X - B| <= c n eps(T) |A| |X|, element by element. Throws NumericalError.
     template <Scalar T>
     void solve_triangular(Triangle triangle, std::type_identity_t<MatrixView<const T>> A,
                           MatrixView<T> B) const {

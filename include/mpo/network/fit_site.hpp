@@ -111,12 +111,13 @@ class SiteProblem {
 
     /// H (a i b, a i b), row-major.
     [[nodiscard]] BufferOf<B, T> dense() const {
+        // an end first: it only copies, and S is the smallest of what there is to copy
         const bool left_first =
+            !right_.is_end() &&
             cost_of_dense(true).multiply_adds <= cost_of_dense(false).multiply_adds;
         const auto half = around(left_first ? left_ : right_, metric());
-        return ordered(around(left_first ? right_ : left_, half.view()).view(),
-                       {leg_a, leg_i, leg_b, leg_a + primed, leg_i + primed, leg_b + primed},
-                       backend_)
+        return around(left_first ? right_ : left_, half.view(),
+                      {leg_a, leg_i, leg_b, leg_a + primed, leg_i + primed, leg_b + primed})
             .elements;
     }
 
@@ -213,15 +214,16 @@ class SiteProblem {
         return {once.multiply_adds + twice.multiply_adds,
                 (std::max)({once.elements, twice.elements, N * N})};
     }
-    /// H with the in legs of the block replaced by its bond.
-    [[nodiscard]] LegTensor<T, B> around(const FitBlock<T, B>& block, const LegView<T>& H) const {
-        if (block.is_end()) return ordered(H, H.legs, backend_);
+    /// H with the in legs of the block replaced by its bond; in the order of `legs`, or as it comes.
+    [[nodiscard]] LegTensor<T, B> around(const FitBlock<T, B>& block, const LegView<T>& H,
+                                         const std::vector<Index>& legs = {}) const {
+        if (block.is_end()) return ordered(H, legs.empty() ? H.legs : legs, backend_);
         if (!gram_is_cheaper(block, number(num_elements(H.shape)))) {
             const auto half = contracted(block.primed_view(true), H, backend_);
-            return contracted(block.conjugate_view(), half.view(), backend_);
+            return contracted(block.conjugate_view(), half.view(), backend_, legs);
         }
         const auto gram = contracted(block.conjugate_view(), block.primed_view(true), backend_);
-        return contracted(H, gram.view(), backend_);
+        return contracted(H, gram.view(), backend_, legs);
     }
     /// The Gram matrix of the block with its bond summed over: (in', in).
     [[nodiscard]] LegTensor<T, B> traced_gram(const FitBlock<T, B>& block) const {

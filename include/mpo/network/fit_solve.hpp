@@ -67,7 +67,7 @@ FitGain conjugate_gradients(T* x, BufferOf<B, T> r, Index n, const FitStop& stop
         backend.axpy(n, static_cast<T>(static_cast<Real<T>>(-alpha)), q.data(), r.data());
         result.gain += gain;
         ++result.iterations;
-        if (gain <= stop.smallest_gain) break;
+        if (gain <= stop.smallest_gain || result.iterations == stop.max_iterations) break;
         z = precondition(r.data());
         const double next = real_dot<T>(r.data(), z.data(), n, backend);
         backend.scale(n, static_cast<T>(static_cast<Real<T>>(next / rho)), p.data());
