@@ -232,6 +232,26 @@ TEST_CASE("moments: the term of the sinks, by hand") {
         }
 }
 
+TEST_CASE("moments: matrices made in place are those made beside the sums") {
+    const auto rows = some_rows(40, 11, 31);
+    for (const auto flows : {MomentFlows::dense, MomentFlows::both}) {
+        auto moments = accumulated(rows, flows);
+        moments.add_output_energy(3);
+        add_sink_row(moments, rows, 7, 1, 900);
+        const auto S = moments.second_moment(backend, 2), C = moments.compressed_moment(backend, 2),
+                   X = moments.cross_moment(backend, 2);
+        const auto all = std::move(moments).matrices(backend, 2);
+        CHECK(distance(all.second, S) == 0);
+        if (flows == MomentFlows::dense) {
+            CHECK(all.compressed.size() == 0);
+            CHECK(all.cross.size() == 0);
+        } else {
+            CHECK(distance(all.compressed, C) == 0);
+            CHECK(distance(all.cross, X) == 0);
+        }
+    }
+}
+
 TEST_CASE("moments: fewer positions than inputs work and say so") {
     const auto of = [](Index tokens, const std::vector<double>& weights) {
         auto rows = some_rows(tokens, 5, 1);

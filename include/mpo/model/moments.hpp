@@ -35,6 +35,13 @@
 
 namespace mpo {
 
+/// S, C and X as they stand above, (n, n), with the term of the sinks; S and C exactly symmetric.
+struct MomentMatrices {
+    Tensor<double> second;      // S
+    Tensor<double> compressed;  // C; empty where there is the dense flow alone
+    Tensor<double> cross;       // X; the same
+};
+
 /// Whether moments are those of the dense flow, or of it and of the compressed prefix's.
 enum class MomentFlows { dense, both };
 
@@ -227,6 +234,21 @@ class InputMoments {
         return combined(sums_.cross, sums_.sink_dense, sums_.sink_compressed, g, backend);
     }
 
+    /// All of them in the memory of the sums, which are gone: what large linears need. Throws as second_moment.
+    [[nodiscard]] MomentMatrices matrices(const EigenBackend& backend,
+                                          double g = default_sink_weight) && {
+        auto& s = sums_;
+        MomentMatrices result;
+        result.second = combined(std::move(s.dense), s.sink_dense, s.sink_dense, g, backend);
+        detail::mirror_lower(result.second);
+        if (s.flows == MomentFlows::dense) return result;
+        result.compressed =
+            combined(std::move(s.compressed), s.sink_compressed, s.sink_compressed, g, backend);
+        detail::mirror_lower(result.compressed);
+        result.cross = combined(std::move(s.cross), s.sink_dense, s.sink_compressed, g, backend);
+        return result;
+    }
+
   private:
     static constexpr Index rows_at_once = 1024;
 
@@ -314,8 +336,8 @@ class InputMoments {
         for (Index k = 0; k < from.size(); ++k) to.data()[k] += from.data()[k];
     }
 
-    /// sum / weight + g u^2 / (weight of the sinks) * sum over sinks of scale left right^T.
-    [[nodiscard]] Tensor<double> combined(const Tensor<double>& sum, const std::vector<float>& left,
+    /// M / weight + g u^2 / (weight of the sinks) * sum over sinks of scale left right^T.
+    [[nodiscard]] Tensor<double> combined(Tensor<double> M, const std::vector<float>& left,
                                           const std::vector<float>& right, double g,
                                           const EigenBackend& backend) const {
         if (!(sums_.weight > 0))
@@ -324,8 +346,7 @@ class InputMoments {
         if (!(g >= 0) || !std::isfinite(g))
             detail::raise<ArgumentError>(
                 {"InputMoments: the weight of sinks must be >= 0, got ", g});
-        Tensor<double> M(sum.shape());
-        for (Index k = 0; k < M.size(); ++k) M.data()[k] = sum.data()[k] / sums_.weight;
+        for (Index k = 0; k < M.size(); ++k) M.data()[k] /= sums_.weight;
         if (sinks() == 0) return M;
         const double factor = g * mean_output_energy() / sums_.sink_weight;
         const auto scaled = [&](const std::vector<float>& rows) {
