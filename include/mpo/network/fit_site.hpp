@@ -112,9 +112,8 @@ class SiteProblem {
     /// H (a i b, a i b), row-major.
     [[nodiscard]] BufferOf<B, T> dense() const {
         // an end first: it only copies, and S is the smallest of what there is to copy
-        const bool left_first =
-            !right_.is_end() &&
-            cost_of_dense(true).multiply_adds <= cost_of_dense(false).multiply_adds;
+        const bool left_first = !right_.is_end() && cost_of_dense(true).multiply_adds <=
+                                                        cost_of_dense(false).multiply_adds;
         const auto half = around(left_first ? left_ : right_, metric());
         return around(left_first ? right_ : left_, half.view(),
                       {leg_a, leg_i, leg_b, leg_a + primed, leg_i + primed, leg_b + primed})
