@@ -12,7 +12,9 @@
 
 #include "mpo/core/parallel.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/calibration_texts.hpp"
 #include "mpo/model/compress.hpp"
+#include "mpo/model/compress_calibrated.hpp"
 #include "mpo/model/compress_json.hpp"
 #include "mpo/model/compress_notes.hpp"
 #include "mpo/model/compressed.hpp"
@@ -45,6 +47,10 @@ const std::map<std::string, mpo::CompressForm> forms{{"auto", mpo::CompressForm:
 const std::map<std::string, mpo::StoredAs> storages{{"gauge-fixed", mpo::StoredAs::gauge_fixed},
                                                     {"cores", mpo::StoredAs::cores}};
 
+const std::map<std::string, mpo::FitObjective> objectives{
+    {"before-healing", mpo::FitObjective::before_healing},
+    {"after-healing", mpo::FitObjective::after_healing}};
+
 const std::map<mpo::CompressForm, const char*> peer_names{
     {mpo::CompressForm::mpo, "mpo"}, {mpo::CompressForm::low_rank, "low_rank"}};
 
@@ -55,6 +61,10 @@ struct CompressArguments {
     std::optional<int> threads;
     TextArguments texts;
     mpo::CompressOptions options;
+    std::vector<std::string> calibrate;
+    std::string objective = "before-healing";
+    Index calibration_windows = 24;
+    mpo::CompressCalibration calibration;
 };
 
 /// KIND=OUT:IN, as in q=24x24:24x24. Wrong text is wrong usage.
@@ -172,6 +182,25 @@ void print_report(const mpo::CompressReport& report) {
         report.is_all(mpo::LinearForm::low_rank) ? written : peers.at(mpo::CompressForm::low_rank)};
 }
 
+/// The texts to calibrate with, cut.
+void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& source) {
+    const auto tokenizer = mpo::read_tokenizer(
+        arguments.texts.tokenizer.empty() ? source.path()
+                                          : std::filesystem::path(arguments.texts.tokenizer));
+    const auto config = mpo::transformer_config(source);
+    mpo::require_fitting_vocabulary(tokenizer, config.vocab_size, source.path().string());
+    std::vector<mpo::CalibrationText> texts;
+    for (const auto& file : arguments.calibrate) {
+        mpo::CalibrationText text;
+        text.path = file;
+        text.spread = arguments.calibration_windows;
+        texts.push_back(std::move(text));
+    }
+    arguments.calibration.windows =
+        mpo::calibration_windows(texts, tokenizer, config, arguments.texts.window);
+    arguments.calibration.linear.objective = objectives.at(arguments.objective);
+}
+
 void run_compress(CompressArguments arguments) {
     auto& options = arguments.options;
     options.dtype = dtypes.at(arguments.dtype);
@@ -185,15 +214,20 @@ void run_compress(CompressArguments arguments) {
     TextOutput json(arguments.json), page(arguments.report);
     const mpo::Checkpoint source(arguments.model);
     const auto texts = read_texts(arguments.texts, source);
+    const bool calibrated = !arguments.calibrate.empty();
+    if (calibrated) read_calibration(arguments, source);
     std::optional<mpo::OutputFolder> scratch;  // of the forms that are only compared
-    if (!texts.empty()) {
+    if (!texts.empty() && !calibrated) {
         scratch.emplace(arguments.output);
         for (const auto& [form, name] : peer_names) options.peers[form] = scratch->path() / name;
     }
     auto report = [&] {
         ProgressLine line("compress");
         options.progress = progress_to(line);
-        return mpo::compress(source, arguments.output, options, mpo::EigenBackend{});
+        const mpo::EigenBackend backend;
+        return calibrated ? mpo::compress(source, arguments.output, options, arguments.calibration,
+                                          backend)
+                          : mpo::compress(source, arguments.output, options, backend);
     }();
     if (scratch)
         report.texts = compare_texts(form_paths(arguments, report), texts, arguments.texts);
@@ -226,6 +260,16 @@ void add_compress(CLI::App& app, const std::string& command_line) {
     sub->add_option("--layout", arguments->layouts, "KIND=OUT:IN, as in q=24x24:24x24; repeatable")
         ->expected(1)
         ->take_all();
+    sub->add_option("--calibrate", arguments->calibrate,
+                    "A text whose activations say what matters; repeatable")
+        ->expected(1)
+        ->take_all();
+    sub->add_option("--calibration-windows", arguments->calibration_windows,
+                    "Windows of each of these texts, evenly spread over it (default 24)");
+    sub->add_option("--max-flops-ratio", arguments->calibration.linear.max_flops_ratio,
+                    "Multiply-adds per token of a linear, relative to dense (default: no bound)");
+    sub->add_option("--objective", arguments->objective, "before-healing (default), after-healing")
+        ->check(CLI::IsMember(objectives));
     sub->add_option("--only", options.only, "Only linears whose name this regex finds");
     sub->add_option("--skip", options.skip, "No linears whose name this regex finds");
     sub->add_option("--dtype", arguments->dtype, "Stored type: bf16 (default), f16, f32")

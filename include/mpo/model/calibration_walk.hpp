@@ -103,6 +103,10 @@ class CalibrationWalk {
         const Linear& dense = find(linear);
         return reader_.read(linear + ".weight", {dense.rows(), dense.cols()});
     }
+    /// Its bias (out), or no elements. Throws as weight.
+    [[nodiscard]] const Tensor<float>& bias(const std::string& linear) const {
+        return find(linear).bias();
+    }
     /// Positions that became sinks so far, in order of appearance.
     [[nodiscard]] const std::vector<SinkPosition>& sinks() const { return sinks_; }
     /// One for every layer that lies behind.

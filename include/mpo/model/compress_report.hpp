@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "mpo/model/made_by.hpp"
 #include "mpo/model/spectrum_report.hpp"
 #include "mpo/network/decompose.hpp"
+#include "mpo/network/fit_search.hpp"
 #include "mpo/network/layout.hpp"
 
 namespace mpo {
@@ -45,6 +47,27 @@ struct SizeChange {
     }
 };
 
+/// Another form of a linear and what it loses, for comparison: nothing of it is written.
+struct RivalReport {
+    std::string form;            // "plain MPO", "low rank", "rounded to 4 bits"
+    double bits_per_weight = 0;  // of what it would store, over m n
+    double loss = 0;             // relative, in the metric of the inputs
+};
+
+/// What calibration says of one linear. Losses are E norm(y - A x)^2 over that of A = 0, x the inputs behind
+/// the compressed prefix, y what the linear should answer to them.
+struct CalibrationReport {
+    double share = 1;        // of its numbers that the budget left to it
+    double loss = 0;         // of the cores as stored
+    double fitted_loss = 0;  // before they were rounded
+    double low_rank_loss =
+        0;  // of the best low rank within the same limits, not rounded; 1 where none fits
+    Index sweeps = 0;  // of the winner
+    std::vector<RivalReport> rivals = {};
+    std::vector<FitCandidate> candidates = {};  // the layouts that competed, with their prices
+    std::string verdict = {};
+};
+
 /// What became of one linear.
 struct LinearReport {
     std::string name;                     // of the module
@@ -65,6 +88,7 @@ struct LinearReport {
     double norm = 0;                      // norm(W), Frobenius; 0 where left dense unread
     std::vector<SpectrumReport> spectra;  // of the inner bonds, left to right; few points each
     double seconds = 0;                   // to read, factor and measure it, on one of the threads
+    std::optional<CalibrationReport> calibration = {};  // of a compression that was calibrated
 };
 
 /// All linears of one kind.

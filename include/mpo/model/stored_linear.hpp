@@ -136,19 +136,33 @@ struct StoredForm {
     }
 };
 
+/// What is stored, and the same numbers to calculate with.
+struct RoundedForm {
+    StoredForm form;
+    Mpo<float> rounded;
+};
+
 /// Rounds and measures. Throws NumericalError where a finite number becomes too large for the type.
+template <Backend B>
+[[nodiscard]] RoundedForm rounded_form(const Tensor<float>& W, const Mpo<float>& mpo, DType dtype,
+                                       StoredAs stored_as, const B& backend) {
+    auto stored = stored_as == StoredAs::cores ? store_cores(mpo, dtype)
+                                               : store_cores(gauge_fix(mpo, backend), dtype);
+    StoredForm form{mpo.layout(),
+                    stored.rounded.bond_dims(),
+                    stored_as,
+                    stored.center,
+                    measured_error(W, stored.rounded, backend),
+                    std::move(stored.cores),
+                    std::move(stored.pivots)};
+    return {std::move(form), std::move(stored.rounded)};
+}
+
+/// What is stored alone.
 template <Backend B>
 [[nodiscard]] StoredForm stored_form(const Tensor<float>& W, const Mpo<float>& mpo, DType dtype,
                                      StoredAs stored_as, const B& backend) {
-    auto stored = stored_as == StoredAs::cores ? store_cores(mpo, dtype)
-                                               : store_cores(gauge_fix(mpo, backend), dtype);
-    return {mpo.layout(),
-            stored.rounded.bond_dims(),
-            stored_as,
-            stored.center,
-            measured_error(W, stored.rounded, backend),
-            std::move(stored.cores),
-            std::move(stored.pivots)};
+    return rounded_form(W, mpo, dtype, stored_as, backend).form;
 }
 
 }  // namespace mpo::detail

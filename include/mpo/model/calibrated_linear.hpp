@@ -1,0 +1,195 @@
+// One linear in the metric of its inputs: the best chain within its share, rounded to its stored type,
+// measured, and beside it what a sceptic would store instead.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/plot.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/linalg/backend.hpp"
+#include "mpo/linalg/weighted_loss.hpp"
+#include "mpo/model/compress_linear.hpp"
+#include "mpo/model/compress_report.hpp"
+#include "mpo/model/quantize.hpp"
+#include "mpo/network/fit_search.hpp"
+
+namespace mpo {
+
+/// Which rivals are measured beside every linear.
+enum class Rivals { none, all };
+
+/// How a linear is compressed in the metric of its inputs.
+struct CalibratedFitOptions {
+    double max_flops_ratio =
+        std::numeric_limits<double>::infinity();  // multiply-adds per token relative to dense, > 0
+    FitObjective objective = FitObjective::before_healing;
+    FitOptions fit = {.max_sweeps = 6};
+    Rivals rivals = Rivals::all;
+};
+
+namespace detail {
+
+/// A linear that is to be compressed: its weight, what it should answer to the inputs that it will have, and
+/// their second moment.
+struct CalibratedTarget {
+    const Tensor<float>& weight;   // W (out, in): Frobenius errors are against it
+    const Tensor<float>& target;   // W P, see linalg/compensation.hpp
+    const Tensor<double>& moment;  // (in, in)
+};
+
+/// tr((target - A) S (target - A)^T) / tr(target S target^T).
+template <Backend B>
+[[nodiscard]] double relative_loss(const CalibratedTarget& linear, const Tensor<float>& A,
+                                   const B& backend) {
+    const auto loss = [&](const Tensor<float>& approximation) {
+        return weighted_loss<float>(as_matrix(linear.target.view()),
+                                    as_matrix(approximation.view()),
+                                    as_matrix(linear.moment.view()), backend);
+    };
+    const double total = loss(Tensor<float>(linear.target.shape()));
+    return total > 0 ? loss(A) / total : 0;
+}
+
+/// What else could be stored: the plain MPO of the winner's layout, and rounding.
+template <Backend B>
+[[nodiscard]] std::vector<RivalReport> rivals_of(const CalibratedTarget& linear,
+                                                 const CalibrationReport& report,
+                                                 const Layout& layout, const Shape& bonds,
+                                                 Index dtype_bits, const B& backend) {
+    const Index dense = linear.target.size();
+    const double bits = static_cast<double>(dtype_bits);
+    std::vector<RivalReport> rivals;
+    for (const auto& candidate : report.candidates)
+        if (candidate.layout == low_rank_layout(linear.target.extent(0), linear.target.extent(1)))
+            rivals.push_back(
+                {"low rank",
+                 bits * static_cast<double>(candidate.parameters) / static_cast<double>(dense),
+                 report.low_rank_loss});
+    DecomposeOptions plain;
+    plain.layout = layout;
+    plain.truncation.max_bond_dim = *std::max_element(bonds.begin(), bonds.end());
+    rivals.push_back(
+        {"plain MPO",
+         bits * static_cast<double>(num_stored(layout, bonds)) / static_cast<double>(dense),
+         relative_loss(linear, to_dense(decompose(linear.weight, plain, backend).mpo, backend),
+                       backend)});
+    for (const int width : {8, 4, 3, 2}) {
+        QuantizeOptions options;
+        options.bits = width;
+        const auto rounded =
+            quantize(linear.target, as_matrix(linear.moment.view()), options, backend);
+        rivals.push_back({concat("rounded to ", width, " bits"), rounded.bits_per_weight,
+                          relative_loss(linear, rounded.values, backend)});
+    }
+    return rivals;
+}
+
+/// The rival that loses least of those that need no more bits than `bits_per_weight`.
+[[nodiscard]] inline const RivalReport* best_rival(const std::vector<RivalReport>& rivals,
+                                                   double bits_per_weight) {
+    const RivalReport* best = nullptr;
+    for (const auto& rival : rivals)
+        if (rival.bits_per_weight <= bits_per_weight && (!best || rival.loss < best->loss))
+            best = &rival;
+    return best;
+}
+
+/// One sentence: what was stored, what else would have been better.
+[[nodiscard]] inline std::string verdict_on(const CalibrationReport& report, bool is_mpo,
+                                            double bits_per_weight) {
+    std::string verdict =
+        is_mpo ? concat("an MPO loses ", short_number(report.fitted_loss / report.low_rank_loss, 3),
+                        " of what low rank loses")
+               : std::string("low rank loses least of all chains");
+    const auto* best = best_rival(report.rivals, bits_per_weight);
+    if (best && best->loss < report.loss)
+        verdict += concat("; do not compress this layer by chains alone: ", best->form, ", ",
+                          short_number(best->bits_per_weight, 3), " bits per weight, loses ",
+                          short_number(best->loss / report.loss, 3), " of that");
+    return verdict;
+}
+
+/// The limits of a share, and the layouts that compete within them.
+[[nodiscard]] inline FitSearchOptions<float> search_options(
+    LinearKind kind, Index m, Index n, double share, const CompressOptions& options,
+    const CalibratedFitOptions& calibrated) {
+    FitSearchOptions<float> search;
+    search.max_parameters =
+        (std::max)(Index{1}, static_cast<Index>(share * static_cast<double>(m * n)));
+    search.stored_as = options.stored_as;
+    search.max_flops_ratio = calibrated.max_flops_ratio;
+    search.objective = calibrated.objective;
+    search.max_sites = options.sites;
+    search.fit = calibrated.fit;
+    search.fit.seed = options.seed;
+    if (const auto given = options.layouts.find(kind); given != options.layouts.end())
+        search.layouts = {given->second};
+    else if (options.form == CompressForm::low_rank)
+        search.layouts = {low_rank_layout(m, n)};
+    else if (options.form == CompressForm::mpo)
+        search.layouts = fit_layouts(m, n, search.max_sites),
+        search.layouts.erase(search.layouts.begin());
+    return search;
+}
+
+/// What is stored of a linear, the same as a matrix, and what there is to say of it.
+struct CalibratedLinear {
+    StoredForm form;          // no cores: it stays dense
+    Tensor<float> stands_in;  // what takes the place of W in the compressed flow
+    LinearReport report;
+};
+
+/// report: as of the dense weight. Stays dense where the share is 1 or no chain within it is smaller than W.
+template <Backend B>
+[[nodiscard]] CalibratedLinear compress_calibrated_linear(const CalibratedTarget& linear,
+                                                          LinearReport report, double share,
+                                                          const CompressOptions& options,
+                                                          const CalibratedFitOptions& calibrated,
+                                                          const B& backend) {
+    const Index m = linear.weight.extent(0), n = linear.weight.extent(1), dense = m * n;
+    report.calibration.emplace();
+    auto& said = *report.calibration;
+    said.share = share;
+    if (share >= 1) {
+        said.verdict = "the budget leaves it dense";
+        return {{}, linear.weight, std::move(report)};
+    }
+    const auto search = search_options(report.kind, m, n, share, options, calibrated);
+    auto found = search_fit(linear.target, linear.moment, search, backend);
+    const auto& chain = found.best.mpo;
+    auto [form, as_stored] =
+        rounded_form(linear.weight, chain, options.dtype, options.stored_as, backend);
+    auto rounded = to_dense(as_stored, backend);
+    const bool low_rank = form.layout == low_rank_layout(m, n);
+    report.layout = form.layout;
+    report.bonds = form.bonds;
+    report.stored_as = form.stored_as;
+    report.form = low_rank ? LinearForm::low_rank : LinearForm::mpo;
+    report.size.parameters = form.num_parameters();
+    report.size.bytes = form.num_bytes();
+    report.size.multiply_adds = multiply_adds_of_best_sweep(report.layout, report.bonds);
+    report.truncation_error = measured_error(linear.weight, chain, backend);
+    report.norm = frobenius_norm(linear.weight);
+    report.relative_error = report.error_as_cores = report.low_rank_error = form.relative_error;
+    said.fitted_loss = found.best.report.relative_loss();
+    said.sweeps = static_cast<Index>(found.best.report.losses.size()) - 1;
+    said.loss = relative_loss(linear, rounded, backend);
+    said.candidates = std::move(found.candidates);
+    said.low_rank_loss = 1;
+    for (const auto& candidate : said.candidates)
+        if (candidate.layout == low_rank_layout(m, n)) said.low_rank_loss = *candidate.loss;
+    if (calibrated.rivals == Rivals::all)
+        said.rivals = rivals_of(linear, said, form.layout, form.bonds,
+                                bits_per_element(options.dtype), backend);
+    said.verdict = verdict_on(
+        said, !low_rank, 8 * static_cast<double>(report.size.bytes) / static_cast<double>(dense));
+    return {std::move(form), std::move(rounded), std::move(report)};
+}
+
+}  // namespace detail
+}  // namespace mpo

@@ -1,0 +1,244 @@
+// compress, calibrated: front to back, every linear in the metric of the inputs that it will have behind the
+// compressed layers before it, and answering as the dense model's answers to its own.
+//
+//   for every layer and stage (calibration_walk.hpp), over all calibration tokens:
+//     C, X        moments of the inputs in the compressed flow, and with those of the dense flow
+//     P           what brings the one closest to the other (linalg/compensation.hpp): the target is W P
+//     search_fit  the best chain within the share of the budget (network/fit_search.hpp)
+//     round, put it into the compressed flow
+//
+// Chains are chosen one after the other, because each sees what those before it have done.
+#pragma once
+
+#include <chrono>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "mpo/linalg/compensation.hpp"
+#include "mpo/model/calibrated_linear.hpp"
+#include "mpo/model/calibration_walk.hpp"
+#include "mpo/model/compress.hpp"
+
+namespace mpo {
+
+/// Whether a linear makes good for what the layers before it have lost.
+enum class Compensation { off, on };
+
+/// What a calibrated compression needs to know.
+struct CompressCalibration {
+    std::vector<CalibrationWindow> windows = {};  // the texts, see calibration_texts.hpp
+    CalibrationOptions walk = {};
+    double sink_weight = default_sink_weight;  // see moments.hpp, >= 0
+    Compensation compensation = Compensation::on;
+    double compensation_ridge = 1e-3;  // see compensating_map, > 0
+    CalibratedFitOptions linear = {};
+    /// Share of its numbers per module, in (0, 1], 1: dense; where it is not named, the share that all have in
+    /// common. Of allocate, from a profile.
+    std::map<std::string, double> shares = {};
+};
+
+namespace detail {
+
+inline void validate(const CompressOptions& options, const CompressCalibration& calibration) {
+    mpo::validate(options);
+    if (!options.budget && !options.budget_bytes)
+        throw ArgumentError("compress: calibration needs a budget or budget_bytes");
+    if (!options.peers.empty())
+        throw ArgumentError("compress: calibration has no peers in other forms");
+    if (!(calibration.sink_weight >= 0) || !std::isfinite(calibration.sink_weight))
+        raise<ArgumentError>(
+            {"compress: sink_weight must be finite and >= 0, got ", calibration.sink_weight});
+    for (const auto& [module, share] : calibration.shares)
+        if (!(share > 0 && share <= 1))
+            raise<ArgumentError>(
+                {"compress: the share of ", module, " must be above 0 and at most 1, got ", share});
+}
+
+/// The share that all linears have in common; of bytes one that leaves room for pivots.
+[[nodiscard]] inline double common_share(const std::vector<PlannedLinear>& linears,
+                                         const CompressOptions& options) {
+    if (options.budget) return *options.budget;
+    double numbers = 0, pivots = 0;
+    for (const auto& linear : linears) {
+        const auto dense = static_cast<double>(num_elements(linear.tensor->shape));
+        numbers += dense;
+        pivots += 4 * std::sqrt(dense);  // bytes: a bond is no larger than the root of m n
+    }
+    const double bytes = static_cast<double>(*options.budget_bytes) - pivots;
+    const double share =
+        8 * bytes / (static_cast<double>(bits_per_element(options.dtype)) * numbers);
+    if (!(share > 0))
+        raise<ArgumentError>({"compress: ", *options.budget_bytes, " bytes for ", linears.size(),
+                              " linears are not more than their pivots need"});
+    return (std::min)(1.0, share);
+}
+
+/// One run of a calibrated compression.
+template <Backend B>
+class CalibratedJob {
+  public:
+    CalibratedJob(const Checkpoint& source, std::vector<PlannedLinear> linears,
+                  const CompressOptions& options, const CompressCalibration& calibration,
+                  const B& backend)
+        : linears_(std::move(linears)),
+          options_(options),
+          calibration_(calibration),
+          backend_(backend),
+          share_(common_share(linears_, options)),
+          meter_("compress", options.progress, static_cast<Index>(linears_.size()),
+                 factorisation_work(linears_)),
+          walk_(source.path(), calibration.windows, calibration.walk, backend) {
+        for (const auto& linear : linears_) linear_of_.emplace(linear.name, &linear);
+        for (const auto& [module, share] : calibration.shares)
+            if (linear_of_.count(module) == 0)
+                raise<ArgumentError>(
+                    {"compress: a share was given for ", module, ", which is not compressed"});
+    }
+
+    /// Front to back.
+    void run() {
+        for (; !walk_.done(); walk_.advance()) {
+            const auto names = walk_.linears();
+            const bool wanted = std::any_of(names.begin(), names.end(), [&](const auto& name) {
+                return linear_of_.count(name) > 0;
+            });
+            if (wanted) run_stage(names);
+        }
+    }
+
+    [[nodiscard]] std::unordered_map<std::string, CalibratedLinear>& results() { return results_; }
+    [[nodiscard]] const CalibrationWalk& walk() const { return walk_; }
+    [[nodiscard]] double seconds() const { return meter_.seconds(); }
+
+  private:
+    /// W P; W itself where the flows have not diverged.
+    [[nodiscard]] Tensor<float> target_of(const Tensor<float>& W,
+                                          const std::optional<Tensor<double>>& map) const {
+        if (!map) return W;
+        const Index m = W.extent(0), n = W.extent(1);
+        const auto P = send<float>(*map, backend_);
+        const auto w = send<float>(W, backend_);
+        auto product = backend_.template allocate<float>(m * n);
+        backend_.gemm(1.0F, matrix<const float>(w.data(), m, n),
+                      matrix<const float>(P.data(), n, n), 0.0F, matrix(product.data(), m, n));
+        return fetch<float>(product.data(), m, n, backend_);
+    }
+
+    void run_stage(const std::vector<std::string>& names) {
+        const double g = calibration_.sink_weight;
+        const auto moments = walk_.moments();
+        const auto moment = moments.compressed_moment(backend_, g);
+        std::optional<Tensor<double>> map;
+        if (walk_.diverged() && calibration_.compensation == Compensation::on)
+            map = compensating_map(moment, moments.cross_moment(backend_, g),
+                                   calibration_.compensation_ridge, backend_);
+        for (const auto& name : names) {
+            const auto found = linear_of_.find(name);
+            if (found == linear_of_.end()) continue;
+            const auto begin = std::chrono::steady_clock::now();
+            const auto W = walk_.weight(name);
+            const auto target = target_of(W, map);
+            const auto given = calibration_.shares.find(name);
+            const double share = given == calibration_.shares.end() ? share_ : given->second;
+            auto result = compressed(*found->second, {W, target, moment}, share);
+            walk_.replace(
+                Linear(name, as_matrix(result.stands_in.view()), walk_.bias(name), {}, backend_));
+            result.stands_in = {};
+            const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
+            result.report.seconds = spent.count();
+            results_.insert_or_assign(name, std::move(result));
+            meter_.advance(name, factorisation_work(found->second->tensor->shape));
+        }
+    }
+    [[nodiscard]] CalibratedLinear compressed(const PlannedLinear& linear,
+                                              const CalibratedTarget& target, double share) const {
+        try {
+            return compress_calibrated_linear(target, dense_report(linear, options_.dtype), share,
+                                              options_, calibration_.linear, backend_);
+        } catch (const NumericalError& error) {
+            raise<NumericalError>({"compress: linear ", linear.name, ": ", error.what()});
+        } catch (const ArgumentError& error) {
+            raise<ArgumentError>({"compress: linear ", linear.name, ": ", error.what()});
+        }
+    }
+
+    std::vector<PlannedLinear> linears_;
+    const CompressOptions& options_;
+    const CompressCalibration& calibration_;
+    const B& backend_;
+    double share_;
+    ProgressMeter meter_;
+    CalibrationWalk walk_;
+    std::unordered_map<std::string, const PlannedLinear*> linear_of_;
+    std::unordered_map<std::string, CalibratedLinear> results_;
+};
+
+}  // namespace detail
+
+/// The same as compress in the metric of real inputs: see above.
+///
+/// source       dense safetensors or GGUF of a decoder that Transformer takes
+/// folder       must not exist; appears when all of it is written
+/// options      budget or budget_bytes, form, sites, layouts, only, skip, dtype, seed, progress
+/// calibration  tokens, and how they are used
+/// returns      as compress, with what calibration says of every linear
+/// error        losses are measured on the calibration tokens; fewer of them than a linear has inputs leave
+///              directions that nothing was heard of, where the weight is kept as it is
+/// cost         per layer the moments of both flows (n^2 multiply-adds per token, stage and moment), the layer
+///              itself for both, and search_fit for each linear. Memory: as CalibrationWalk, all stored cores
+/// throws       as compress; ArgumentError (no tokens; shares), NumericalError, naming the linear, for
+///              activations that are not finite
+template <Backend B>
+[[nodiscard]] CompressReport compress(const Checkpoint& source, const std::filesystem::path& folder,
+                                      const CompressOptions& options,
+                                      const CompressCalibration& calibration, const B& backend) {
+    detail::validate(options, calibration);
+    if (is_compressed(source.path()))
+        detail::raise<ArgumentError>(
+            {"compress: ", source.path().string(), " is compressed already; reconstruct it first"});
+    auto planned = detail::plan_linears(source, options);
+    detail::CompressedWriter writer(folder);
+    detail::CalibratedJob<B> job(source, std::move(planned), options, calibration, backend);
+    job.run();
+    CompressReport report;
+    report.source = source.path().string();
+    report.dtype = options.dtype;
+    report.num_tensors = static_cast<Index>(source.tensors().size());
+    report.made_by = {version_text(), compiler_text(), {}, options.seed, num_threads()};
+    for (const auto& tensor : source.tensors()) {
+        report.bytes_before += tensor.bytes;
+        report.parameters_before += num_elements(tensor.shape);
+        constexpr std::string_view suffix = ".weight";
+        const auto found =
+            tensor.name.ends_with(suffix)
+                ? job.results().find(tensor.name.substr(0, tensor.name.size() - suffix.size()))
+                : job.results().end();
+        if (found == job.results().end()) {
+            writer.copy(source, tensor.name, options.dtype);
+            continue;
+        }
+        auto& [form, stands_in, linear] = found->second;
+        if (form.cores.empty())
+            writer.copy(source, tensor.name, options.dtype);
+        else
+            writer.append(
+                {linear.name, form.layout, form.bonds, options.dtype, linear.source_type,
+                 linear.shape, form.relative_error, linear.error_kind, form.stored_as, form.center},
+                form);
+        report.linears.push_back(std::move(linear));
+    }
+    const auto written = writer.finish(source, options.dtype);
+    report.seconds = job.seconds();
+    report.bytes = written.checkpoint().bytes();
+    report.parameters = written.num_parameters();
+    writer.commit();
+    return report;
+}
+
+}  // namespace mpo
