@@ -239,7 +239,7 @@ TEST_CASE("mpo: bad input is status 1, one line, and nothing half-written") {
 
     REQUIRE(desk.run("compress model -o small --budget 0.5").status == 0);
     auto config = read_file(desk.folder / "small" / compressed_config_file);
-    config.replace(config.find("\"gauge_fixed\""), 7, "\"blobs\"");
+    config.replace(config.find("\"gauge_fixed\""), 13, "\"blobs\"");
     write_file(desk.folder / "small" / compressed_config_file, config);
     desk.refuse(1, "reconstruct small -o x", {"stored_as", "blobs"});
     desk.refuse(1, "info small", {"stored_as", "blobs"});
