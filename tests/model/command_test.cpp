@@ -98,6 +98,11 @@ TEST_CASE("mpo: from a model to a compressed one and back") {
     const auto described = nlohmann::json::parse(info.out);
     CHECK(described["format"] == "safetensors");
     CHECK(described["compressed_linears"].size() == 14);
+    CHECK(described["parameters"] == report["model_parameters"]);
+    CHECK(described["bytes"] == report["model_bytes"]);
+    for (std::size_t k = 0; k < 14; ++k)
+        for (const char* key : {"stored_as", "parameters", "bonds", "relative_error"})
+            CHECK(described["compressed_linears"][k][key] == report["linears"][k][key]);
     CHECK(described["hyperparameters"]["hidden_size"] == 24);
     CHECK(contains(desk.run("info small").out, "model.layers.0.mlp.up_proj"));
 
@@ -131,6 +136,16 @@ TEST_CASE("mpo compress: every option arrives") {
     CHECK(desk.run("compress model -o b --budget-bytes 4000").status == 0);
     CHECK(desk.run("compress model -o t --tolerance 0.3 --form low-rank --dtype f16").status == 0);
     CHECK(contains(desk.run("info t").out, "24x1 : 1x24"));
+    CHECK(contains(desk.run("info t").out, "gauge_fixed"));
+    for (const auto& [argument, expected] :
+         {std::pair{"cores", "cores"}, std::pair{"gauge-fixed", "gauge_fixed"}}) {
+        const auto stored =
+            desk.run(std::string("compress model -o ") + argument +
+                     " --budget 0.5 --form low-rank --json - --stored-as " + argument);
+        REQUIRE(stored.status == 0);
+        for (const auto& linear : nlohmann::json::parse(stored.out)["linears"])
+            CHECK(linear["stored_as"] == expected);
+    }
 }
 
 TEST_CASE("mpo compress: a page and JSON of the same run, with the command that made them") {
@@ -189,6 +204,7 @@ TEST_CASE("mpo: wrong usage is status 2 and one line") {
     desk.refuse(2, "compress model -o x --budget 0.5 --tolerance 0.1", {"--budget"});
     desk.refuse(2, "compress model -o x --budget half", {"budget", "half"});
     desk.refuse(2, "compress model -o x --budget 0.5 --form tree", {"--form", "tree"});
+    desk.refuse(2, "compress model -o x --budget 0.5 --stored-as x", {"--stored-as", "x"});
     desk.refuse(2, "compress model -o x --budget 0.5 --dtype f64", {"--dtype", "f64"});
     desk.refuse(2, "compress model -o x --budget 0.5 --layout z=2:2", {"--layout", "z=2:2"});
     desk.refuse(2, "compress model -o x --budget 0.5 --layout q", {"--layout", "'q'"});
@@ -223,7 +239,7 @@ TEST_CASE("mpo: bad input is status 1, one line, and nothing half-written") {
 
     REQUIRE(desk.run("compress model -o small --budget 0.5").status == 0);
     auto config = read_file(desk.folder / "small" / compressed_config_file);
-    config.replace(config.find("\"cores\""), 7, "\"blobs\"");
+    config.replace(config.find("\"gauge_fixed\""), 13, "\"blobs\"");
     write_file(desk.folder / "small" / compressed_config_file, config);
     desk.refuse(1, "reconstruct small -o x", {"stored_as", "blobs"});
     desk.refuse(1, "info small", {"stored_as", "blobs"});

@@ -188,6 +188,14 @@ TEST_CASE("compress: a budget in bytes is one for all linears together") {
     CHECK(size.bytes <= 4000);
     CHECK(size.bytes > 2 * size.parameters);  // pivots count, too
     CHECK(size.bytes > 2000);
+    for (Index bytes = 2500; bytes < 6000; bytes += 311) {  // pivots break no share either
+        options.budget_bytes = bytes;
+        const auto report = shop.run(options, detail::concat("bytes", bytes));
+        const Index total = report.size().parameters_before;
+        for (const auto& linear : report.linears)
+            CHECK(linear.size.bytes * total <= bytes * linear.size.parameters_before);
+    }
+    options.budget_bytes = 4000;
     options.stored_as = StoredAs::cores;
     const auto whole = shop.run(options, "whole").size();
     CHECK(whole.bytes <= 4000);

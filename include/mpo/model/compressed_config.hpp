@@ -56,7 +56,11 @@ struct CompressedLinear {
     return rows <= Index{1} << 31 ? DType::i32 : DType::i64;
 }
 
-/// Bytes that a linear of this layout takes, pivots included. Throws as num_stored.
+/// Bytes that a linear takes on the disk, pivots included. Throws as num_stored.
+///
+/// layout, bonds   of its cores
+/// dtype           of their numbers
+/// stored_as       all numbers, or what the gauge leaves: then gauge_fix has chosen the centre
 [[nodiscard]] inline Index stored_bytes(const Layout& layout, const Shape& bonds, DType dtype,
                                         StoredAs stored_as) {
     Index bytes = num_stored(layout, bonds, stored_as) * bits_per_element(dtype) / 8;

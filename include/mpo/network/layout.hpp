@@ -140,6 +140,10 @@ enum class StoredAs {
 
 /// Largest uniform cap whose stored numbers (bonds clipped to the useful maximum) fit the budget;
 /// 0 where even bonds of 1 do not. A result of max(useful_bond_dims) means nothing need be dropped.
+///
+/// layout             the legs
+/// parameter_budget   numbers that may be stored
+/// stored_as          what is counted: num_parameters or num_stored
 [[nodiscard]] Index max_uniform_bond(const Layout& layout, Index parameter_budget,
                                      StoredAs stored_as = StoredAs::cores);
 
