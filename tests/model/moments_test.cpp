@@ -78,7 +78,7 @@ struct Rows {
             if (S(i, j) != S(j, i)) return false;
     return true;
 }
-[[nodiscard]] double rounding(Index tokens) {
+[[nodiscard]] double sum_rounding(Index tokens) {
     return tolerance<double>(tokens, 1);
 }
 
@@ -121,7 +121,7 @@ TEST_CASE("moments: they are the plain sums, of one flow and of both, weighted o
             const auto S = moments.second_moment(backend), C = moments.compressed_moment(backend);
             CHECK(symmetric(S));
             CHECK(symmetric(C));
-            const double slack = rounding(tokens);
+            const double slack = sum_rounding(tokens);
             CHECK(distance(S, naive_moment(rows.dense, rows.dense, rows.weights)) < slack);
             CHECK(distance(C, naive_moment(rows.compressed, rows.compressed, rows.weights)) <
                   slack);
@@ -149,8 +149,8 @@ TEST_CASE("moments: a small variance beside a large mean survives, as it would n
     InputMoments moments({"a.linear"}, 2, MomentFlows::dense);
     moments.add(view(X), {}, backend);
     const auto S = moments.second_moment(backend);
-    CHECK(std::abs(S(0, 0) - 2 * S(0, 1) + S(1, 1) - expected) < rounding(512));
-    CHECK(expected > 4 * rounding(1));
+    CHECK(std::abs(S(0, 0) - 2 * S(0, 1) + S(1, 1) - expected) < sum_rounding(512));
+    CHECK(expected > 4 * sum_rounding(1));
 }
 
 TEST_CASE("moments: two halves merge to the whole, and pieces of any length add up") {
@@ -171,12 +171,13 @@ TEST_CASE("moments: two halves merge to the whole, and pieces of any length add 
         }
         parts[0].merge(parts[1]);
         CHECK(parts[0].tokens() == whole.tokens());
-        CHECK(std::abs(parts[0].weight() - whole.weight()) < rounding(97) * whole.weight());
+        CHECK(std::abs(parts[0].weight() - whole.weight()) < sum_rounding(97) * whole.weight());
         CHECK(distance(parts[0].second_moment(backend), whole.second_moment(backend)) <
-              rounding(97));
+              sum_rounding(97));
         CHECK(distance(parts[0].compressed_moment(backend), whole.compressed_moment(backend)) <
-              rounding(97));
-        CHECK(distance(parts[0].cross_moment(backend), whole.cross_moment(backend)) < rounding(97));
+              sum_rounding(97));
+        CHECK(distance(parts[0].cross_moment(backend), whole.cross_moment(backend)) <
+              sum_rounding(97));
     }
 }
 
@@ -210,7 +211,7 @@ TEST_CASE("moments: the term of the sinks, by hand") {
             CHECK(moments.tokens() == counted(rows) + 3);
             double total = 0;
             for (const double w : rows.weights) total += w;
-            CHECK(std::abs(moments.mean_output_energy() - energy / total) < rounding(1));
+            CHECK(std::abs(moments.mean_output_energy() - energy / total) < sum_rounding(1));
             auto S = plain;
             auto X = naive_moment(rows.dense, rows.compressed, rows.weights);
             for (Index p = 0; p < sinks; ++p) {
@@ -222,13 +223,13 @@ TEST_CASE("moments: the term of the sinks, by hand") {
                         X(i, j) += w * strange.dense(p, i) * strange.compressed(p, j);
                     }
             }
-            CHECK(distance(moments.second_moment(backend, g), S) < rounding(60));
+            CHECK(distance(moments.second_moment(backend, g), S) < sum_rounding(60));
             CHECK(symmetric(moments.second_moment(backend, g)));
             if (flows == MomentFlows::both)
-                CHECK(distance(moments.cross_moment(backend, g), X) < rounding(60));
+                CHECK(distance(moments.cross_moment(backend, g), X) < sum_rounding(60));
             InputMoments half({"a.linear"}, n, flows);  // sinks may all lie in one half
             half.merge(moments);
-            CHECK(distance(half.second_moment(backend, g), S) < rounding(60));
+            CHECK(distance(half.second_moment(backend, g), S) < sum_rounding(60));
         }
 }
 

@@ -218,8 +218,8 @@ class CalibrationWalk {
         const std::string name = "model.embed_tokens.weight";
         const auto E = reader_.read(name, {config_.vocab_size, config_.hidden_size});
         const WeightPanels embedding(as_matrix(E.view()), reader_.storage(name));
-        for (std::size_t w = 0; w < windows_.size(); ++w) {
-            const auto& tokens = windows_[w].tokens;
+        for (const auto& window : windows_) {
+            const auto& tokens = window.tokens;
             Tensor<float> x({static_cast<Index>(tokens.size()), config_.hidden_size});
             for (std::size_t t = 0; t < tokens.size(); ++t)
                 embedding.read_row(tokens[t],
