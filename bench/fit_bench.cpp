@@ -291,7 +291,7 @@ void declare_crossing(const Options& options) {
     };
     for (const Index bond : {8, 16, 32, 64, 96, 134})
         add(balanced_layout(1536, 576, 2), bond, "balanced");
-    for (const Index bond : {16, 64, 134}) add(*opposed_layout(1536, 576, 4), bond, "opposed");
+    for (const Index bond : {8, 16, 24}) add(*opposed_layout(1536, 576, 4), bond, "opposed");
     for (const Index bond : {32, 96}) add(balanced_layout(192, 576, 2), bond, "narrow");
 }
 
