@@ -1,11 +1,11 @@
 // The definitions of mpo::compiled that are no templates.
 #include "mpo/core/error_inl.hpp"
-#include "mpo/core/huge_pages_inl.hpp"
 #include "mpo/core/parallel_inl.hpp"
 #include "mpo/core/stopwatch_inl.hpp"
 #include "mpo/core/tensor_inl.hpp"
 #include "mpo/impl/row_functions_inl.hpp"
 #include "mpo/impl/weight_panels_inl.hpp"
+#include "mpo/linalg/huge_pages_inl.hpp"
 #include "mpo/network/chain_wiring_inl.hpp"
 #include "mpo/network/contract_inl.hpp"
 #include "mpo/network/contract_network_inl.hpp"

@@ -92,6 +92,42 @@ template <class W>
     return M;
 }
 
+/// Row i of a solution, from its right-hand side and the rows before it; x has triangular_columns columns.
+template <class W>
+void substitute_row(Index i, const W* l, W* x) {
+    constexpr Index width = triangular_columns;
+    W* row = x + i * width;
+    l += i * triangular_block;
+    if constexpr (is_complex<W>) {
+        for (Index q = 0; q < i; ++q)
+            for (Index j = 0; j < width; ++j) subtract_product(row[j], l[q], x[q * width + j]);
+        for (Index j = 0; j < width; ++j) {
+            if (std::imag(l[i]) == 0)
+                row[j] /= std::real(l[i]);
+            else
+                row[j] /= l[i];
+        }
+    } else {
+        using V = typename Simd<W, 16>::type;
+        using Loose = typename Simd<W, 16>::loose;
+        constexpr Index lanes = Simd<W, 16>::width, vectors = 8;  // half of the registers of SSE2
+        for (Index j = 0; j < width; j += vectors * lanes) {
+            V sum[vectors];
+#pragma GCC unroll 8
+            for (Index v = 0; v < vectors; ++v)
+                sum[v] = *reinterpret_cast<const Loose*>(row + j + v * lanes);
+            for (Index q = 0; q < i; ++q) {
+#pragma GCC unroll 8
+                for (Index v = 0; v < vectors; ++v)
+                    sum[v] -= l[q] * *reinterpret_cast<const Loose*>(x + q * width + j + v * lanes);
+            }
+#pragma GCC unroll 8
+            for (Index v = 0; v < vectors; ++v)
+                *reinterpret_cast<Loose*>(row + j + v * lanes) = sum[v] / l[i];
+        }
+    }
+}
+
 /// L x = b for at most triangular_block rows: X holds b, then x. Columns are taken along in a copy whose
 /// width is known when this is compiled.
 template <class W>
@@ -110,19 +146,7 @@ void forward_substitute(MatrixView<const W> L, MatrixView<W> X) {
                 for (Index j = 0; j < width; ++j)
                     x[i * width + j] =
                         j < columns ? from[i * X.row_stride + j * X.col_stride] : W{};
-            for (Index i = 0; i < n; ++i) {
-                W* row = x + i * width;
-                for (Index q = 0; q < i; ++q)
-                    for (Index j = 0; j < width; ++j)
-                        subtract_product(row[j], l[i * triangular_block + q], x[q * width + j]);
-                const W pivot = l[i * (triangular_block + 1)];
-                for (Index j = 0; j < width; ++j) {
-                    if (std::imag(pivot) == 0)
-                        row[j] /= std::real(pivot);
-                    else
-                        row[j] /= pivot;
-                }
-            }
+            for (Index i = 0; i < n; ++i) substitute_row(i, l, x);
             for (Index i = 0; i < n; ++i)
                 for (Index j = 0; j < columns; ++j)
                     from[i * X.row_stride + j * X.col_stride] = x[i * width + j];

@@ -7,10 +7,10 @@
 #include <limits>
 #include <memory>
 
-#include "mpo/core/huge_pages.hpp"
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
+#include "mpo/linalg/huge_pages.hpp"
 
 namespace mpo {
 namespace detail {

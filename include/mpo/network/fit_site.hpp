@@ -34,14 +34,7 @@ struct FitBlock {
              const B& backend)
         : whole(std::move(tensor)), out(out_leg), in(in_leg), bond(bond_leg) {
         reduced = ordered(whole.view(), {out, in, bond}, backend);
-        const Index rows = reduced.shape[0], cols = reduced.shape[1] * reduced.shape[2];
-        if (rows > cols) {
-            auto factor =
-                allocate_legs<T>(reduced.legs, {cols, reduced.shape[1], reduced.shape[2]}, backend);
-            backend.qr(matrix(reduced.elements.data(), rows, cols),
-                       matrix(factor.elements.data(), cols, cols));
-            reduced = std::move(factor);
-        }
+        if (reduced.shape[0] > reduced.shape[1] * reduced.shape[2]) shorten(backend);
         if constexpr (is_complex<T>) conjugate = conjugated(reduced.view(), backend);
     }
 
@@ -60,6 +53,31 @@ struct FitBlock {
     }
     [[nodiscard]] Index extent(FitLeg leg) const {
         return is_end() ? 1 : reduced.shape[reduced.view().axis(leg)];
+    }
+
+  private:
+    /// Y (rows, cols) gives way to a triangle R (cols, cols) with R^H R = Y^H Y: the Cholesky factor of that
+    /// Gram matrix, which is summed in the wider type, or where there is none that of a QR.
+    void shorten(const B& backend) {
+        using W = GramScalar<B, T>;
+        const Index rows = reduced.shape[0], cols = reduced.shape[1] * reduced.shape[2];
+        auto factor =
+            allocate_legs<T>(reduced.legs, {cols, reduced.shape[1], reduced.shape[2]}, backend);
+        const auto y = matrix(reduced.elements.data(), rows, cols);
+        auto gram = backend.template allocate<W>(cols * cols);
+        backend.syrk(adjoint(MatrixView<const T>(y)), matrix(gram.data(), cols, cols));
+        if (backend.cholesky(matrix(gram.data(), cols, cols)) < cols) {
+            backend.qr(y, matrix(factor.elements.data(), cols, cols));
+            reduced = std::move(factor);
+            return;
+        }
+        const auto lower = converted<T, W>(std::move(gram), cols, cols, backend);  // L, R = L^H
+        backend.template permute<T>(TensorView<const T>(lower.data(), {cols, cols}, {1, cols}),
+                                    factor.elements.data());
+        if constexpr (is_complex<T>)
+            reduced = conjugated(factor.view(), backend);
+        else
+            reduced = std::move(factor);
     }
 };
 

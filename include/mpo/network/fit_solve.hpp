@@ -9,6 +9,7 @@
 // Hestenes and Stiefel, J. Res. NBS 49 (1952).
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -174,18 +175,22 @@ class TracePreconditioner {
 };
 
 /// Whether H is to be formed: seconds up to a constant, from what the two routes multiply and how fast such
-/// multiplications run. A Cholesky factorisation and its solves reach a third of the rate of a product.
+/// multiplications run. A Cholesky factorisation and its solves reach half the rate of the other products.
+/// How long conjugate gradients go on depends on S: 7 to 40 iterations on linears of SmolLM2, where 20 tell
+/// best (bench/fit_bench.cpp).
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] bool direct_is_faster(const SiteProblem<T, B>& site, Index max_direct,
                                     Index iterations) {
+    constexpr Index usual_iterations = 20;
+    constexpr double slow = 2, most_elements = 2e8;
     const double N = static_cast<double>(site.unknowns());
     const double o = static_cast<double>(site.core_shape()[1]);
-    constexpr double slow = 3, most_elements = 2e8;
     const auto dense = site.cost_of_dense();
     if (site.unknowns() > max_direct || dense.elements > most_elements) return false;
     const double direct =
         dense.multiply_adds + slow * (N * N * N / 6 + 2 * N * N * o) + 3 * N * N * o;
-    return direct <= static_cast<double>(iterations) * site.multiply_adds_of_apply();
+    const auto steps = static_cast<double>((std::min)(iterations, usual_iterations));
+    return direct <= steps * site.multiply_adds_of_apply();
 }
 
 /// Lowers the loss of one core X (a, o, i, b).

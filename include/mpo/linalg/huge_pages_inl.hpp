@@ -1,4 +1,4 @@
-// Body of core/huge_pages.hpp.
+// Body of linalg/huge_pages.hpp.
 #pragma once
 
 #if defined(__linux__)
@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "mpo/core/huge_pages.hpp"
+#include "mpo/linalg/huge_pages.hpp"
 #include "mpo/core/inline.hpp"
 
 namespace mpo::detail {

@@ -13,5 +13,5 @@ void prefer_huge_pages(void* p, std::size_t bytes) noexcept;
 }  // namespace mpo::detail
 
 #ifndef MPO_COMPILED
-#include "mpo/core/huge_pages_inl.hpp"
+#include "mpo/linalg/huge_pages_inl.hpp"
 #endif
