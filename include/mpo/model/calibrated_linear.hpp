@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <limits>
-#include <optional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -114,10 +114,42 @@ template <Backend B>
     return verdict;
 }
 
+/// Which layouts compete for the linears of a kind: all at first, then those that came close in one of the
+/// first searches. Layers of a model are alike in this.
+class LayoutMemory {
+  public:
+    /// Nothing while all compete.
+    [[nodiscard]] std::vector<Layout> layouts(LinearKind kind, const Shape& shape) const {
+        const auto found = seen_.find({kind, shape});
+        return found != seen_.end() && found->second.searches >= searches_of_all
+                   ? found->second.close
+                   : std::vector<Layout>{};
+    }
+    void learn(LinearKind kind, const Shape& shape, const std::vector<FitCandidate>& candidates) {
+        auto& [searches, close] = seen_[{kind, shape}];
+        if (++searches > searches_of_all) return;
+        for (const auto& candidate : candidates) {
+            const bool near =
+                candidate.first_loss || candidate.layout == low_rank_layout(shape[0], shape[1]);
+            if (near && std::find(close.begin(), close.end(), candidate.layout) == close.end())
+                close.push_back(candidate.layout);
+        }
+    }
+
+  private:
+    static constexpr int searches_of_all = 3;
+    struct Seen {
+        int searches = 0;
+        std::vector<Layout> close;
+    };
+    std::map<std::pair<LinearKind, Shape>, Seen> seen_;
+};
+
 /// The limits of a share, and the layouts that compete within them.
 [[nodiscard]] inline FitSearchOptions<float> search_options(
-    LinearKind kind, Index m, Index n, double share, const CompressOptions& options,
-    const CalibratedFitOptions& calibrated) {
+    LinearKind kind, const Shape& shape, double share, const LayoutMemory& memory,
+    const CompressOptions& options, const CalibratedFitOptions& calibrated) {
+    const Index m = shape[0], n = shape[1];
     FitSearchOptions<float> search;
     search.max_parameters =
         (std::max)(Index{1}, static_cast<Index>(share * static_cast<double>(m * n)));
@@ -127,13 +159,17 @@ template <Backend B>
     search.max_sites = options.sites;
     search.fit = calibrated.fit;
     search.fit.seed = options.seed;
-    if (const auto given = options.layouts.find(kind); given != options.layouts.end())
+    if (const auto given = options.layouts.find(kind); given != options.layouts.end()) {
         search.layouts = {given->second};
-    else if (options.form == CompressForm::low_rank)
+    } else if (options.form == CompressForm::low_rank) {
         search.layouts = {low_rank_layout(m, n)};
-    else if (options.form == CompressForm::mpo)
-        search.layouts = fit_layouts(m, n, search.max_sites),
-        search.layouts.erase(search.layouts.begin());
+    } else {
+        search.layouts = memory.layouts(kind, shape);
+        if (options.form == CompressForm::mpo) {
+            if (search.layouts.empty()) search.layouts = fit_layouts(m, n, search.max_sites);
+            std::erase(search.layouts, low_rank_layout(m, n));
+        }
+    }
     return search;
 }
 
@@ -146,11 +182,9 @@ struct CalibratedLinear {
 
 /// report: as of the dense weight. Stays dense where the share is 1 or no chain within it is smaller than W.
 template <Backend B>
-[[nodiscard]] CalibratedLinear compress_calibrated_linear(const CalibratedTarget& linear,
-                                                          LinearReport report, double share,
-                                                          const CompressOptions& options,
-                                                          const CalibratedFitOptions& calibrated,
-                                                          const B& backend) {
+[[nodiscard]] CalibratedLinear compress_calibrated_linear(
+    const CalibratedTarget& linear, LinearReport report, double share, LayoutMemory& memory,
+    const CompressOptions& options, const CalibratedFitOptions& calibrated, const B& backend) {
     const Index m = linear.weight.extent(0), n = linear.weight.extent(1), dense = m * n;
     report.calibration.emplace();
     auto& said = *report.calibration;
@@ -159,8 +193,10 @@ template <Backend B>
         said.verdict = "the budget leaves it dense";
         return {{}, linear.weight, std::move(report)};
     }
-    const auto search = search_options(report.kind, m, n, share, options, calibrated);
+    const auto search =
+        search_options(report.kind, report.shape, share, memory, options, calibrated);
     auto found = search_fit(linear.target, linear.moment, search, backend);
+    memory.learn(report.kind, report.shape, found.candidates);
     const auto& chain = found.best.mpo;
     auto [form, as_stored] =
         rounded_form(linear.weight, chain, options.dtype, options.stored_as, backend);

@@ -157,10 +157,10 @@ class CalibratedJob {
         }
     }
     [[nodiscard]] CalibratedLinear compressed(const PlannedLinear& linear,
-                                              const CalibratedTarget& target, double share) const {
+                                              const CalibratedTarget& target, double share) {
         try {
             return compress_calibrated_linear(target, dense_report(linear, options_.dtype), share,
-                                              options_, calibration_.linear, backend_);
+                                              memory_, options_, calibration_.linear, backend_);
         } catch (const NumericalError& error) {
             raise<NumericalError>({"compress: linear ", linear.name, ": ", error.what()});
         } catch (const ArgumentError& error) {
@@ -175,6 +175,7 @@ class CalibratedJob {
     double share_;
     ProgressMeter meter_;
     CalibrationWalk walk_;
+    LayoutMemory memory_;
     std::unordered_map<std::string, const PlannedLinear*> linear_of_;
     std::unordered_map<std::string, CalibratedLinear> results_;
 };

@@ -189,11 +189,11 @@ inline void down_inputs(const BlockLinears& layer, Activations& a,
              [&](Index r) { silu_multiply(n, a.gate.data() + r * n, a.up.data() + r * n); });
 }
 
-/// x behind a whole layer.
-inline void run_block(const DecoderLayer& layer, const TransformerConfig& config,
-                      const BlockPosition& at, Activations& a, MatrixView<float> x,
-                      const EigenBackend& backend, const LinearObserver& observer) {
-    const BlockLinears linears(layer);
+/// x behind a whole layer: its norms, and linears that may be others.
+inline void run_block(const DecoderLayer& layer, const BlockLinears& linears,
+                      const TransformerConfig& config, const BlockPosition& at, Activations& a,
+                      MatrixView<float> x, const EigenBackend& backend,
+                      const LinearObserver& observer = {}) {
     attention_inputs(layer, config, x, a);
     output_inputs(linears, config, at, a, backend, observer);
     apply_linears({linears.o}, a.attended, {&a.update}, observer);
@@ -202,6 +202,11 @@ inline void run_block(const DecoderLayer& layer, const TransformerConfig& config
     down_inputs(linears, a, observer);
     apply_linears({linears.down}, a.gate, {&a.update}, observer);
     add_rows(a.update, x);
+}
+inline void run_block(const DecoderLayer& layer, const TransformerConfig& config,
+                      const BlockPosition& at, Activations& a, MatrixView<float> x,
+                      const EigenBackend& backend, const LinearObserver& observer) {
+    run_block(layer, BlockLinears(layer), config, at, a, x, backend, observer);
 }
 
 }  // namespace detail

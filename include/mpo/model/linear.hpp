@@ -79,7 +79,7 @@ class Linear {
     }
     /// Numbers of the weight as it is stored, and of the bias.
     [[nodiscard]] Index num_parameters() const { return num_parameters_ + bias_.size(); }
-    /// b (out), or no elements.
+    /// b, (out), or no elements.
     [[nodiscard]] const Tensor<float>& bias() const { return bias_; }
     /// The panels of a dense weight; null for an MPO.
     [[nodiscard]] const WeightPanels* panels() const { return std::get_if<0>(&weight_); }

@@ -3,8 +3,9 @@
 // competes in its closed form.
 //
 //   integers   every layout gets the largest bonds that its limits allow, or is refused
-//   one sweep  of each: the first takes most of the way, so the order of losses is nearly final
-//   the rest   for those whose first sweep comes within `margin` of the best first sweep
+//   starts     of each, see fit_start.hpp; those far behind the best, or behind low rank, are left alone
+//   one sweep  of the others: the first takes most of the way, so the order of losses is nearly final
+//   the rest   for those whose first sweep comes close to the best first sweep
 //   choose     the smallest loss; after healing, an MPO close enough to low rank wins, because it learns better
 #pragma once
 
@@ -116,9 +117,11 @@ void validate(const FitSearchOptions<T>& options) {
     if (!(options.max_flops_ratio > 0))
         raise<ArgumentError>(
             {"search_fit: max_flops_ratio must be above 0, got ", options.max_flops_ratio});
-    if (!(options.margin >= 1) || !(options.healing_margin >= 1) || options.max_finalists < 1)
-        raise<ArgumentError>({"search_fit: need margins >= 1 and max_finalists >= 1, got ",
-                              options.margin, ", ", options.healing_margin, " and ",
+    if (!(options.margin >= 1) || !(options.start_margin >= 1) || !(options.healing_margin >= 1) ||
+        !(options.hope >= 1) || options.max_finalists < 1)
+        raise<ArgumentError>({"search_fit: need margins and hope >= 1 and max_finalists >= 1, got ",
+                              options.margin, ", ", options.start_margin, ", ",
+                              options.healing_margin, ", ", options.hope, " and ",
                               options.max_finalists});
 }
 
@@ -139,8 +142,14 @@ class FitSearcher {
 
     [[nodiscard]] FitSearch<T> run() {
         price();
-        for (std::size_t k = 0; k < candidates_.size(); ++k) first_sweep(k);
-        for (const std::size_t k : finalists()) finish(k);
+        for (std::size_t k = 0; k < candidates_.size(); ++k) start(k);
+        for (const std::size_t k : close_ones(&FitCandidate::start_loss, options_.start_margin,
+                                              options_.hope, candidates_.size()))
+            sweep(k, &FitCandidate::first_loss, 1);
+        for (const std::size_t k :
+             close_ones(&FitCandidate::first_loss, options_.margin, std::sqrt(options_.hope),
+                        static_cast<std::size_t>(options_.max_finalists)))
+            sweep(k, &FitCandidate::loss, options_.fit.max_sweeps);
         const auto won = choose();
         for (std::size_t k = 0; k < candidates_.size(); ++k)
             if (k != won) explain(candidates_[k], candidates_[won]);
@@ -177,21 +186,21 @@ class FitSearcher {
         fitted_.resize(candidates_.size());
     }
 
-    void first_sweep(std::size_t k) {
+    void start(std::size_t k) {
         auto& candidate = candidates_[k];
+        auto options = options_.fit;
+        options.max_sweeps = 0;
         if (is_low_rank(k)) {
             fitted_[k] = closed_form(candidate.bonds[1]);
             candidate.loss = fitted_[k].report.relative_loss();
         } else {
-            auto options = options_.fit;
             options.layout = candidate.layout;
             options.max_bond_dim =
                 *std::max_element(candidate.bonds.begin(), candidate.bonds.end());
-            options.max_sweeps = 1;
             fitted_[k] =
                 fit_in_metric(start_of(W_, S_, options, backend_), metric_, options, backend_);
         }
-        candidate.first_loss = fitted_[k].report.relative_loss();
+        candidate.start_loss = fitted_[k].report.relative_loss();
     }
 
     /// The best of low rank, whose loss is measured like the others'.
@@ -213,43 +222,43 @@ class FitSearcher {
                              backend_);
     }
 
-    /// Candidates whose first sweep came close to the best one's, best first; low rank is done.
-    [[nodiscard]] std::vector<std::size_t> finalists() const {
+    using Loss = std::optional<double> FitCandidate::*;
+
+    /// MPOs that have this loss and are near the best of them, and not hopelessly behind low rank; at most so
+    /// many, best first. The best of all is one of them where low rank does not compete.
+    [[nodiscard]] std::vector<std::size_t> close_ones(Loss loss, double margin, double hope,
+                                                      std::size_t most) const {
         std::vector<std::size_t> order;
         for (std::size_t k = 0; k < candidates_.size(); ++k)
-            if (!is_low_rank(k)) order.push_back(k);
+            if (!is_low_rank(k) && candidates_[k].*loss) order.push_back(k);
         std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-            return *candidates_[a].first_loss < *candidates_[b].first_loss;
+            return *(candidates_[a].*loss) < *(candidates_[b].*loss);
         });
-        std::vector<std::size_t> close;
-        for (const std::size_t k : order)
-            if (static_cast<Index>(close.size()) < options_.max_finalists &&
-                *candidates_[k].first_loss <=
-                    options_.margin * *candidates_[order.front()].first_loss &&
-                may_win(k))
-                close.push_back(k);
-        return close;
-    }
-    /// Later sweeps together gain a third at most, as far as was seen.
-    [[nodiscard]] bool may_win(std::size_t k) const {
-        if (!is_low_rank(0)) return true;
-        const double allowed =
-            options_.objective == FitObjective::after_healing ? options_.healing_margin : 1;
-        return *candidates_[k].first_loss <= 1.5 * allowed * *candidates_[0].loss;
+        if (order.empty()) return order;
+        double limit = margin * *(candidates_[order.front()].*loss);
+        if (is_low_rank(0)) {
+            const bool heals = options_.objective == FitObjective::after_healing;
+            limit = (std::min)(limit,
+                               hope * (heals ? options_.healing_margin : 1) * *candidates_[0].loss);
+        }
+        while (!order.empty() &&
+               (order.size() > most || !(*(candidates_[order.back()].*loss) <= limit)))
+            order.pop_back();
+        return order;
     }
 
-    void finish(std::size_t k) {
+    /// On from where the candidate is, up to so many sweeps in all.
+    void sweep(std::size_t k, Loss result, Index sweeps) {
         auto options = options_.fit;
-        const Index done = fitted_[k].report.losses.size() > 1 ? 1 : 0;
-        options.max_sweeps = (std::max)(Index{0}, options.max_sweeps - done);
-        auto on = fit_in_metric(std::move(fitted_[k].mpo), metric_, options, backend_);
-        auto& earlier = fitted_[k].report;
-        earlier.losses.insert(earlier.losses.end(), on.report.losses.begin() + 1,
-                              on.report.losses.end());
-        on.report.losses = std::move(earlier.losses);
-        on.report.iterations += earlier.iterations;
-        fitted_[k] = std::move(on);
-        candidates_[k].loss = fitted_[k].report.relative_loss();
+        auto earlier = std::move(fitted_[k].report);
+        options.max_sweeps =
+            (std::max)(Index{0}, sweeps - static_cast<Index>(earlier.losses.size()) + 1);
+        fitted_[k] = fit_in_metric(std::move(fitted_[k].mpo), metric_, options, backend_);
+        auto& report = fitted_[k].report;
+        report.losses.insert(report.losses.begin(), earlier.losses.begin(),
+                             earlier.losses.end() - 1);
+        report.iterations += earlier.iterations;
+        candidates_[k].*result = report.relative_loss();
     }
 
     [[nodiscard]] std::size_t choose() const {
@@ -270,9 +279,11 @@ class FitSearcher {
     }
 
     void explain(FitCandidate& candidate, const FitCandidate& winner) const {
-        if (!candidate.loss)
-            candidate.why = concat("its first sweep ended at ", *candidate.first_loss,
-                                   ", too far from the best");
+        if (!candidate.first_loss && !candidate.loss)
+            candidate.why = concat("it starts at ", *candidate.start_loss, ", too far behind");
+        else if (!candidate.loss)
+            candidate.why =
+                concat("its first sweep ended at ", *candidate.first_loss, ", too far behind");
         else if (*candidate.loss >= *winner.loss)
             candidate.why =
                 concat("its loss is ", *candidate.loss / *winner.loss, " times the winner's");
@@ -299,8 +310,8 @@ class FitSearcher {
 /// S         (in, in), as fit takes it
 /// returns   the winner with its report; all candidates with their prices, losses and why they lost
 /// error     as fit's; layouts whose first sweep was far behind were not fitted to the end
-/// cost      one sweep for each of about 20 layouts, all sweeps for `max_finalists`, one closed form of
-///           low rank
+/// cost      one TT-SVD for each of about 20 layouts, a sweep for some of them, all sweeps for
+///           `max_finalists`, one closed form of low rank
 /// throws    as fit; ArgumentError (options; no layout fits the limits)
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] FitSearch<T> search_fit(const Tensor<T>& W, const Tensor<GramScalar<B, T>>& S,
