@@ -37,10 +37,14 @@ struct FitSearchOptions {
     double max_flops_ratio = std::numeric_limits<
         double>::infinity();  // multiply-adds per token relative to out * in, > 0
     FitObjective objective = FitObjective::before_healing;
-    double healing_margin = 1.15;      // measured: see docs/compression.md
-    Index max_sites = 3;               // 2 to 12
-    double margin = 1.15;              // of first sweeps
-    Index max_finalists = 3;           // at least 1
+    double healing_margin = 1.15;  // measured: see docs/compression.md
+    Index max_sites = 3;           // 2 to 12
+    double start_margin = 1.4;     // of starts, over the best one; >= 1
+    double margin = 1.1;           // of first sweeps, the same
+    Index max_finalists = 2;       // at least 1
+    /// What sweeps gain at most: a start that loses more than this times low rank cannot win, nor can a first
+    /// sweep that loses more than the root of it times low rank. Measured: see docs/compression.md.
+    double hope = 2.2;
     std::vector<Layout> layouts = {};  // where given, these compete and no others
     FitOptions fit = {};               // of the finalists; layout and bonds are not read
 };
