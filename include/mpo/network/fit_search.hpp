@@ -34,8 +34,8 @@ template <Scalar T>
 struct FitSearchOptions {
     Index max_parameters = 0;  // stored numbers, >= 1
     StoredAs stored_as = StoredAs::gauge_fixed;
-    double max_flops_ratio = std::numeric_limits<
-        double>::infinity();  // multiply-adds per token relative to out * in, > 0
+    /// Multiply-adds per token relative to out * in, above 0: bonds are lowered to it.
+    double max_flops_ratio = std::numeric_limits<double>::infinity();
     FitObjective objective = FitObjective::before_healing;
     double healing_margin = 1.15;  // measured: see docs/compression.md
     Index max_sites = 3;           // 2 to 12
@@ -52,13 +52,13 @@ struct FitSearchOptions {
 /// A layout that competed.
 struct FitCandidate {
     Layout layout;
-    Shape bonds;              // the largest within the limits
-    Index parameters = 0;     // stored numbers
-    Index multiply_adds = 0;  // per token
-    std::optional<double> first_loss =
-        {};                           // relative, after one sweep; of low rank the closed form
-    std::optional<double> loss = {};  // relative, of those fitted to the end
-    std::string why = {};             // it lost; empty for the winner
+    Shape bonds;                            // the largest within the limits
+    Index parameters = 0;                   // stored numbers
+    Index multiply_adds = 0;                // per token
+    std::optional<double> start_loss = {};  // relative, before any sweep
+    std::optional<double> first_loss = {};  // relative, after one sweep
+    std::optional<double> loss = {};        // of those fitted to the end, and of low rank
+    std::string why = {};                   // it lost; empty for the winner
 };
 
 /// What search_fit found.
