@@ -190,7 +190,7 @@ class TwoSites {
     return row;
 }
 
-/// Both solvers on one core: conjugate gradients as long as it takes to gain 0.98 of what the direct
+/// Both solvers on one core: conjugate gradients as long as it takes to gain 0.99 of what the direct
 /// solution gains. The bar gets the time of the one that the rule takes over that of the faster one.
 [[nodiscard]] Row crossing_row(Index m, Index n, const Layout& layout, Index bond,
                                std::vector<double>& regrets, const Options& options) {
@@ -205,7 +205,7 @@ class TwoSites {
     Index needed = 1;
     for (bool enough = false; !enough && needed < 256;) {
         reset();
-        enough = solver.iterate(X, {needed, 0}).gain >= 0.98 * direct_gain;
+        enough = solver.iterate(X, {needed, 0}).gain >= 0.99 * direct_gain;
         if (!enough) needed += std::max<Index>(1, needed / 5);
     }
     const auto seconds = bench::interleave(

@@ -7,8 +7,8 @@
 
 #include <cstdint>
 
-#include "mpo/linalg/huge_pages.hpp"
 #include "mpo/core/inline.hpp"
+#include "mpo/linalg/huge_pages.hpp"
 
 namespace mpo::detail {
 

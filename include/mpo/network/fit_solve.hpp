@@ -175,20 +175,21 @@ class TracePreconditioner {
 };
 
 /// Whether H is to be formed: seconds up to a constant, from what the two routes multiply and how fast such
-/// multiplications run. A Cholesky factorisation and its solves reach half the rate of the other products.
+/// multiplications run. A Cholesky factorisation and its solves reach half the rate of the other products; while
+/// an element of H is written, copied and read, 250 are multiplied.
 /// How long conjugate gradients go on depends on S: 7 to 40 iterations on linears of SmolLM2, where 20 tell
 /// best (bench/fit_bench.cpp).
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] bool direct_is_faster(const SiteProblem<T, B>& site, Index max_direct,
                                     Index iterations) {
     constexpr Index usual_iterations = 20;
-    constexpr double slow = 2, most_elements = 2e8;
+    constexpr double slow = 2, moves = 250, most_elements = 2e8;
     const double N = static_cast<double>(site.unknowns());
     const double o = static_cast<double>(site.core_shape()[1]);
     const auto dense = site.cost_of_dense();
     if (site.unknowns() > max_direct || dense.elements > most_elements) return false;
     const double direct =
-        dense.multiply_adds + slow * (N * N * N / 6 + 2 * N * N * o) + 3 * N * N * o;
+        dense.multiply_adds + slow * (N * N * N / 6 + 2 * N * N * o) + N * N * (3 * o + moves);
     const auto steps = static_cast<double>((std::min)(iterations, usual_iterations));
     return direct <= steps * site.multiply_adds_of_apply();
 }
