@@ -18,6 +18,7 @@
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/choices.hpp"
 #include "mpo/model/compress.hpp"
+#include "mpo/model/compress_calibrated.hpp"
 #include "mpo/model/compress_json.hpp"
 #include "mpo/model/compressed.hpp"
 #include "mpo/model/damage.hpp"

@@ -62,10 +62,10 @@ struct CalibrationReport {
     double fitted_loss = 0;  // before they were rounded
     double low_rank_loss =
         0;  // of the best low rank within the same limits, not rounded; 1 where none fits
-    Index sweeps = 0;  // of the winner
-    std::vector<RivalReport> rivals = {};
+    Index sweeps = 0;                           // of the winner
+    std::vector<RivalReport> rivals = {};       // what else could be stored
     std::vector<FitCandidate> candidates = {};  // the layouts that competed, with their prices
-    std::string verdict = {};
+    std::string verdict = {};                   // one sentence on all of this
 };
 
 /// What became of one linear.

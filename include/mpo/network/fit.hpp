@@ -38,16 +38,16 @@ enum class FitStart {
 struct FitOptions {
     Layout layout = {};  // out legs multiply up to rows of W, in legs to its columns
     Index max_bond_dim = (std::numeric_limits<Index>::max)();  // clipped to the useful maximum
-    FitStart start = FitStart::whitened;
+    FitStart start = FitStart::whitened;                       // where no chain is given
     /// Added to the diagonal of S, relative to its mean: what keeps A near W in directions that S does not
     /// know. 0: nothing does, and A may grow there.
     double ridge = 1e-6;
     Index max_sweeps = 8;    // forth and back; 0: the start as it is
     double min_gain = 2e-3;  // sweeps end where one lowers the loss by less, relative to it
-    FitSolver solver = FitSolver::automatic;
-    Index max_direct = 4096;    // unknowns of a system that is factorised
-    Index max_iterations = 40;  // of one system that is not
-    std::uint64_t seed = 1;     // of randomized factorisations in the start
+    FitSolver solver = FitSolver::automatic;  // of every core
+    Index max_direct = 4096;                  // unknowns of a system that is factorised
+    Index max_iterations = 40;                // of one system that is not
+    std::uint64_t seed = 1;                   // of randomized factorisations in the start
 };
 
 /// What a fit reached, and how.

@@ -21,6 +21,7 @@
 #include "mpo/network/algebra.hpp"
 #include "mpo/network/contract.hpp"
 #include "mpo/network/decompose.hpp"
+#include "mpo/network/fit.hpp"
 #include "mpo/network/layout_search.hpp"
 #include "mpo/network/matrix_product.hpp"
 #include "mpo/network/mpo_linear.hpp"
@@ -48,10 +49,10 @@ struct TensorizeOptions {
     PlanOptions plan = {};            // of the layer
     std::optional<TensorView<const T>> bias = {};  // (out), of the layer
 
-    /// (in, in), Hermitian and positive semidefinite: the mean of x x^H over inputs x. Candidates are
-    /// then compared by sqrt(trace(E S E^H) / trace(W S W^H)), E = W - W', which is the relative
-    /// error of the outputs, computed exactly. Estimates and decompositions stay Frobenius, and so
-    /// does the tolerance.
+    /// (in, in), Hermitian and positive semidefinite: the mean of x x^H over inputs x. Under a budget chains
+    /// are then fitted in its metric, and candidates compared by sqrt(trace(E S E^H) / trace(W S W^H)),
+    /// E = W - W', which is the relative error of the outputs, computed exactly. Estimates stay
+    /// Frobenius, and so does all of it under a tolerance but the comparison.
     std::optional<TensorView<const T>> second_moments = {};
     std::uint64_t seed = 1;  // of sketches and randomized factorisations
 };
@@ -97,6 +98,38 @@ class WeightedMetric {
         if (!(total_ >= 0) || !std::isfinite(total_))
             raise<ArgumentError>({"tensorize: second_moments must be positive semidefinite, ",
                                   "trace(W S W^H) is ", total_});
+    }
+
+    [[nodiscard]] bool is_given() const { return given_.has_value(); }
+
+    /// A chain of the same legs and bonds that is fitted in the metric.
+    [[nodiscard]] Mpo<T> fitted(const Mpo<T>& chain, std::uint64_t seed) const {
+        using G = GramScalar<B, T>;
+        const auto copy = [](const auto& view, auto& tensor) {
+            for (Index i = 0; i < view.extent(0); ++i)
+                for (Index j = 0; j < view.extent(1); ++j)
+                    tensor(i, j) = static_cast<std::decay_t<decltype(tensor(i, j))>>(view(i, j));
+        };
+        Tensor<T> weight({W_.extent(0), W_.extent(1)});
+        Tensor<G> moments({W_.extent(1), W_.extent(1)});
+        copy(W_, weight);
+        copy(*given_, moments);
+        FitOptions options;
+        options.layout = chain.layout();
+        const Shape bonds = chain.bond_dims();
+        options.max_bond_dim = *std::max_element(bonds.begin(), bonds.end());
+        options.seed = seed;
+        return fit(weight, moments, options, backend_).mpo;
+    }
+    /// norm(W - W') / norm(W).
+    [[nodiscard]] double frobenius_error(const Mpo<T>& mpo) const {
+        auto rest = backend_.template allocate<T>(W_.size());
+        backend_.upload(W_, rest.data());
+        const double total = squared_norm<T>(rest.data(), W_.size(), backend_);
+        const auto approximation = send<T>(to_dense(mpo, backend_), backend_);
+        backend_.axpy(W_.size(), T{-1}, static_cast<const T*>(approximation.data()), rest.data());
+        const double lost = squared_norm<T>(rest.data(), W_.size(), backend_);
+        return total > 0 ? std::sqrt(lost / total) : 0;
     }
 
     /// sqrt(trace(E S E^H) / trace(W S W^H)), E = W - W'; 0 where rounding makes it negative.
@@ -239,6 +272,10 @@ class TensorizeSearch {
             how.truncation.max_relative_error = goal_.rounding;  // no bond for what is rounding
         how.seed = options_.seed;
         auto found = decompose<T>(W_, how, backend_);
+        if (metric_.is_given() && goal_.budget) {
+            found.mpo = metric_.fitted(found.mpo, options_.seed);
+            found.report.relative_error = metric_.frobenius_error(found.mpo);
+        }
         const Shape bonds = found.mpo.bond_dims();
         candidate = priced_candidate({candidate.layout, 1, bonds, found.mpo.num_parameters(),
                                       multiply_adds_of_best_sweep(candidate.layout, bonds)},
