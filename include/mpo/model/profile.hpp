@@ -166,7 +166,7 @@ class LinearProfiler {
                       as_matrix(product.view()));
         ProfileProbe result;
         result.rank = rank;
-        result.share = static_cast<double>(rank * (m + n - rank)) / static_cast<double>(m * n);
+        result.share = stored_share(m, n, rank);
         result.weight_error = relative_distance(W, product);
         result.kld = probe_.kld(
             Linear(name, as_matrix(product.view()), probe_.linear(name).bias(), {}, backend_));

@@ -57,6 +57,11 @@ struct Profile {
     std::vector<LinearProfile> linears;  // in the decoder's order; whole layers
 };
 
+/// r (m + n - r) / (m n): the numbers of a rank, of those of the dense weight.
+[[nodiscard]] inline double stored_share(Index m, Index n, Index rank) {
+    return static_cast<double>(rank * (m + n - rank)) / static_cast<double>(m * n);
+}
+
 /// The largest rank whose r (m + n - r) numbers are at most `share` of m n; at least 1.
 [[nodiscard]] inline Index rank_of_share(Index m, Index n, double share) {
     const double most = share * static_cast<double>(m) * static_cast<double>(n);
