@@ -23,8 +23,8 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-struct Model {
-    explicit Model(const std::string& name) : decoder(tiny_decoder(name)) {
+struct ProfiledModel {
+    explicit ProfiledModel(const std::string& name) : decoder(tiny_decoder(name)) {
         write_decoder(path, decoder);
         calibration = windows_of(decoder);
         const auto vocab = decoder.config["vocab_size"].get<Index>();
@@ -83,7 +83,7 @@ struct Model {
 
 TEST_CASE("profile: its errors are those of a checkpoint with that linear alone replaced") {
     for (const char* name : {"group_2", "deep", "attention_bias", "head_dim_apart"}) {
-        const Model model(name);
+        const ProfiledModel model(name);
         const auto result = model.run();
         const Transformer dense(model.path, {}, cpu);
         const auto observed = observed_inputs(dense, model.calibration);
@@ -131,7 +131,7 @@ TEST_CASE("profile: its errors are those of a checkpoint with that linear alone 
 }
 
 TEST_CASE("profile: curves and probes agree, and a larger size loses less") {
-    const Model model("plain");
+    const ProfiledModel model("plain");
     auto options = model.options;
     options.sizes = {0.2, 0.5, 0.9};
     for (const auto& linear : model.run(options).linears) {
@@ -160,7 +160,7 @@ TEST_CASE("profile: curves and probes agree, and a larger size loses less") {
 
 TEST_CASE("profile: a dense linear in its own place diverges by nothing, at every layer") {
     for (const char* name : {"deep", "tied", "qwen2"}) {
-        const Model model(name);
+        const ProfiledModel model(name);
         detail::LinearProbe probe(model.path, model.probing, {}, cpu);
         const auto config = transformer_config(Checkpoint(model.path));
         CHECK(probe.scored() == 8 + 13);
@@ -181,7 +181,7 @@ TEST_CASE("profile: a dense linear in its own place diverges by nothing, at ever
 }
 
 TEST_CASE("profile: a run that was cut goes on where it was") {
-    const Model model("deep");
+    const ProfiledModel model("deep");
     const auto whole = model.run();
     auto options = model.options;
     options.state = model.folder / "state";
@@ -214,21 +214,22 @@ TEST_CASE("profile: a run that was cut goes on where it was") {
 }
 
 TEST_CASE("profile: a state of another profile is refused by name") {
-    const Model model("plain"), other("group_2");
+    const ProfiledModel model("plain"), other("group_2");
     auto options = model.options;
     options.state = model.folder / "state";
     CHECK_THROWS_AS(model.run(cancelled_after(options, 8)), Cancelled);
     const auto kept = read_file(options.state);
-    const auto refused = [&](const Model& of, const ProfileOptions& how, const std::string& what) {
+    const auto refused = [&](const ProfiledModel& of, const ProfileOptions& how,
+                             const std::string& what) {
         check_throws<FormatError>([&] { (void)of.run(how); },
                                   {options.state.string(), "the profile in it has " + what});
         CHECK(read_file(options.state) == kept);
     };
     refused(other, options, "another model");
-    Model changed("plain");
+    ProfiledModel changed("plain");
     changed.probing[1].tokens[3] ^= 1;
     refused(changed, options, "other texts or windows for the divergence");
-    Model heavier("plain");
+    ProfiledModel heavier("plain");
     heavier.calibration[0].weight = 3;
     refused(heavier, options, "other texts or windows for the moments");
     auto how = options;
@@ -249,7 +250,7 @@ TEST_CASE("profile: a state of another profile is refused by name") {
 }
 
 TEST_CASE("profile: JSON says everything, and lies in it are refused by name") {
-    const Model model("one_layer");
+    const ProfiledModel model("one_layer");
     auto result = model.run();
     result.made_by.command = "mpo profile 'a b'";
     result.made_by.seed = 18446744073709551615U;
@@ -293,7 +294,7 @@ TEST_CASE("profile: JSON says everything, and lies in it are refused by name") {
 }
 
 TEST_CASE("profile: a budget is spread over it by what was measured") {
-    const Model model("deep");
+    const ProfiledModel model("deep");
     const auto result = model.run();
     const auto items = allocation_items(result);
     REQUIRE(items.size() == result.linears.size());
@@ -370,7 +371,7 @@ TEST_CASE("profile: windows are spread over all of a text, and no token is in bo
 
 TEST_CASE(
     "profile: options outside their domain are refused, and so are models it cannot be made of") {
-    const Model model("plain");
+    const ProfiledModel model("plain");
     const auto refused = [&](auto change, const std::string& what) {
         auto options = model.options;
         change(options);

@@ -47,7 +47,8 @@ struct Profile {
     std::string fingerprint;             // of its tensors
     MadeBy made_by;                      // the command line is its caller's
     std::vector<std::string> texts;      // their files; its caller's
-    ProfileText calibration, probing;    // of the moments, of the divergences
+    ProfileText calibration;             // of the moments
+    ProfileText probing;                 // of the divergences
     std::vector<double> sizes;           // of the probes
     double sink_weight = 0;              // of attention sinks in S
     double sink_factor = 0;              // see CalibrationOptions
