@@ -14,6 +14,7 @@
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/profile.hpp"
 #include "mpo/model/profile_json.hpp"
+#include "mpo/model/profile_report.hpp"
 #include "mpo/model/profile_texts.hpp"
 #include "mpo/model/tokenizer.hpp"
 #include "mpo/model/transformer_config.hpp"
@@ -68,7 +69,7 @@ void run_profile(ProfileArguments& arguments) {
     auto windows = mpo::profile_windows({arguments.texts.begin(), arguments.texts.end()}, tokenizer,
                                         config, arguments.windows);
     catch_interrupts();
-    TextOutput json(arguments.json);
+    TextOutput json(arguments.json), report(arguments.report);
     auto& options = arguments.options;
     if (!arguments.json.empty() && !json.takes_stdout()) options.state = arguments.json + ".state";
     auto profile = [&] {
@@ -83,8 +84,9 @@ void run_profile(ProfileArguments& arguments) {
     profile.made_by.command = arguments.command;
     profile.texts = arguments.texts;
     json.write(mpo::to_json(profile));
+    report.write(arguments.report.empty() ? std::string() : mpo::to_html(profile));
     if (!options.state.empty()) std::filesystem::remove(options.state);
-    if (json.takes_stdout()) return;
+    if (json.takes_stdout() || report.takes_stdout()) return;
     print_profile(profile);
     std::cout << profile.linears.size() << " linears alone, each at " << profile.sizes.size()
               << " sizes, on " << profile.probing.tokens << " tokens, in "
@@ -115,6 +117,7 @@ void add_profile(CLI::App& app, const std::string& command_line) {
                     "A .gguf file, tokenizer.json or folder; default: beside the model");
     sub->add_option("--json", arguments->json,
                     "Write the profile to a file, or - for stdout; FILE.state keeps what is done");
+    sub->add_option("--report", arguments->report, "Write the profile as a page of HTML");
     sub->add_option("--threads", arguments->threads, "Default: all of the machine");
     sub->callback([arguments] { run_profile(*arguments); });
 }

@@ -24,30 +24,31 @@ using namespace mpo::test;
     return losses;
 }
 
-[[nodiscard]] AllocationItem item(const std::string& name, Index rows, Index cols, double decay,
-                                  double weight = 1) {
+[[nodiscard]] AllocationItem allocation_item(const std::string& name, Index rows, Index cols,
+                                             double decay, double weight = 1) {
     return {name, rows, cols, power_losses((std::min)(rows, cols), decay), DamageCurve(weight)};
 }
 
 /// Unlike in shape, spectrum, weight and law of damage.
 [[nodiscard]] std::vector<AllocationItem> mixed_items() {
-    auto items = std::vector<AllocationItem>{item("a", 6, 5, 0.5), item("b", 4, 9, 1.5, 3),
-                                             item("c", 7, 7, 1, 0.2), item("d", 1, 6, 1)};
+    auto items = std::vector<AllocationItem>{
+        allocation_item("a", 6, 5, 0.5), allocation_item("b", 4, 9, 1.5, 3),
+        allocation_item("c", 7, 7, 1, 0.2), allocation_item("d", 1, 6, 1)};
     items[2].damage = DamageCurve({{0.1, 0.02}, {0.3, 0.3}, {0.7, 0.4}}, 0.7);
-    auto stairs = item("e", 5, 5, 0, 0.5);  // losses fall in stairs: no convex curve
+    auto stairs = allocation_item("e", 5, 5, 0, 0.5);  // losses fall in stairs: no convex curve
     stairs.losses = {5, 4.9, 4.8, 1, 0.9, 0};
     items.push_back(stairs);
     return items;
 }
 
-[[nodiscard]] Index dense_cost(const std::vector<AllocationItem>& items) {
+[[nodiscard]] Index all_dense_cost(const std::vector<AllocationItem>& items) {
     Index sum = 0;
     for (const auto& one : items) sum += one.rows * one.cols;
     return sum;
 }
 
 /// What rank r of a linear costs, 0 <= r <= min(m, n); the last one is the dense weight.
-[[nodiscard]] Index cost_of(const AllocationItem& one, Index r, const AllocateOptions& options) {
+[[nodiscard]] Index rank_cost(const AllocationItem& one, Index r, const AllocateOptions& options) {
     const bool dense = r == (std::min)(one.rows, one.cols);
     if (options.unit == BudgetUnit::multiply_adds)
         return dense ? one.rows * one.cols : r * (one.rows + one.cols);
@@ -68,7 +69,7 @@ using namespace mpo::test;
         const double loss =
             r == full ? 0
                       : items[at].losses[static_cast<std::size_t>(r)] / items[at].losses.front();
-        const Index cost = cost_of(items[at], r, options);
+        const Index cost = rank_cost(items[at], r, options);
         best = (std::min)(best, items[at].damage(loss) +
                                     exhaustive(items, floors, budget - cost, options, at + 1));
     }
@@ -80,15 +81,15 @@ using namespace mpo::test;
                                            const AllocateOptions& options) {
     double all = 0;
     for (const auto& one : items)
-        all += static_cast<double>(cost_of(one, (std::min)(one.rows, one.cols), options));
+        all += static_cast<double>(rank_cost(one, (std::min)(one.rows, one.cols), options));
     std::vector<Index> floors;
     for (const auto& one : items) {
         const Index full = (std::min)(one.rows, one.cols);
         const auto most = options.floor * static_cast<double>(budget) / all *
-                          static_cast<double>(cost_of(one, full, options));
+                          static_cast<double>(rank_cost(one, full, options));
         Index floor = 1;
         for (Index r = 1; r < full; ++r)
-            if (static_cast<double>(cost_of(one, r, options)) <= most) floor = r;
+            if (static_cast<double>(rank_cost(one, r, options)) <= most) floor = r;
         floors.push_back((std::min)(floor, full));
     }
     return floors;
@@ -103,7 +104,7 @@ using namespace mpo::test;
     return worst;
 }
 
-const std::vector<AllocateOptions> ways{
+const std::vector<AllocateOptions> allocate_ways{
     {.floor = 0},
     {},
     {.floor = 1},
@@ -116,10 +117,11 @@ const std::vector<AllocateOptions> ways{
 
 TEST_CASE("allocate: an exhaustive search is better by less than one edge") {
     const auto items = mixed_items();
-    for (const auto& options : ways) {
+    for (const auto& options : allocate_ways) {
         INFO(to_string(options.unit) << " floor " << options.floor);
         Index all = 0;
-        for (const auto& one : items) all += cost_of(one, (std::min)(one.rows, one.cols), options);
+        for (const auto& one : items)
+            all += rank_cost(one, (std::min)(one.rows, one.cols), options);
         int refused = 0, exact = 0;
         for (Index budget = 1; budget <= all; budget += 3) {
             const auto floors = floors_of(items, budget, options);
@@ -145,10 +147,11 @@ TEST_CASE("allocate: an exhaustive search is better by less than one edge") {
                                                losses.front());
                     };
                     while (damage(r) >= got.damage) ++r;
-                    CHECK(cost_of(items[l], r, options) - got.cost > budget - result.cost);
+                    CHECK(rank_cost(items[l], r, options) - got.cost > budget - result.cost);
                 }
                 CHECK(result.linears[l].rank >= floors[l]);
-                CHECK(result.linears[l].cost == cost_of(items[l], result.linears[l].rank, options));
+                CHECK(result.linears[l].cost ==
+                      rank_cost(items[l], result.linears[l].rank, options));
             }
         }
         CHECK(refused > 0);
@@ -159,9 +162,9 @@ TEST_CASE("allocate: an exhaustive search is better by less than one edge") {
 TEST_CASE("allocate: on convex curves the gap is one rank of one linear") {
     std::vector<AllocationItem> items;
     for (int k = 0; k < 20; ++k)
-        items.push_back(item("linear " + std::to_string(k), 40 + 3 * k, 60 - 2 * k, 0.4 + 0.1 * k,
-                             1 + (k * 7) % 5));
-    const Index dense = dense_cost(items);
+        items.push_back(allocation_item("linear " + std::to_string(k), 40 + 3 * k, 60 - 2 * k,
+                                        0.4 + 0.1 * k, 1 + (k * 7) % 5));
+    const Index dense = all_dense_cost(items);
     for (const double share : {0.2, 0.4, 0.6, 0.8, 0.95}) {
         const auto budget = static_cast<Index>(share * static_cast<double>(dense));
         for (const double floor : {0.0, 0.5}) {
@@ -176,14 +179,14 @@ TEST_CASE("allocate: on convex curves the gap is one rank of one linear") {
 
 TEST_CASE("allocate: equal linears get equal shares") {
     // the last ranks are the cheapest: a spectrum that falls faster makes a convex curve
-    auto convex = item("same", 30, 20, 0);
+    auto convex = allocation_item("same", 30, 20, 0);
     for (std::size_t r = 0; r < 20; ++r)
         convex.losses[r] = std::pow(0.7, static_cast<double>(r)) - std::pow(0.7, 20.0);
     // one that falls slower does not: all but one stand on corners of the hull
-    const auto slow = item("same", 30, 20, 1.2);
+    const auto slow = allocation_item("same", 30, 20, 1.2);
     for (const auto& one : {convex, slow}) {
         const std::vector<AllocationItem> items(7, one);
-        const Index dense = dense_cost(items);
+        const Index dense = all_dense_cost(items);
         for (Index budget = dense / 8; budget < dense; budget += 101) {
             std::vector<Index> ranks;
             for (const auto& got : allocate(items, budget).linears) ranks.push_back(got.rank);
@@ -205,7 +208,7 @@ TEST_CASE("allocate: the scale of the losses is none of its business, that of th
     auto scaled = items;
     for (auto& one : scaled)
         for (double& loss : one.losses) loss *= 1024;
-    const Index budget = dense_cost(items) / 2;
+    const Index budget = all_dense_cost(items) / 2;
     const auto a = allocate(items, budget), b = allocate(scaled, budget);
     for (std::size_t l = 0; l < items.size(); ++l) CHECK(a.linears[l].rank == b.linears[l].rank);
     CHECK(a.damage == b.damage);
@@ -214,7 +217,7 @@ TEST_CASE("allocate: the scale of the losses is none of its business, that of th
     important[0].damage = DamageCurve(1e6);
     CHECK(allocate(important, budget).linears[0].dense);
 
-    important.push_back(item("idle", 40, 30, 1, 0));  // its floor is all that it gets
+    important.push_back(allocation_item("idle", 40, 30, 1, 0));  // its floor is all that it gets
     for (const double floor : {0.0, 0.5, 0.9}) {
         const auto result = allocate(important, 1000, {.floor = floor});
         CHECK(result.linears.back().rank == floors_of(important, 1000, {.floor = floor}).back());
@@ -224,8 +227,9 @@ TEST_CASE("allocate: the scale of the losses is none of its business, that of th
 TEST_CASE("allocate: a larger budget does less damage, and all of it keeps everything dense") {
     std::vector<AllocationItem> items;
     for (int k = 0; k < 6; ++k)
-        items.push_back(item("linear " + std::to_string(k), 12 + k, 17 - k, 0.3 * k, 1 + k % 3));
-    const Index dense = dense_cost(items);
+        items.push_back(
+            allocation_item("linear " + std::to_string(k), 12 + k, 17 - k, 0.3 * k, 1 + k % 3));
+    const Index dense = all_dense_cost(items);
     for (const double floor : {0.0, 0.5, 1.0}) {
         double before = HUGE_VAL, bound = HUGE_VAL;
         for (Index budget = dense / 5; budget <= dense; budget += 29) {  // a rank costs less
@@ -252,13 +256,13 @@ TEST_CASE("allocate: a cap leaves nothing dense, and the rest goes to others") {
     items.erase(items.begin() + 3);  // a row has no rank below its own
     items[0].damage = DamageCurve(1e6);
     for (const auto unit : {BudgetUnit::parameters, BudgetUnit::multiply_adds}) {
-        const auto result = allocate(items, dense_cost(items), {.unit = unit, .cap = 0.8});
+        const auto result = allocate(items, all_dense_cost(items), {.unit = unit, .cap = 0.8});
         for (std::size_t l = 0; l < items.size(); ++l) {
             const auto& one = result.linears[l];
             CHECK_FALSE(one.dense);
             const auto dense = static_cast<double>(items[l].rows * items[l].cols);
             CHECK(static_cast<double>(one.cost) <= 0.8 * dense);
-            CHECK(static_cast<double>(cost_of(items[l], one.rank + 1, {.unit = unit})) >
+            CHECK(static_cast<double>(rank_cost(items[l], one.rank + 1, {.unit = unit})) >
                   0.8 * dense);
         }
     }
@@ -316,7 +320,7 @@ TEST_CASE("allocate: what cannot be spread is refused by name and number") {
             {"allocate: the cost of b, 2147483648 x 2147483648, is beyond "});
     check_throws<ArgumentError>([&] { (void)allocate({}, 1); }, {"there are no linears"});
     Index ones = 0;
-    for (const auto& one : items) ones += cost_of(one, 1, {});
+    for (const auto& one : items) ones += rank_cost(one, 1, {});
     (void)allocate(items, ones, {.floor = 0});
     check_throws<ArgumentError>([&] { (void)allocate(items, ones - 1, {.floor = 0}); },
                                 {"the budget is " + std::to_string(ones - 1) + " parameters",

@@ -72,7 +72,7 @@ TEST_CASE("mpo: version and help go to stdout") {
     CHECK(version.out == detail::concat("mpo ", MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".",
                                         MPO_VERSION_PATCH, "\n"));
     for (const char* sub : {"", "info ", "compress ", "reconstruct ", "tokenize ", "make-choices ",
-                            "evaluate ", "generate "}) {
+                            "evaluate ", "generate ", "profile "}) {
         const auto help = desk.run(std::string(sub) + "--help");
         CHECK(help.status == 0);
         CHECK(help.err.empty());
@@ -398,6 +398,46 @@ TEST_CASE("mpo evaluate: texts and items beside a reference; bad ones are one li
     desk.refuse(1, "evaluate decoder --reference other --text text", {"vocabularies", "token 3"});
     desk.refuse(2, "evaluate decoder", {"--text", "--choices"});
     desk.refuse(2, "evaluate --text text", {"model", "required"});
+}
+
+TEST_CASE("mpo profile: every linear alone, and after an interrupt the rest of them") {
+    const Desk desk;
+    add_decoder(desk);
+    const std::string options = "--calibrate text --windows 2 --probe-windows 1 --window 10 ";
+    const auto whole = desk.run("profile decoder --json - " + options);
+    INFO(whole.err);
+    REQUIRE(whole.status == 0);
+    auto expected = nlohmann::json::parse(whole.out);
+    CHECK(expected["linears"].size() == 14);
+    CHECK(contains(whole.err, "profile 14/14 model.layers.1.mlp.down_proj"));
+
+    auto half = expected;  // what a run leaves that was stopped behind the first layer
+    half["linears"].erase(half["linears"].begin() + 7, half["linears"].end());
+    write_file(desk.folder / "p.json.state", half.dump());
+    desk.refuse(1, "profile decoder --json p.json --sizes 0.5 " + options,
+                {"p.json.state", "other sizes"});
+    desk.refuse(1,
+                "profile decoder --json p.json --calibrate text --windows 1 --probe-windows 1 "
+                "--window 10",
+                {"p.json.state", "other texts or windows"});
+    const auto rest = desk.run("profile decoder --json p.json --report p.html " + options);
+    INFO(rest.err);
+    REQUIRE(rest.status == 0);
+    CHECK(contains(rest.err, "profile 7/7 model.layers.1.mlp.down_proj"));
+    CHECK_FALSE(contains(rest.err, "layers.0."));
+    for (const char* piece : {"gate", "48x32", "14 linears alone, each at 3 sizes, on 10 tokens"})
+        CHECK(contains(rest.out, piece));
+    const auto resumed = nlohmann::json::parse(read_file(desk.folder / "p.json"));
+    CHECK(resumed["linears"].size() == 14);
+    for (std::size_t k = 0; k < 14; ++k) CHECK(resumed["linears"][k] == expected["linears"][k]);
+    CHECK(contains(read_file(desk.folder / "p.html"), "Divergence by block and kind"));
+    CHECK(desk.folder.names() ==
+          std::vector<std::string>{"decoder", "model", "p.html", "p.json", "text"});
+
+    desk.refuse(1, "profile decoder --calibrate text", {"too few for 14 windows of 512"});
+    desk.refuse(1, "profile decoder --sizes 0.5,0.4 " + options, {"sizes must ascend"});
+    desk.refuse(1, "profile model " + options, {"tokenizer.json"});
+    desk.refuse(2, "profile decoder", {"--calibrate"});
 }
 
 TEST_CASE("mpo generate: the same words for the same seed") {

@@ -50,7 +50,7 @@ struct AllocationItem {
 
 /// How the budget is spread.
 struct AllocateOptions {
-    BudgetUnit unit = BudgetUnit::parameters;
+    BudgetUnit unit = BudgetUnit::parameters;  // of the budget
     double floor = 0.5;      // of the share that all linears have in common, 0 .. 1
     double cap = 1;          // of the cost of the dense weight, (0, 1]; below 1 nothing stays dense
     Index dense_bits = 16;   // of a number of a dense weight, where bytes are counted; 1 .. 64

@@ -37,12 +37,12 @@ namespace mpo {
 
 /// How a profile is made.
 struct ProfileOptions {
-    std::vector<double> sizes = {0.3, 0.6,
-                                 0.8};         // shares of m n that are stored, ascending; 1 to 3
+    /// Shares of m n that are stored, ascending; 1 to 3.
+    std::vector<double> sizes = {0.3, 0.6, 0.8};
     double sink_weight = default_sink_weight;  // of attention sinks in S
     CalibrationOptions calibration = {};       // sinks, and how weights are read
-    std::filesystem::path state =
-        {};  // a file that is kept layer by layer, and begun from; none: empty
+    /// A file that is kept layer by layer, and begun from; none where empty.
+    std::filesystem::path state = {};
     ProgressCallback progress = {};  // hears of every linear, and may cancel
 };
 
@@ -166,7 +166,7 @@ class LinearProfiler {
                       as_matrix(product.view()));
         ProfileProbe result;
         result.rank = rank;
-        result.share = static_cast<double>(rank * (m + n - rank)) / static_cast<double>(m * n);
+        result.share = stored_share(m, n, rank);
         result.weight_error = relative_distance(W, product);
         result.kld = probe_.kld(
             Linear(name, as_matrix(product.view()), probe_.linear(name).bias(), {}, backend_));
@@ -316,7 +316,7 @@ class ProfileRun {
 ///
 /// path          a checkpoint with dense weights
 /// calibration   windows for the moments, 2 or more tokens each
-/// probing       windows for the divergences, best not among those
+/// probing       windows for the divergences, best not among those; their weights do not count
 /// returns       made_by without a command line, texts empty
 /// error         the standard error of a divergence is over its tokens, which are correlated: those of one window
 ///               are not independent

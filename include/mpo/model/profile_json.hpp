@@ -16,6 +16,7 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/json_tree.hpp"
 #include "mpo/io/text_file.hpp"
+#include "mpo/model/compress_json.hpp"
 #include "mpo/model/json_lines.hpp"
 #include "mpo/model/profile_results.hpp"
 
@@ -37,14 +38,16 @@ namespace detail {
                           {"activation_error", probe.activation_error},
                           {"kld", probe.kld.mean},
                           {"kld_error", probe.kld.standard_error}});
+    auto losses = nlohmann::ordered_json::array();
+    for (const double loss : linear.losses) losses.push_back(six_digits(loss));
     return {{"name", linear.name},         {"kind", to_string(linear.kind)},
             {"layer", linear.layer},       {"shape", {linear.rows, linear.cols}},
-            {"probes", std::move(probes)}, {"losses", linear.losses}};
+            {"probes", std::move(probes)}, {"losses", std::move(losses)}};
 }
 
 }  // namespace detail
 
-/// The profile as a JSON object.
+/// The profile as a JSON object; losses with six digits.
 [[nodiscard]] inline nlohmann::ordered_json describe(const Profile& profile) {
     nlohmann::ordered_json json{{"schema_version", 1},
                                 {"model", profile.model},

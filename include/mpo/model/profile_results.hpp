@@ -47,7 +47,8 @@ struct Profile {
     std::string fingerprint;             // of its tensors
     MadeBy made_by;                      // the command line is its caller's
     std::vector<std::string> texts;      // their files; its caller's
-    ProfileText calibration, probing;    // of the moments, of the divergences
+    ProfileText calibration;             // of the moments
+    ProfileText probing;                 // of the divergences
     std::vector<double> sizes;           // of the probes
     double sink_weight = 0;              // of attention sinks in S
     double sink_factor = 0;              // see CalibrationOptions
@@ -56,6 +57,11 @@ struct Profile {
     double seconds = 0;                  // of all runs that it took
     std::vector<LinearProfile> linears;  // in the decoder's order; whole layers
 };
+
+/// r (m + n - r) / (m n): the numbers of a rank, of those of the dense weight.
+[[nodiscard]] inline double stored_share(Index m, Index n, Index rank) {
+    return static_cast<double>(rank * (m + n - rank)) / static_cast<double>(m * n);
+}
 
 /// The largest rank whose r (m + n - r) numbers are at most `share` of m n; at least 1.
 [[nodiscard]] inline Index rank_of_share(Index m, Index n, double share) {

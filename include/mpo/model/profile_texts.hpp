@@ -24,12 +24,14 @@ struct ProfileWindowsOptions {
 
 /// What profile measures on.
 struct ProfileWindows {
-    std::vector<CalibrationWindow> calibration, probing;  // no token is in both
+    std::vector<CalibrationWindow> calibration;  // for the moments
+    std::vector<CalibrationWindow> probing;      // for the divergences; other windows
 };
 
 /// Spreads windows evenly over each text and takes every so manieth of them for the divergences.
 ///
 /// texts    UTF-8 files, at least one
+/// model    must know all tokens
 /// throws   ArgumentError (a number below 1, a text too short for all its windows); as calibration_windows
 [[nodiscard]] inline ProfileWindows profile_windows(const std::vector<std::filesystem::path>& texts,
                                                     const Tokenizer& tokenizer,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
@@ -20,8 +21,8 @@ namespace mpo {
 namespace detail {
 
 /// "SmolLM2-135M.Q4_1" of a path to a file or a folder.
-[[nodiscard]] inline std::string model_name(const CompressReport& report) {
-    auto path = std::filesystem::path(report.source);
+[[nodiscard]] inline std::string model_name(const std::string& source) {
+    auto path = std::filesystem::path(source);
     if (path.filename().empty() || path.filename() == ".") path = path.parent_path();
     const auto extension = path.extension();
     const bool file = extension == ".gguf" || extension == ".safetensors";
@@ -46,11 +47,11 @@ namespace detail {
         largest = (std::max)(largest, linear.relative_error);
     }
     const auto count = report.linears.size();
-    std::string text = concat("<header><p class=\"over\">mpo compress</p>\n<h1>",
-                              html_escape(model_name(report)), "</h1>\n<p class=\"lead\">", count,
-                              " linears keep ", share_text(size.parameters, size.parameters_before),
-                              " of their parameters, ", readable_count(size.parameters), " of ",
-                              readable_count(size.parameters_before), ". ");
+    std::string text = concat(
+        "<header><p class=\"over\">mpo compress</p>\n<h1>", html_escape(model_name(report.source)),
+        "</h1>\n<p class=\"lead\">", count, " linears keep ",
+        share_text(size.parameters, size.parameters_before), " of their parameters, ",
+        readable_count(size.parameters), " of ", readable_count(size.parameters_before), ". ");
     if (count > 0)
         text += concat("Their weights are off by ", error_text(sum / static_cast<double>(count)),
                        " on average, by ", error_text(smallest), " to ", error_text(largest),
@@ -98,10 +99,10 @@ namespace detail {
     return text + "</dl></section>\n";
 }
 
-/// The report's JSON as a block of data: no browser runs it, and no text in it can end it.
-[[nodiscard]] inline std::string data_block(const CompressReport& report) {
+/// JSON as a block of data: no browser runs it, and no text in it can end it.
+[[nodiscard]] inline std::string data_block(const nlohmann::ordered_json& json) {
     std::string text;
-    for (const char c : json_line(describe(report))) {
+    for (const char c : json_line(json)) {
         if (c == '<')
             text += "\\u003c";
         else
@@ -110,27 +111,36 @@ namespace detail {
     return "<script type=\"application/json\" id=\"mpo-report\">" + text + "</script>\n";
 }
 
+/// A page around its content, with the JSON that `command` writes.
+[[nodiscard]] inline std::string page(const std::string& title, const std::string& content,
+                                      std::string_view command,
+                                      const nlohmann::ordered_json& json) {
+    return concat(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
+        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
+        "'unsafe-inline'\">\n<title>",
+        html_escape(title), "</title>\n<style>", page_style, "</style></head>\n<body><main>\n",
+        content, "<footer><p>The data of this page, as ", command,
+        " writes them, are in its element <code>mpo-report</code>.</p></footer>\n</main>\n",
+        data_block(json), "</body></html>\n");
+}
+
 }  // namespace detail
 
 /// The page. Its numbers are those of to_json(report), which it carries as a block of data; every
 /// shown number is a `data` element with the exact value and its place in that JSON.
 /// cost     some 3 kB per linear
 [[nodiscard]] inline std::string to_html(const CompressReport& report) {
-    using detail::concat;
-    return concat(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-        "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src "
-        "'unsafe-inline'\">\n<title>",
-        detail::html_escape(detail::model_name(report)), ", compressed by mpo</title>\n<style>",
-        detail::page_style, "</style></head>\n<body><main>\n", detail::header(report),
-        detail::size_section(report), detail::text_section(report), detail::kind_section(report),
-        detail::chart_sections(report), "<div class=\"two\"><div>", detail::heat_section(report),
-        "</div><div>", detail::slowest_to_compress(report), detail::slowest_to_apply(report),
-        "</div></div>\n", detail::made_by_section(report),
-        "<footer><p>The data of this page, as mpo compress --json writes them, are in its element "
-        "<code>mpo-report</code>.</p></footer>\n</main>\n",
-        detail::data_block(report), "</body></html>\n");
+    return detail::page(
+        detail::model_name(report.source) + ", compressed by mpo",
+        detail::concat(detail::header(report), detail::size_section(report),
+                       detail::text_section(report), detail::kind_section(report),
+                       detail::chart_sections(report), "<div class=\"two\"><div>",
+                       detail::heat_section(report), "</div><div>",
+                       detail::slowest_to_compress(report), detail::slowest_to_apply(report),
+                       "</div></div>\n", detail::made_by_section(report)),
+        "mpo compress --json", detail::describe(report));
 }
 
 }  // namespace mpo
