@@ -59,6 +59,8 @@ template <Scalar T, BackendFor<T> B>
                                        " tr(C) / n is not positive ", "definite at row ", at,
                                        " of ", n});
     auto P = detail::send<T>(target, backend);  // (C + mu) P^H = X^H + mu
+    if (!std::isfinite(detail::squared_norm<T>(P.data(), n * n, backend)))
+        detail::raise<NumericalError>({"compensating_map: X, ", n, " x ", n, ", holds NaN or Inf"});
     const auto L = matrix<const T>(factor.data(), n, n);
     backend.solve_triangular(Triangle::lower, L, matrix(P.data(), n, n));
     backend.solve_triangular(Triangle::upper, adjoint(L), matrix(P.data(), n, n));
@@ -70,8 +72,6 @@ template <Scalar T, BackendFor<T> B>
                 result(i, j) = std::conj(adjoint_P(j, i));
             else
                 result(i, j) = adjoint_P(j, i);
-    if (!std::isfinite(detail::squared_norm<T>(P.data(), n * n, backend)))
-        detail::raise<NumericalError>({"compensating_map: X, ", n, " x ", n, ", holds NaN or Inf"});
     return result;
 }
 

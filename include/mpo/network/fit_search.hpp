@@ -88,6 +88,9 @@ namespace detail {
 /// max_sites   2 to 12
 /// throws      ArgumentError outside of these
 [[nodiscard]] inline std::vector<Layout> fit_layouts(Index m, Index n, Index max_sites) {
+    if (max_sites < 2 || max_sites > max_num_sites)
+        detail::raise<ArgumentError>(
+            {"fit_layouts: need 2 to ", max_num_sites, " sites, got ", max_sites});
     std::vector<Layout> layouts{low_rank_layout(m, n)};
     const auto add = [&](const Layout& layout) {
         for (const auto& candidate : {layout, mirrored(layout)}) {
@@ -179,8 +182,9 @@ class FitSearcher {
             auto priced = price_layout(layout, limits);
             smallest = (std::min)(smallest, priced.parameters);
             if (priced.max_bond_dim < 1) continue;
-            candidates_.push_back({std::move(priced.layout), std::move(priced.bonds),
-                                   priced.parameters, priced.multiply_adds});
+            const auto place = layout == low_rank_ ? candidates_.begin() : candidates_.end();
+            candidates_.insert(place, {std::move(priced.layout), std::move(priced.bonds),
+                                       priced.parameters, priced.multiply_adds});
         }
         if (candidates_.empty())
             raise<ArgumentError>(
@@ -288,6 +292,8 @@ class FitSearcher {
         else if (!candidate.loss)
             candidate.why =
                 concat("its first sweep ended at ", *candidate.first_loss, ", too far behind");
+        else if (*candidate.loss >= *winner.loss && !(*winner.loss > 0))
+            candidate.why = "nothing is lost by the winner either";
         else if (*candidate.loss >= *winner.loss)
             candidate.why =
                 concat("its loss is ", *candidate.loss / *winner.loss, " times the winner's");
