@@ -13,6 +13,7 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
 #include "mpo/linalg/weighted_loss.hpp"
+#include "mpo/model/calibrated_kinds.hpp"
 #include "mpo/model/compress_linear.hpp"
 #include "mpo/model/compress_report.hpp"
 #include "mpo/model/quantize.hpp"
@@ -87,16 +88,6 @@ template <Backend B>
                           relative_loss(linear, rounded.values, backend)});
     }
     return rivals;
-}
-
-/// The rival that loses least of those that need no more bits than `bits_per_weight`.
-[[nodiscard]] inline const RivalReport* best_rival(const std::vector<RivalReport>& rivals,
-                                                   double bits_per_weight) {
-    const RivalReport* best = nullptr;
-    for (const auto& rival : rivals)
-        if (rival.bits_per_weight <= bits_per_weight && (!best || rival.loss < best->loss))
-            best = &rival;
-    return best;
 }
 
 /// One sentence: what was stored, what else would have been better.
