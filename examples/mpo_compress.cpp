@@ -18,6 +18,8 @@
 #include "mpo/model/compress_json.hpp"
 #include "mpo/model/compressed.hpp"
 #include "mpo/model/output_folder.hpp"
+#include "mpo/model/profile_json.hpp"
+#include "mpo/model/profile_shares.hpp"
 #include "mpo/model/reconstruct.hpp"
 #include "mpo/model/report.hpp"
 #include "mpo/model/uniform_low_rank.hpp"
@@ -64,6 +66,8 @@ struct CompressArguments {
     std::vector<std::string> calibrate;
     std::string objective = "before-healing";
     Index calibration_windows = 24;
+    std::string profile;
+    double floor = 0.5;
     mpo::CompressCalibration calibration;
 };
 
@@ -144,6 +148,9 @@ void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& sourc
     if (!texts.empty()) scratch.emplace(arguments.output);
     const mpo::EigenBackend backend;
     read_calibration(arguments, source);
+    if (!arguments.profile.empty())
+        arguments.calibration.shares = mpo::profile_shares(mpo::read_profile(arguments.profile),
+                                                           source, options, arguments.floor);
     auto report = [&] {
         ProgressLine line("compress");
         options.progress = progress_to(line);
@@ -215,6 +222,12 @@ void add_compress(CLI::App& app, const std::string& command_line) {
         ->take_all();
     sub->add_option("--calibration-windows", arguments->calibration_windows,
                     "Windows of each of these texts, evenly spread over it (default 24)");
+    auto* profile = sub->add_option("--profile", arguments->profile,
+                                    "What mpo profile --json wrote: spreads the budget by it");
+    profile->needs("--calibrate");
+    sub->add_option("--floor", arguments->floor,
+                    "Part of the common share that every linear keeps (default 0.5)")
+        ->needs(profile);
     sub->add_option("--max-flops-ratio", arguments->calibration.linear.max_flops_ratio,
                     "Multiply-adds per token of a linear, relative to dense (default: no bound)");
     sub->add_option("--objective", arguments->objective, "before-healing (default), after-healing")

@@ -249,7 +249,8 @@ TEST_CASE("compare_forms: every form beside the source; the same path is the sam
                            {ComparedForm::mpo, half},
                            {ComparedForm::low_rank, model}}};
     const auto reports = compare_forms(forms, {text},
-                                       {8, 8,
+                                       {8,
+                                        8,
                                         [&](std::string_view what, Index, Index count) {
                                             CHECK(count == 9);
                                             heard.emplace_back(what);
