@@ -55,14 +55,14 @@ namespace {
 }
 
 void explain_columns(bool calibrated) {
-    std::cout << "error: norm(W - W') / norm(W) with the cores as stored; ";
-    if (calibrated)
-        std::cout << "loss: of the outputs on the calibration texts,\nE norm(y - W' x)^2 / E "
-                     "norm(y)^2; low rank: the best one within the same limits; plain MPO: the "
-                     "same layout\nand bonds without calibration; ";
-    else
-        std::cout << "low rank: the same for plain low rank of the same size;\n";
-    std::cout << "madds: multiply-adds per token against dense; " << (calibrated ? "\n" : "")
+    std::cout << "error: norm(W - W') / norm(W) with the cores as stored; "
+              << (calibrated
+                      ? "loss: of the outputs on the calibration texts,\nE norm(y - W' x)^2 / E "
+                        "norm(y)^2; low rank: the best one within the same limits; plain MPO: the "
+                        "same layout\nand bonds without calibration; madds: multiply-adds per "
+                        "token against dense;\n"
+                      : "low rank: the same for plain low rank of the same size;\nmadds: "
+                        "multiply-adds per token against dense; ")
               << "(n/m): so many of the kind have this form\n";
 }
 
@@ -94,7 +94,7 @@ void print_kinds(const mpo::CompressReport& report) {
     explain_columns(calibrated);
 }
 
-/// "q: low rank 576x1 : 1x576 in 20 of 30, mpo .. in 10; 3 had better be stored otherwise", kind by kind.
+/// "layouts of v: 20 of 30 mpo 24x24 : 8x8, 10 of 30 low rank 192x1 : 1x576; something else is better for 3".
 void print_winners(const mpo::CompressReport& report) {
     for (const auto& kind : mpo::calibrated_kinds(report)) {
         std::string line = "layouts of " + mpo::to_string(kind.kind) + ":";
@@ -103,7 +103,7 @@ void print_winners(const mpo::CompressReport& report) {
                          winner.count, kind.count) +
                     form_and_layout(winner.form, winner.layout);
         if (kind.beaten_count > 0)
-            line += text("; for %td something else is better at no more bytes", kind.beaten_count);
+            line += text("; something else is better for %td", kind.beaten_count);
         std::cout << line << '\n';
     }
 }

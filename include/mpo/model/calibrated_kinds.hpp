@@ -42,12 +42,28 @@ struct BetterStorage {
 
 namespace detail {
 
-/// The rival that loses least of those that need no more bits than `bits_per_weight`.
+/// 4 for "Q4_1" and "IQ4_NL"; 0 for a type of numbers that were not rounded to a grid.
+[[nodiscard]] inline int grid_bits(std::string_view source_type) {
+    if (source_type.starts_with('I')) source_type.remove_prefix(1);
+    const bool digit = source_type.size() > 1 && source_type[0] == 'Q' && source_type[1] >= '1' &&
+                       source_type[1] <= '9';
+    return digit ? source_type[1] - '0' : 0;
+}
+
+/// Whether a rival says something of the weight: rounding to as many bits as the source came from finds its grid again.
+[[nodiscard]] inline bool is_comparable(const RivalReport& rival, std::string_view source_type) {
+    const int bits = grid_bits(source_type);
+    return bits == 0 || rival.form != concat("rounded to ", bits, " bits");
+}
+
+/// The comparable rival that loses least of those that need no more bits than `bits_per_weight`.
 [[nodiscard]] inline const RivalReport* best_rival(const std::vector<RivalReport>& rivals,
-                                                   double bits_per_weight) {
+                                                   double bits_per_weight,
+                                                   std::string_view source_type) {
     const RivalReport* best = nullptr;
     for (const auto& rival : rivals)
-        if (rival.bits_per_weight <= bits_per_weight && (!best || rival.loss < best->loss))
+        if (rival.bits_per_weight <= bits_per_weight && is_comparable(rival, source_type) &&
+            (!best || rival.loss < best->loss))
             best = &rival;
     return best;
 }
@@ -81,11 +97,12 @@ inline void add_win(std::vector<LayoutWins>& winners, const LinearReport& linear
 
 }  // namespace detail
 
-/// What would lose less than what was stored, at no more bytes; null where nothing that was measured would.
+/// What would lose less than what was stored, at no more bytes; null where nothing that was measured, and can be compared,
+/// would.
 [[nodiscard]] inline const RivalReport* better_rival(const LinearReport& linear) {
     if (!detail::has_loss(linear)) return nullptr;
-    const auto* best =
-        detail::best_rival(linear.calibration->rivals, detail::bits_per_weight(linear));
+    const auto* best = detail::best_rival(linear.calibration->rivals,
+                                          detail::bits_per_weight(linear), linear.source_type);
     return best && best->loss < linear.calibration->loss ? best : nullptr;
 }
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -92,12 +93,12 @@ template <Backend B>
 
 /// One sentence: what was stored, what else would have been better.
 [[nodiscard]] inline std::string verdict_on(const CalibrationReport& report, bool is_mpo,
-                                            double bits_per_weight) {
+                                            double bits_per_weight, std::string_view source_type) {
     std::string verdict =
         is_mpo ? concat("an MPO loses ", short_number(report.fitted_loss / report.low_rank_loss, 3),
                         " of what low rank loses")
                : std::string("low rank loses least of all chains");
-    const auto* best = best_rival(report.rivals, bits_per_weight);
+    const auto* best = best_rival(report.rivals, bits_per_weight, source_type);
     if (best && best->loss < report.loss)
         verdict += concat("; do not compress this layer by chains alone: ", best->form, ", ",
                           short_number(best->bits_per_weight, 3), " bits per weight, loses ",
@@ -214,7 +215,8 @@ template <Backend B>
         said.rivals = rivals_of(linear, said, form.layout, form.bonds,
                                 bits_per_element(options.dtype), backend);
     said.verdict = verdict_on(
-        said, !low_rank, 8 * static_cast<double>(report.size.bytes) / static_cast<double>(dense));
+        said, !low_rank, 8 * static_cast<double>(report.size.bytes) / static_cast<double>(dense),
+        report.source_type);
     return {std::move(form), std::move(rounded), std::move(report)};
 }
 

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "mpo/model/calibrated_kinds.hpp"
@@ -32,12 +33,14 @@ namespace mpo::detail {
 }
 
 /// Of one linear.
-[[nodiscard]] inline nlohmann::ordered_json to_json(const CalibrationReport& report) {
+[[nodiscard]] inline nlohmann::ordered_json to_json(const CalibrationReport& report,
+                                                    const std::string& source_type) {
     auto rivals = nlohmann::ordered_json::array(), candidates = rivals;
     for (const auto& rival : report.rivals)
         rivals.push_back({{"form", rival.form},
                           {"bits_per_weight", rival.bits_per_weight},
-                          {"loss", rival.loss}});
+                          {"loss", rival.loss},
+                          {"comparable", is_comparable(rival, source_type)}});
     for (const auto& candidate : report.candidates) candidates.push_back(to_json(candidate));
     return {{"share", report.share},
             {"loss", report.loss},

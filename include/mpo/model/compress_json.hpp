@@ -67,7 +67,7 @@ namespace detail {
     json["norm"] = linear.norm;
     json["spectra"] = nlohmann::ordered_json::array();
     for (const auto& spectrum : linear.spectra) json["spectra"].push_back(to_json(spectrum));
-    if (linear.calibration) json["calibration"] = to_json(*linear.calibration);
+    if (linear.calibration) json["calibration"] = to_json(*linear.calibration, linear.source_type);
     return json;
 }
 

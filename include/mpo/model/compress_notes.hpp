@@ -117,11 +117,11 @@ namespace detail {
     return notes;
 }
 
-/// "10 rounded to 4 bits, 2 plain MPO".
+/// "rounded to 3 bits for 10, plain MPO for 2".
 [[nodiscard]] inline std::string better_text(const std::vector<BetterStorage>& better) {
     std::string text;
     for (const auto& one : better)
-        text += concat(text.empty() ? "" : ", ", one.count, ' ', one.form);
+        text += concat(text.empty() ? "" : ", ", one.form, " for ", one.count);
     return text;
 }
 
@@ -144,6 +144,20 @@ namespace detail {
                    " linears something else loses less at no more bytes (",
                    better_text(better_storage(report)),
                    "); roundings are measured as values, mpo does not write them yet")};
+}
+
+/// Which roundings were not counted, because the source came from such a grid.
+[[nodiscard]] inline std::vector<std::string> grid_notes(const CompressReport& report) {
+    Index counted_out = 0;
+    for (const auto& linear : report.linears)
+        if (has_loss(linear))
+            for (const auto& rival : linear.calibration->rivals)
+                if (!is_comparable(rival, linear.source_type)) ++counted_out;
+    if (counted_out == 0) return {};
+    const auto type = frequent_source_type(report);
+    return {concat("rounding to ", grid_bits(type), " bits is not counted for ", counted_out,
+                   " linears: the source came from ", type,
+                   ", and rounding to as many bits finds its grid again")};
 }
 
 /// What the calibration read, and where it went wrong.
@@ -189,7 +203,7 @@ namespace detail {
                            detail::frequent_source_type(report), ")"));
     if (report.calibration) {
         for (auto more : {detail::sceptic_notes(report), detail::calibration_notes(report),
-                          detail::verdict_notes(report)})
+                          detail::grid_notes(report), detail::verdict_notes(report)})
             for (auto& note : more) notes.push_back(std::move(note));
         return notes;
     }

@@ -10,6 +10,7 @@
 #include "mpo/model/compress_json.hpp"
 #include "mpo/model/compress_notes.hpp"
 #include "mpo/model/compress_report.hpp"
+#include "mpo/model/report_calibration.hpp"
 #include "mpo/model/report_charts.hpp"
 #include "mpo/model/report_html.hpp"
 #include "mpo/model/report_tables.hpp"
@@ -125,9 +126,10 @@ namespace detail {
         detail::html_escape(detail::model_name(report)), ", compressed by mpo</title>\n<style>",
         detail::page_style, "</style></head>\n<body><main>\n", detail::header(report),
         detail::size_section(report), detail::text_section(report), detail::kind_section(report),
-        detail::chart_sections(report), "<div class=\"two\"><div>", detail::heat_section(report),
-        "</div><div>", detail::slowest_to_compress(report), detail::slowest_to_apply(report),
-        "</div></div>\n", detail::made_by_section(report),
+        report.calibration ? detail::calibration_sections(report) : detail::chart_sections(report),
+        "<div class=\"two\"><div>", detail::heat_section(report), "</div><div>",
+        detail::slowest_to_compress(report), detail::slowest_to_apply(report), "</div></div>\n",
+        detail::made_by_section(report),
         "<footer><p>The data of this page, as mpo compress --json writes them, are in its element "
         "<code>mpo-report</code>.</p></footer>\n</main>\n",
         detail::data_block(report), "</body></html>\n");
