@@ -64,6 +64,9 @@ void add_text_options(CLI::App& sub, TextArguments& arguments);
 [[nodiscard]] std::vector<mpo::EvaluationText> read_texts(const TextArguments& arguments,
                                                           const mpo::Checkpoint& source);
 
+/// What mpo compress did, for people.
+void print_report(const mpo::CompressReport& report);
+
 /// Judges the forms by the texts, with progress.
 [[nodiscard]] std::vector<mpo::TextReport> compare_texts(
     const mpo::FormPaths& forms, const std::vector<mpo::EvaluationText>& texts,

@@ -16,11 +16,13 @@
 #include "mpo/model/compress.hpp"
 #include "mpo/model/compress_calibrated.hpp"
 #include "mpo/model/compress_json.hpp"
-#include "mpo/model/compress_notes.hpp"
 #include "mpo/model/compressed.hpp"
 #include "mpo/model/output_folder.hpp"
+#include "mpo/model/profile_json.hpp"
+#include "mpo/model/profile_shares.hpp"
 #include "mpo/model/reconstruct.hpp"
 #include "mpo/model/report.hpp"
+#include "mpo/model/uniform_low_rank.hpp"
 #include "mpo_command.hpp"
 #include "mpo_output.hpp"
 
@@ -64,6 +66,8 @@ struct CompressArguments {
     std::vector<std::string> calibrate;
     std::string objective = "before-healing";
     Index calibration_windows = 24;
+    std::string profile;
+    double floor = 0.5;
     mpo::CompressCalibration calibration;
 };
 
@@ -82,104 +86,18 @@ void add_layout(const std::string& argument, mpo::CompressOptions& options) {
     }
 }
 
-/// "low rank 576x1 : 1x576 (28/30)", or "dense".
-[[nodiscard]] std::string form_of(const mpo::KindReport& kind) {
-    const auto& typical = kind.typical;
-    std::string form = "dense";
-    if (typical.form != mpo::LinearForm::dense)
-        form = (typical.form == mpo::LinearForm::low_rank ? "low rank " : "mpo ") +
-               mpo::to_string(typical.layout);
-    if (kind.typical_count < kind.count) form += text(" (%td/%td)", kind.typical_count, kind.count);
-    return form;
-}
-
-[[nodiscard]] std::vector<std::string> size_cells(const mpo::SizeChange& size) {
-    return {readable_count(size.parameters_before), readable_count(size.parameters),
-            readable_bytes(size.bytes_before), readable_bytes(size.bytes),
-            text("%.2f", static_cast<double>(size.multiply_adds) /
-                             static_cast<double>(size.multiply_adds_before))};
-}
-
-void print_kinds(const mpo::CompressReport& report) {
-    Table table(4);
-    table.add({"kind", "shape", "form and layout (out : in)", "bonds", "parameters", "after",
-               "bytes", "after", "madds", "error mean", "max", "low rank"});
-    for (const auto& kind : report.kinds()) {
-        std::vector<std::string> row{mpo::to_string(kind.kind), joined(kind.typical.shape, "x"),
-                                     form_of(kind), joined(kind.typical.bonds, " ")};
-        for (auto& cell : size_cells(kind.size)) row.push_back(std::move(cell));
-        for (const double error :
-             {kind.mean_relative_error, kind.max_relative_error, kind.mean_low_rank_error})
-            row.push_back(text("%.4f", error));
-        table.add(std::move(row));
-    }
-    std::vector<std::string> row{"all", "", "", ""};
-    for (auto& cell : size_cells(report.size())) row.push_back(std::move(cell));
-    table.add(std::move(row));
-    table.print();
-    std::cout << "error: norm(W - W') / norm(W) with the cores as stored; low rank: the same for "
-                 "plain low rank of the same size;\nmadds: multiply-adds per token against dense; "
-                 "(n/m): so many of the kind have this form\n";
-}
-
-/// 14.41, 5213, 1.2e+12.
-[[nodiscard]] std::string perplexity_cell(double value) {
-    return text(value < 100 ? "%.2f" : value < 1e6 ? "%.0f" : "%.3g", value);
-}
-
-[[nodiscard]] std::vector<std::string> form_row(const char* form, const mpo::Comparison& result) {
-    const auto& perplexity = result.model.perplexity;
-    return {"",
-            form,
-            perplexity_cell(perplexity.mean),
-            perplexity_cell(perplexity.standard_error),
-            text("%.3f", result.kld.mean),
-            text("%.3f", result.kld.standard_error),
-            text("%.3f", result.kld_99),
-            text("%.1f %%", 100 * result.same_top.mean)};
-}
-
-/// What the compression did to the language: every text under the source and under the forms.
-void print_texts(const mpo::CompressReport& report) {
-    if (report.texts.empty()) return;
-    Table table(2);
-    table.add({"text", "model", "perplexity", "+-", "divergence", "+-", "99 %", "same choice"});
-    for (const auto& one : report.texts) {
-        const auto& source = one.compressed.reference.perplexity;
-        table.add({name(one.text), "source", perplexity_cell(source.mean),
-                   perplexity_cell(source.standard_error)});
-        table.add(form_row("as compressed", one.compressed));
-        if (!report.is_all(mpo::LinearForm::mpo)) table.add(form_row("all MPO", one.mpo));
-        if (!report.is_all(mpo::LinearForm::low_rank))
-            table.add(form_row("all low rank", one.low_rank));
-    }
-    table.print();
-    const auto& shape = report.texts.front().compressed.model;
-    std::cout << "divergence: Kullback-Leibler, of the source from the model, nats per token, in "
-                 "windows of "
-              << shape.window << " tokens, " << shape.stride
-              << " apart;\nno linear of a form has more parameters than the same as compressed\n";
-}
-
-void print_report(const mpo::CompressReport& report) {
-    print_kinds(report);
-    print_texts(report);
-    std::cout << "whole model: " << report.num_tensors << " tensors, "
-              << readable_bytes(report.bytes_before) << " before, " << readable_bytes(report.bytes)
-              << " after as " << mpo::to_string(report.dtype) << "; " << report.linears.size()
-              << " linears in " << effort(report.seconds) << '\n';
-    for (const auto& note : mpo::notes(report)) print_note(note);
-}
-
 /// Where the forms lie: one that was chosen for every linear is what was written.
 [[nodiscard]] mpo::FormPaths form_paths(const CompressArguments& arguments,
                                         const mpo::CompressReport& report) {
     const std::filesystem::path written = arguments.output;
-    const auto& peers = arguments.options.peers;
-    return {
-        arguments.model, written,
-        report.is_all(mpo::LinearForm::mpo) ? written : peers.at(mpo::CompressForm::mpo),
-        report.is_all(mpo::LinearForm::low_rank) ? written : peers.at(mpo::CompressForm::low_rank)};
+    const auto lies_at = [&](mpo::ComparedForm form, mpo::CompressForm peer) {
+        return mpo::FormPath{
+            form, report.is_written_as(form) ? written : arguments.options.peers.at(peer)};
+    };
+    return {arguments.model,
+            {{mpo::ComparedForm::compressed, written},
+             lies_at(mpo::ComparedForm::mpo, mpo::CompressForm::mpo),
+             lies_at(mpo::ComparedForm::low_rank, mpo::CompressForm::low_rank)}};
 }
 
 /// The texts to calibrate with, cut.
@@ -201,6 +119,59 @@ void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& sourc
     arguments.calibration.linear.objective = objectives.at(arguments.objective);
 }
 
+/// Compresses without calibration, and judges the result beside the same size as MPOs and as low rank.
+[[nodiscard]] mpo::CompressReport compress_plain(CompressArguments& arguments,
+                                                 const mpo::Checkpoint& source,
+                                                 const std::vector<mpo::EvaluationText>& texts) {
+    auto& options = arguments.options;
+    std::optional<mpo::OutputFolder> scratch;  // of the forms that are only compared
+    if (!texts.empty()) {
+        scratch.emplace(arguments.output);
+        for (const auto& [form, name] : peer_names) options.peers[form] = scratch->path() / name;
+    }
+    auto report = [&] {
+        ProgressLine line("compress");
+        options.progress = progress_to(line);
+        return mpo::compress(source, arguments.output, options, mpo::EigenBackend{});
+    }();
+    if (scratch)
+        report.texts = compare_texts(form_paths(arguments, report), texts, arguments.texts);
+    return report;
+}
+
+/// Compresses with calibration, and judges the result beside what a sceptic would store of as many numbers.
+[[nodiscard]] mpo::CompressReport compress_calibrated(
+    CompressArguments& arguments, const mpo::Checkpoint& source,
+    const std::vector<mpo::EvaluationText>& texts) {
+    auto& options = arguments.options;
+    std::optional<mpo::OutputFolder> scratch;
+    if (!texts.empty()) scratch.emplace(arguments.output);
+    const mpo::EigenBackend backend;
+    read_calibration(arguments, source);
+    if (!arguments.profile.empty())
+        arguments.calibration.shares = mpo::profile_shares(mpo::read_profile(arguments.profile),
+                                                           source, options, arguments.floor);
+    auto report = [&] {
+        ProgressLine line("compress");
+        options.progress = progress_to(line);
+        return mpo::compress(source, arguments.output, options, arguments.calibration, backend);
+    }();
+    report.calibration->texts = arguments.calibrate;
+    if (!scratch) return report;
+    const auto sceptic = scratch->path() / "uniform_low_rank";
+    {
+        ProgressLine line("compress as uniform low rank");
+        options.progress = progress_to(line);
+        (void)mpo::compress_uniform_low_rank(source, sceptic, options, arguments.calibration,
+                                             report, backend);
+    }
+    report.texts = compare_texts({arguments.model,
+                                  {{mpo::ComparedForm::compressed, arguments.output},
+                                   {mpo::ComparedForm::uniform_low_rank, sceptic}}},
+                                 texts, arguments.texts);
+    return report;
+}
+
 void run_compress(CompressArguments arguments) {
     auto& options = arguments.options;
     options.dtype = dtypes.at(arguments.dtype);
@@ -214,23 +185,8 @@ void run_compress(CompressArguments arguments) {
     TextOutput json(arguments.json), page(arguments.report);
     const mpo::Checkpoint source(arguments.model);
     const auto texts = read_texts(arguments.texts, source);
-    const bool calibrated = !arguments.calibrate.empty();
-    if (calibrated) read_calibration(arguments, source);
-    std::optional<mpo::OutputFolder> scratch;  // of the forms that are only compared
-    if (!texts.empty() && !calibrated) {
-        scratch.emplace(arguments.output);
-        for (const auto& [form, name] : peer_names) options.peers[form] = scratch->path() / name;
-    }
-    auto report = [&] {
-        ProgressLine line("compress");
-        options.progress = progress_to(line);
-        const mpo::EigenBackend backend;
-        return calibrated ? mpo::compress(source, arguments.output, options, arguments.calibration,
-                                          backend)
-                          : mpo::compress(source, arguments.output, options, backend);
-    }();
-    if (scratch)
-        report.texts = compare_texts(form_paths(arguments, report), texts, arguments.texts);
+    auto report = arguments.calibrate.empty() ? compress_plain(arguments, source, texts)
+                                              : compress_calibrated(arguments, source, texts);
     report.made_by.command = arguments.command;
     json.write(mpo::to_json(report));
     page.write(mpo::to_html(report));
@@ -266,6 +222,12 @@ void add_compress(CLI::App& app, const std::string& command_line) {
         ->take_all();
     sub->add_option("--calibration-windows", arguments->calibration_windows,
                     "Windows of each of these texts, evenly spread over it (default 24)");
+    auto* profile = sub->add_option("--profile", arguments->profile,
+                                    "What mpo profile --json wrote: spreads the budget by it");
+    profile->needs("--calibrate");
+    sub->add_option("--floor", arguments->floor,
+                    "Part of the common share that every linear keeps (default 0.5)")
+        ->needs(profile);
     sub->add_option("--max-flops-ratio", arguments->calibration.linear.max_flops_ratio,
                     "Multiply-adds per token of a linear, relative to dense (default: no bound)");
     sub->add_option("--objective", arguments->objective, "before-healing (default), after-healing")

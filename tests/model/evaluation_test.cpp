@@ -244,21 +244,39 @@ TEST_CASE("compare_forms: every form beside the source; the same path is the sam
     CHECK(text.bytes == static_cast<Index>(desk.tokenizer.decode(text.tokens).size()));
     const auto model = desk.folder / "model", half = desk.folder / "half";
     std::vector<std::string> heard;
-    const auto reports = compare_forms({model, half, half, model}, {text},
-                                       {8, 8,
+    const FormPaths forms{model,
+                          {{ComparedForm::compressed, half},
+                           {ComparedForm::mpo, half},
+                           {ComparedForm::low_rank, model}}};
+    const auto reports = compare_forms(forms, {text},
+                                       {8,
+                                        8,
                                         [&](std::string_view what, Index, Index count) {
                                             CHECK(count == 9);
                                             heard.emplace_back(what);
                                             return ProgressReply::go_on;
-                                        }},
+                                        },
+                                        {{1, 4}, 1}},
                                        cpu);
     const auto expected =
         compare(desk.open("half"), desk.open("model"), text.tokens, {8, 8, text.bytes, {}});
     REQUIRE(heard.size() == 2);  // one window each: a ninth token is only context
     CHECK(heard[0] == text.name + " as compressed");
     CHECK(heard[1] == text.name + " all low rank");
-    CHECK(reports[0].compressed.kld.mean == expected.kld.mean);
-    CHECK(reports[0].mpo.kld.mean == expected.kld.mean);
-    CHECK(reports[0].low_rank.kld.mean == 0);
-    CHECK(reports[0].low_rank.model.bits_per_byte == expected.reference.bits_per_byte);
+    REQUIRE(reports[0].forms.size() == 3);
+    CHECK(&reports[0].compressed() == &reports[0].forms[0].result);
+    CHECK(reports[0].compressed().kld.mean == expected.kld.mean);
+    CHECK(reports[0].of(ComparedForm::mpo).kld.mean == expected.kld.mean);
+    CHECK(reports[0].of(ComparedForm::low_rank).kld.mean == 0);
+    CHECK(reports[0].of(ComparedForm::low_rank).model.bits_per_byte ==
+          expected.reference.bits_per_byte);
+    check_throws<ArgumentError>([&] { (void)reports[0].of(ComparedForm::uniform_low_rank); },
+                                {"uniform_low_rank", text.name});
+    for (const auto& form : reports[0].forms) {  // every row of quality has its cost beside it
+        REQUIRE(form.cost.batches.size() == 2);
+        CHECK(form.cost.batches[1].batch == 4);
+        CHECK(form.cost.bytes == reports[0].source_cost.bytes);
+    }
+    CHECK(reports[0].forms[1].cost.batches[0].ms_per_token ==
+          reports[0].forms[0].cost.batches[0].ms_per_token);  // the same model, measured once
 }

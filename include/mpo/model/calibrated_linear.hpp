@@ -6,6 +6,7 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
 #include "mpo/linalg/weighted_loss.hpp"
+#include "mpo/model/calibrated_kinds.hpp"
 #include "mpo/model/compress_linear.hpp"
 #include "mpo/model/compress_report.hpp"
 #include "mpo/model/quantize.hpp"
@@ -89,24 +91,14 @@ template <Backend B>
     return rivals;
 }
 
-/// The rival that loses least of those that need no more bits than `bits_per_weight`.
-[[nodiscard]] inline const RivalReport* best_rival(const std::vector<RivalReport>& rivals,
-                                                   double bits_per_weight) {
-    const RivalReport* best = nullptr;
-    for (const auto& rival : rivals)
-        if (rival.bits_per_weight <= bits_per_weight && (!best || rival.loss < best->loss))
-            best = &rival;
-    return best;
-}
-
 /// One sentence: what was stored, what else would have been better.
 [[nodiscard]] inline std::string verdict_on(const CalibrationReport& report, bool is_mpo,
-                                            double bits_per_weight) {
+                                            double bits_per_weight, std::string_view source_type) {
     std::string verdict =
         is_mpo ? concat("an MPO loses ", short_number(report.fitted_loss / report.low_rank_loss, 3),
                         " of what low rank loses")
                : std::string("low rank loses least of all chains");
-    const auto* best = best_rival(report.rivals, bits_per_weight);
+    const auto* best = best_rival(report.rivals, bits_per_weight, source_type);
     if (best && best->loss < report.loss)
         verdict += concat("; do not compress this layer by chains alone: ", best->form, ", ",
                           short_number(best->bits_per_weight, 3), " bits per weight, loses ",
@@ -223,7 +215,8 @@ template <Backend B>
         said.rivals = rivals_of(linear, said, form.layout, form.bonds,
                                 bits_per_element(options.dtype), backend);
     said.verdict = verdict_on(
-        said, !low_rank, 8 * static_cast<double>(report.size.bytes) / static_cast<double>(dense));
+        said, !low_rank, 8 * static_cast<double>(report.size.bytes) / static_cast<double>(dense),
+        report.source_type);
     return {std::move(form), std::move(rounded), std::move(report)};
 }
 

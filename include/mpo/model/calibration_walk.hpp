@@ -27,6 +27,7 @@
 
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/calibration_flow.hpp"
+#include "mpo/model/calibration_run.hpp"
 #include "mpo/model/calibration_windows.hpp"
 #include "mpo/model/decoder_block.hpp"
 #include "mpo/model/moments.hpp"
@@ -41,14 +42,6 @@ struct CalibrationOptions {
     double reader_sink_weight =
         1;  // of sinks where a linear reads normalised states: all are alike there
     TransformerOptions model = {};  // how weights are read
-};
-
-/// How far the compressed flow is from the dense one behind a layer.
-struct BlockDeviation {
-    Index layer = 0;        // that lies behind
-    double ordinary = 0;    // norm(x_c - x_o) / norm(x_o) over all ordinary positions
-    Index sinks = 0;        // in all windows
-    double worst_sink = 0;  // largest norm(x_c - x_o) / norm(x_o) of a sink
 };
 
 /// The walk. Not to be copied or moved; one thread calls it.

@@ -24,6 +24,7 @@
 #include "mpo/model/calibrated_linear.hpp"
 #include "mpo/model/calibration_walk.hpp"
 #include "mpo/model/compress.hpp"
+#include "mpo/model/summarize_calibration.hpp"
 
 namespace mpo {
 
@@ -188,7 +189,7 @@ class CalibratedJob {
 /// folder       must not exist; appears when all of it is written
 /// options      budget or budget_bytes, form, sites, layouts, only, skip, dtype, seed, progress
 /// calibration  tokens, and how they are used
-/// returns      as compress, with what calibration says of every linear
+/// returns      as compress, with what calibration says of every linear and of the whole
 /// error        losses are measured on the calibration tokens; fewer of them than a linear has inputs leave
 ///              directions that nothing was heard of, where the weight is kept as it is
 /// cost         per layer the moments of both flows (n^2 multiply-adds per token, stage and moment), the layer
@@ -235,6 +236,7 @@ template <Backend B>
         report.linears.push_back(std::move(linear));
     }
     const auto written = writer.finish(source, options.dtype);
+    report.calibration = summarize(job.walk(), report.linears);
     report.seconds = job.seconds();
     report.bytes = written.checkpoint().bytes();
     report.parameters = written.num_parameters();

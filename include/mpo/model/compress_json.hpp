@@ -6,6 +6,7 @@
 #include <string>
 
 #include "mpo/core/plot.hpp"
+#include "mpo/model/calibration_json.hpp"
 #include "mpo/model/compress_notes.hpp"
 #include "mpo/model/compress_report.hpp"
 #include "mpo/model/json_lines.hpp"
@@ -51,7 +52,7 @@ namespace detail {
                                 {"kind", to_string(linear.kind)},
                                 {"shape", linear.shape},
                                 {"form", to_string(linear.form)},
-                                {"layout", {{"out", linear.layout.out}, {"in", linear.layout.in}}},
+                                {"layout", layout_json(linear.layout)},
                                 {"bonds", linear.bonds},
                                 {"source_type", linear.source_type},
                                 {"truncation_error", linear.truncation_error},
@@ -66,6 +67,7 @@ namespace detail {
     json["norm"] = linear.norm;
     json["spectra"] = nlohmann::ordered_json::array();
     for (const auto& spectrum : linear.spectra) json["spectra"].push_back(to_json(spectrum));
+    if (linear.calibration) json["calibration"] = to_json(*linear.calibration, linear.source_type);
     return json;
 }
 
@@ -80,12 +82,16 @@ namespace detail {
     return json;
 }
 
+/// Every form with what it costs: no row of quality stands without it.
 [[nodiscard]] inline nlohmann::ordered_json to_json(const TextReport& text) {
-    return {{"text", text.text},
-            {"dense", detail::to_json(text.compressed.reference)},
-            {"compressed", detail::to_json(text.compressed)},
-            {"mpo", detail::to_json(text.mpo)},
-            {"low_rank", detail::to_json(text.low_rank)}};
+    nlohmann::ordered_json json{{"text", text.text},
+                                {"dense", detail::to_json(text.compressed().reference)}};
+    json["dense"]["cost"] = detail::to_json(text.source_cost);
+    for (const auto& form : text.forms) {
+        auto& member = json[to_string(form.form)] = detail::to_json(form.result);
+        member["cost"] = detail::to_json(form.cost);
+    }
+    return json;
 }
 
 [[nodiscard]] inline nlohmann::ordered_json describe(const CompressReport& report) {
@@ -101,6 +107,7 @@ namespace detail {
                                 {"seconds", report.seconds}};
     json.update(to_json(report.size()));
     json["notes"] = notes(report);
+    if (report.calibration) json["calibration"] = calibration_json(report);
     json["kinds"] = nlohmann::ordered_json::array();
     for (const auto& kind : report.kinds()) json["kinds"].push_back(to_json(kind));
     json["texts"] = nlohmann::ordered_json::array();

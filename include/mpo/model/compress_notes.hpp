@@ -11,6 +11,8 @@
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/plot.hpp"
+#include "mpo/core/printable.hpp"
+#include "mpo/model/calibrated_kinds.hpp"
 #include "mpo/model/compress_report.hpp"
 
 namespace mpo {
@@ -85,7 +87,7 @@ namespace detail {
     if (report.texts.empty()) return {};
     double least = 1e300, most = 0;
     for (const auto& text : report.texts) {
-        const double ratio = std::exp(text.compressed.log_ppl_ratio.mean);
+        const double ratio = std::exp(text.compressed().log_ppl_ratio.mean);
         least = (std::min)(least, ratio);
         most = (std::max)(most, ratio);
     }
@@ -93,11 +95,98 @@ namespace detail {
     const auto range = report.texts.size() > 1
                            ? short_number(least, 3) + " to " + short_number(most, 3)
                            : short_number(most, 3);
-    if (most < harmless) return {"the perplexity is " + range + " times the source's"};
-    return {"the perplexity is " + range +
-            " times the source's: plain truncation keeps what is large in the weights, not what "
-            "the "
-            "language needs, and this is the reason that calibration exists"};
+    std::string note = "the perplexity is " + range + " times the source's";
+    if (most >= harmless && !report.calibration)
+        note +=
+            ": plain truncation keeps what is large in the weights, not what the language needs, "
+            "and this is the reason that calibration exists";
+    return {std::move(note)};
+}
+
+/// Against what a sceptic would store of as many numbers, text by text.
+[[nodiscard]] inline std::vector<std::string> sceptic_notes(const CompressReport& report) {
+    std::vector<std::string> notes;
+    for (const auto& text : report.texts)
+        for (const auto& form : text.forms)
+            if (form.form == ComparedForm::uniform_low_rank && form.result.kld.mean > 0)
+                notes.push_back(concat(
+                    "on ", printable(text.text, 120), " the divergence is ",
+                    short_number(text.compressed().kld.mean / form.result.kld.mean, 3),
+                    " times that of closed-form low rank, uniform and without compensation, of no "
+                    "more numbers"));
+    return notes;
+}
+
+/// "rounded to 3 bits for 10, plain MPO for 2".
+[[nodiscard]] inline std::string better_text(const std::vector<BetterStorage>& better) {
+    std::string text;
+    for (const auto& one : better)
+        text += concat(text.empty() ? "" : ", ", one.form, " for ", one.count);
+    return text;
+}
+
+/// For how many linears chains are not the best thing to store.
+[[nodiscard]] inline std::vector<std::string> verdict_notes(const CompressReport& report) {
+    Index compressed = 0, judged = 0, beaten = 0;
+    for (const auto& linear : report.linears) {
+        if (!has_loss(linear)) continue;
+        ++compressed;
+        if (!linear.calibration->rivals.empty()) ++judged;
+        if (better_rival(linear)) ++beaten;
+    }
+    if (judged == 0) return {};
+    if (beaten == 0)
+        return {
+            concat("nothing that was measured loses less than the stored chain at no more "
+                   "bytes, for any of the ",
+                   judged, " linears")};
+    return {concat("do not compress by chains alone: for ", beaten, " of ", compressed,
+                   " linears something else loses less at no more bytes (",
+                   better_text(better_storage(report)),
+                   "); roundings are measured as values, mpo does not write them yet")};
+}
+
+/// Which roundings were not counted, because the source came from such a grid.
+[[nodiscard]] inline std::vector<std::string> grid_notes(const CompressReport& report) {
+    Index counted_out = 0;
+    for (const auto& linear : report.linears)
+        if (has_loss(linear))
+            for (const auto& rival : linear.calibration->rivals)
+                if (!is_comparable(rival, linear.source_type)) ++counted_out;
+    if (counted_out == 0) return {};
+    const auto type = frequent_source_type(report);
+    return {concat("rounding to ", grid_bits(type), " bits is not counted for ", counted_out,
+                   " linears: the source came from ", type,
+                   ", and rounding to as many bits finds its grid again")};
+}
+
+/// What the calibration read, and where it went wrong.
+[[nodiscard]] inline std::vector<std::string> calibration_notes(const CompressReport& report) {
+    const auto& run = *report.calibration;
+    std::vector<std::string> notes;
+    for (const auto& sink : run.sinks)
+        notes.push_back(concat("attention sinks: ", sink.module, " makes states of norm ",
+                               short_number(sink.norm, 3), " at ", sink.positions, " positions in ",
+                               sink.windows, " of ", run.windows, " windows, the median there is ",
+                               short_number(sink.median, 3), "; their error was bounded apart"));
+    if (!run.deviations.empty()) {
+        const auto& last = run.deviations.back();
+        auto note =
+            concat("behind the last layer the states are off by ", short_number(last.ordinary, 3),
+                   " of their norm on the calibration "
+                   "texts");
+        if (last.sinks > 0)
+            note += concat(", those of sinks by at most ", short_number(last.worst_sink, 3));
+        notes.push_back(std::move(note));
+    }
+    if (run.has_few_tokens())
+        notes.push_back(concat("calibrated on ", run.tokens, " tokens, fewer than the ",
+                               run.most_inputs,
+                               " inputs of the widest linear: of the directions that they do not "
+                               "span nothing was heard, and losses on other texts are larger"));
+    notes.push_back(concat("calibrated on ", run.tokens, " tokens in ", run.windows,
+                           " windows: losses are of these texts, judge the result on others"));
+    return notes;
 }
 
 }  // namespace detail
@@ -112,6 +201,12 @@ namespace detail {
             detail::concat("the result takes more bytes than its source: ", report.bytes, " as ",
                            to_string(report.dtype), " against ", report.bytes_before, " (",
                            detail::frequent_source_type(report), ")"));
+    if (report.calibration) {
+        for (auto more : {detail::sceptic_notes(report), detail::calibration_notes(report),
+                          detail::grid_notes(report), detail::verdict_notes(report)})
+            for (auto& note : more) notes.push_back(std::move(note));
+        return notes;
+    }
     notes.emplace_back(
         "a truncation without calibration is not yet a usable model; it minimises the error of "
         "weights, not of what the layers compute. Judge it before you use it: mpo reconstruct "

@@ -10,9 +10,12 @@
 #include <vector>
 
 #include "mpo/core/dtype.hpp"
+#include "mpo/core/error.hpp"
+#include "mpo/model/calibration_run.hpp"
 #include "mpo/model/compress_options.hpp"
 #include "mpo/model/evaluate_results.hpp"
 #include "mpo/model/made_by.hpp"
+#include "mpo/model/model_cost.hpp"
 #include "mpo/model/spectrum_report.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/fit_search.hpp"
@@ -103,13 +106,49 @@ struct KindReport {
     double mean_low_rank_error = 0;                          // over the linears
 };
 
-/// What became of the language: one text under three forms of no more parameters each, beside the source.
-/// A form that was chosen for every linear is the compressed model itself.
+/// The forms of a model that a text is read by, beside the source.
+enum class ComparedForm {
+    compressed,       // what was written
+    mpo,              // every linear an MPO of no more parameters
+    low_rank,         // every linear plain low rank of no more parameters
+    uniform_low_rank  // see uniform_low_rank.hpp: what a sceptic would store of as many numbers
+};
+
+/// "uniform_low_rank" for ComparedForm::uniform_low_rank: its member in the JSON.
+[[nodiscard]] inline std::string to_string(ComparedForm form) {
+    constexpr std::string_view names[] = {"compressed", "mpo", "low_rank", "uniform_low_rank"};
+    return std::string(names[static_cast<int>(form)]);
+}
+
+/// "uniform low rank" for the same, to be read.
+[[nodiscard]] inline std::string_view title_of(ComparedForm form) {
+    constexpr std::string_view titles[] = {"as compressed", "all MPO", "all low rank",
+                                           "uniform low rank"};
+    return titles[static_cast<int>(form)];
+}
+
+/// A form of the model beside the source on one text, and what it costs.
+struct FormReport {
+    ComparedForm form = ComparedForm::compressed;
+    ModelCost cost = {};
+    Comparison result = {};
+};
+
+/// What became of the language: one text under the forms that were compared, what was written first. A form that was
+/// chosen for every linear is the compressed model itself.
 struct TextReport {
-    std::string text;       // its file
-    Comparison compressed;  // what was written, against the source
-    Comparison mpo;         // every linear an MPO
-    Comparison low_rank;    // every linear plain low rank
+    std::string text;            // its file
+    ModelCost source_cost = {};  // of the reference of all forms
+    std::vector<FormReport> forms = {};
+
+    /// What was written, against the source. Throws ArgumentError where it was not compared.
+    [[nodiscard]] const Comparison& compressed() const { return of(ComparedForm::compressed); }
+    /// The same of any form.
+    [[nodiscard]] const Comparison& of(ComparedForm form) const {
+        for (const auto& one : forms)
+            if (one.form == form) return one.result;
+        throw ArgumentError("TextReport: " + text + " was not read by the form " + to_string(form));
+    }
 };
 
 /// What became of a whole checkpoint.
@@ -125,6 +164,7 @@ struct CompressReport {
     double seconds = 0;                  // wall clock
     MadeBy made_by;                      // compress leaves the command line to its caller
     std::vector<TextReport> texts = {};  // of compare_forms; compress leaves them to its caller
+    std::optional<CalibrationRun> calibration = {};  // of a compression that was calibrated
 
     /// Sums over all linears.
     [[nodiscard]] SizeChange size() const {
@@ -138,6 +178,13 @@ struct CompressReport {
         return std::all_of(linears.begin(), linears.end(), [form](const LinearReport& linear) {
             return linear.form == form || linear.form == LinearForm::dense;
         });
+    }
+
+    /// Whether what was written is this form itself.
+    [[nodiscard]] bool is_written_as(ComparedForm form) const {
+        return form == ComparedForm::compressed ||
+               (form == ComparedForm::mpo && is_all(LinearForm::mpo)) ||
+               (form == ComparedForm::low_rank && is_all(LinearForm::low_rank));
     }
 
     /// One entry per kind that occurs, in the order of LinearKind.

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +17,7 @@
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/compress_report.hpp"
 #include "mpo/model/evaluate.hpp"
+#include "mpo/model/token_speed.hpp"
 #include "mpo/model/tokenizer.hpp"
 #include "mpo/model/transformer.hpp"
 
@@ -92,12 +92,16 @@ inline void require_same_vocabulary(const Tokenizer& one, const Tokenizer& other
                                       detail::in_quotes(*right)});
 }
 
-/// Folders and files of one model in several forms. Two that are the same model may have the same path.
+/// A form of a model, and where it lies.
+struct FormPath {
+    ComparedForm form = ComparedForm::compressed;
+    std::filesystem::path path;
+};
+
+/// Folders and files of one model in several forms. Forms that are the same model may have the same path.
 struct FormPaths {
-    std::filesystem::path source;      // dense: the reference of all others
-    std::filesystem::path compressed;  // what was chosen
-    std::filesystem::path mpo;         // every linear an MPO
-    std::filesystem::path low_rank;    // every linear plain low rank
+    std::filesystem::path source;  // dense: the reference of all forms
+    std::vector<FormPath> forms;   // what was written first
 };
 
 /// How texts are compared under the forms of a model.
@@ -105,6 +109,7 @@ struct CompareFormsOptions {
     Index window = 512;                // tokens that a model sees at once
     Index stride = 512;                // from one window to the next
     EvaluationProgress progress = {};  // after every window
+    TokenSpeedOptions speed = {};      // of the costs
 };
 
 namespace detail {
@@ -129,11 +134,12 @@ inline void require_comparable(const std::vector<EvaluationText>& texts,
         (void)detail::text_windows(text.tokens, detail::options_for(text, options, ""), model);
 }
 
-/// Every text under every form of a model, beside the source.
+/// Every text under every form of a model, beside the source, with what each of them costs.
 ///
-/// cost     per distinct form one pass of it and one of the source over all texts. Memory: the source and
-///          one form, MPOs perhaps with the dense W that is faster to apply, and one window
-/// throws   as the constructor of Transformer, as compare
+/// cost     per distinct form one pass of it and one of the source over all texts, and those of
+///          measure_batches. Memory: the source and one form, MPOs perhaps with the dense W that is faster to
+///          apply, and one window
+/// throws   as the constructor of Transformer, as compare and measure_cost
 [[nodiscard]] inline std::vector<TextReport> compare_forms(const FormPaths& paths,
                                                            const std::vector<EvaluationText>& texts,
                                                            const CompareFormsOptions& options,
@@ -141,28 +147,32 @@ inline void require_comparable(const std::vector<EvaluationText>& texts,
     TransformerOptions model_options;
     model_options.dense_cache = DenseCache::allow;
     const Transformer source(paths.source, model_options, backend);
+    const auto source_cost = measure_cost(source, paths.source, options.speed);
     std::vector<TextReport> reports;
     reports.reserve(texts.size());
-    for (const auto& text : texts) reports.push_back({text.name, {}, {}, {}});
-    struct Form {
-        const char* name;
-        const std::filesystem::path& path;
-        Comparison TextReport::*result;
-    };
-    const Form forms[] = {{"as compressed", paths.compressed, &TextReport::compressed},
-                          {"all MPO", paths.mpo, &TextReport::mpo},
-                          {"all low rank", paths.low_rank, &TextReport::low_rank}};
-    for (const auto& form : forms) {
-        const auto* same =
-            std::find_if(forms, &form, [&](const Form& other) { return other.path == form.path; });
-        std::optional<Transformer> model;
-        if (same == &form) model.emplace(form.path, model_options, backend);
-        for (std::size_t k = 0; k < texts.size(); ++k)
-            reports[k].*form.result =
-                model ? compare(*model, source, texts[k].tokens,
-                                detail::options_for(texts[k], options,
-                                                    detail::concat(texts[k].name, " ", form.name)))
-                      : reports[k].*same->result;
+    for (const auto& text : texts) reports.push_back({text.name, source_cost, {}});
+    const auto& forms = paths.forms;
+    for (std::size_t f = 0; f < forms.size(); ++f) {
+        const auto same = static_cast<std::size_t>(
+            std::find_if(forms.begin(), forms.end(),
+                         [&](const FormPath& other) { return other.path == forms[f].path; }) -
+            forms.begin());
+        if (same < f) {
+            for (auto& report : reports) {
+                auto again = report.forms[same];
+                again.form = forms[f].form;
+                report.forms.push_back(std::move(again));
+            }
+            continue;
+        }
+        const Transformer model(forms[f].path, model_options, backend);
+        const auto cost = measure_cost(model, forms[f].path, options.speed);
+        for (std::size_t k = 0; k < texts.size(); ++k) {
+            const auto what = detail::concat(texts[k].name, " ", title_of(forms[f].form));
+            reports[k].forms.push_back({forms[f].form, cost,
+                                        compare(model, source, texts[k].tokens,
+                                                detail::options_for(texts[k], options, what))});
+        }
     }
     return reports;
 }

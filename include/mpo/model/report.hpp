@@ -11,6 +11,7 @@
 #include "mpo/model/compress_json.hpp"
 #include "mpo/model/compress_notes.hpp"
 #include "mpo/model/compress_report.hpp"
+#include "mpo/model/report_calibration.hpp"
 #include "mpo/model/report_charts.hpp"
 #include "mpo/model/report_html.hpp"
 #include "mpo/model/report_tables.hpp"
@@ -136,8 +137,9 @@ namespace detail {
         detail::model_name(report.source) + ", compressed by mpo",
         detail::concat(detail::header(report), detail::size_section(report),
                        detail::text_section(report), detail::kind_section(report),
-                       detail::chart_sections(report), "<div class=\"two\"><div>",
-                       detail::heat_section(report), "</div><div>",
+                       report.calibration ? detail::calibration_sections(report)
+                                          : detail::chart_sections(report),
+                       "<div class=\"two\"><div>", detail::heat_section(report), "</div><div>",
                        detail::slowest_to_compress(report), detail::slowest_to_apply(report),
                        "</div></div>\n", detail::made_by_section(report)),
         "mpo compress --json", detail::describe(report));

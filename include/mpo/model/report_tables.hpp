@@ -119,26 +119,31 @@ struct SizeRow {
         cell("each linear's error, 0 to 1", error_strip(report, kind.kind), "strip"),
         cell("mean error", error_datum(kind.mean_relative_error, at + "mean_relative_error")),
         cell("largest error", error_datum(kind.max_relative_error, at + "max_relative_error")),
-        cell("low rank's mean", error_datum(kind.mean_low_rank_error, at + "mean_low_rank_error")),
+        report.calibration  // no other weights were made: losses have a table of their own
+            ? std::string()
+            : cell("low rank's mean",
+                   error_datum(kind.mean_low_rank_error, at + "mean_low_rank_error")),
         "</tr>\n");
 }
 
 [[nodiscard]] inline std::string kind_section(const CompressReport& report) {
-    std::string text =
+    const bool beside_low_rank = !report.calibration;
+    std::string text = concat(
         "<section><h2>By kind of linear</h2>\n<p class=\"how\">Error: norm(W \u2212 W\u2032) / "
-        "norm(W), Frobenius, measured with the cores as stored. Low rank\u2019s mean: the same "
-        "for plain low rank of the same size.</p>\n<table class=\"cards\"><thead><tr><th>Kind</th>"
-        "<th>Linears,<br>out \u00d7 in</th><th class=\"left\">Most frequent form,<br>legs out : "
-        "in</th><th>Parameters</th><th>Bytes</th><th>Multiply-adds,<br>of dense</th><th>Each "
-        "error,<br>0 to 1</th><th>Mean<br>error</th><th>Largest<br>error</th><th>Low "
-        "rank\u2019s<br>"
-        "mean</th></tr></thead><tbody>\n";
+        "norm(W), Frobenius, measured with the cores as stored.",
+        beside_low_rank ? " Low rank\u2019s mean: the same for plain low rank of the same size."
+                        : "",
+        "</p>\n<table class=\"cards\"><thead><tr><th>Kind</th><th>Linears,<br>out \u00d7 in</th>"
+        "<th class=\"left\">Most frequent form,<br>legs out : in</th><th>Parameters</th>"
+        "<th>Bytes</th><th>Multiply-adds,<br>of dense</th><th>Each error,<br>0 to 1</th><th>Mean"
+        "<br>error</th><th>Largest<br>error</th>",
+        beside_low_rank ? "<th>Low rank\u2019s<br>mean</th>" : "", "</tr></thead><tbody>\n");
     const auto kinds = report.kinds();
     for (std::size_t k = 0; k < kinds.size(); ++k) text += kind_row(report, kinds[k], k);
-    return text + "</tbody><tfoot><tr><th scope=\"row\">all</th>" +
-           cell("linears", std::to_string(report.linears.size())) + "<td></td>" +
-           size_cells(report.size(), "/") +
-           "<td></td><td></td><td></td><td></td></tr></tfoot></table></section>\n";
+    return concat(text, "</tbody><tfoot><tr><th scope=\"row\">all</th>",
+                  cell("linears", std::to_string(report.linears.size())), "<td></td>",
+                  size_cells(report.size(), "/"), "<td></td><td></td><td></td>",
+                  beside_low_rank ? "<td></td>" : "", "</tr></tfoot></table></section>\n");
 }
 
 /// Nine steps of equal width and round bounds over what occurs.
@@ -165,18 +170,52 @@ struct HeatScale {
         return std::clamp(static_cast<int>((value - begin) / step + 1e-9), 0, steps - 1);
     }
     [[nodiscard]] std::string legend() const {
+        return legend([&](double value) { return fixed_number(value, decimals); });
+    }
+    /// shown(value): what stands where a step begins.
+    template <class Shown>
+    [[nodiscard]] std::string legend(Shown&& shown) const {
         std::string text = "<div class=\"scale\" aria-hidden=\"true\">";
         for (int k = 0; k < steps; ++k)
-            text += concat("<span class=\"h", k, "\"><i></i>",
-                           fixed_number(begin + step * k, decimals), "</span>");
+            text += concat("<span class=\"h", k, "\"><i></i>", shown(begin + step * k), "</span>");
         return text + "</div>\n";
     }
 };
 
+/// What a heat map shows of a linear. Losses are squares: their colours are steps of equal width of the root.
+struct HeatQuantity {
+    std::string_view title, what, member;  // of the JSON, below the linear
+    double (*value)(const LinearReport&);
+    bool is_square = false;
+
+    [[nodiscard]] double on_scale(const LinearReport& linear) const {
+        return is_square ? std::sqrt(value(linear)) : value(linear);
+    }
+    [[nodiscard]] std::string shown(double number) const {
+        if (is_square) return short_number(number, 2);
+        return number >= 0.01 ? fixed_number(number, 2) : short_number(number, 1);
+    }
+};
+
+/// The loss of the outputs where the report is calibrated, else the error of the weights.
+[[nodiscard]] inline HeatQuantity heat_quantity(const CompressReport& report) {
+    if (report.calibration)
+        return {"Loss by block and kind",
+                "What the outputs of every linear lose on the calibration texts, of what they are",
+                "calibration/loss",
+                [](const LinearReport& linear) {
+                    return linear.calibration ? linear.calibration->loss : 0;
+                },
+                true};
+    return {"Error by block and kind", "Relative error of every linear", "relative_error",
+            [](const LinearReport& linear) { return linear.relative_error; }};
+}
+
 /// Indices of the linears in each block.
 using HeatRows = std::map<BlockPlace, std::map<LinearKind, std::size_t>>;
 
-[[nodiscard]] inline std::string heat_row(const CompressReport& report, const BlockPlace& place,
+[[nodiscard]] inline std::string heat_row(const CompressReport& report,
+                                          const HeatQuantity& quantity, const BlockPlace& place,
                                           const std::map<LinearKind, std::size_t>& row,
                                           const std::vector<LinearKind>& columns,
                                           const HeatScale& scale, bool one_prefix) {
@@ -196,17 +235,18 @@ using HeatRows = std::map<BlockPlace, std::map<LinearKind, std::size_t>>;
             text += "<td class=\"soft\">dense</td>";
             continue;
         }
-        const double error = linear.relative_error;
-        text += concat("<td class=\"h", scale.class_of(error), "\" title=\"",
-                       html_escape(linear.name), ": ", short_number(error, 4), "\">",
-                       datum(error, error >= 0.01 ? fixed_number(error, 2) : short_number(error, 1),
-                             concat("/linears/", found->second, "/relative_error")),
+        const double value = quantity.value(linear);
+        text += concat("<td class=\"h", scale.class_of(quantity.on_scale(linear)), "\" title=\"",
+                       html_escape(linear.name), ": ", short_number(value, 4), "\">",
+                       datum(value, quantity.shown(value),
+                             concat("/linears/", found->second, "/", quantity.member)),
                        "</td>");
     }
     return text + "</tr>\n";
 }
 
 [[nodiscard]] inline std::string heat_section(const CompressReport& report) {
+    const auto quantity = heat_quantity(report);
     HeatRows rows;
     std::vector<LinearKind> columns;
     double smallest = 1e300, largest = 0;
@@ -215,21 +255,24 @@ using HeatRows = std::map<BlockPlace, std::map<LinearKind, std::size_t>>;
         const auto& linear = report.linears[k];
         rows[block_of(linear)][linear.kind] = k;
         if (linear.form == LinearForm::dense) continue;
-        smallest = (std::min)(smallest, linear.relative_error);
-        largest = (std::max)(largest, linear.relative_error);
+        smallest = (std::min)(smallest, quantity.on_scale(linear));
+        largest = (std::max)(largest, quantity.on_scale(linear));
     }
     const HeatScale scale((std::min)(smallest, largest), largest);
     const bool one_prefix =
         !rows.empty() && rows.begin()->first.prefix == rows.rbegin()->first.prefix;
-    std::string text =
-        "<section><h2>Error by block and kind</h2>\n<p class=\"how\">Relative error of every "
-        "linear; rows are the decoder\u2019s blocks, from the input down to the output. Below each "
-        "colour stands where it begins.</p>\n" +
-        scale.legend() + "<table class=\"heat\"><thead><tr><th scope=\"col\">block</th>";
+    std::string text = concat(
+        "<section><h2>", quantity.title, "</h2>\n<p class=\"how\">", quantity.what,
+        "; rows are the decoder\u2019s blocks, from the input down to the output. Below each "
+        "colour "
+        "stands where it begins.</p>\n",
+        quantity.is_square ? scale.legend([](double root) { return short_number(root * root, 2); })
+                           : scale.legend(),
+        "<table class=\"heat\"><thead><tr><th scope=\"col\">block</th>");
     for (const auto kind : columns) text += "<th scope=\"col\">" + to_string(kind) + "</th>";
     text += "</tr></thead><tbody>\n";
     for (const auto& [place, row] : rows)
-        text += heat_row(report, place, row, columns, scale, one_prefix);
+        text += heat_row(report, quantity, place, row, columns, scale, one_prefix);
     return text + "</tbody></table></section>\n";
 }
 
