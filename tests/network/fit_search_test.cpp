@@ -174,6 +174,10 @@ TEMPLATE_LIST_TEST_CASE("fit search: limits are kept, and the losses are what th
                 const auto& losses = found.best.report.losses;
                 for (std::size_t k = 1; k < losses.size(); ++k) CHECK(losses[k] <= losses[k - 1]);
                 CHECK(static_cast<Index>(losses.size()) <= options.fit.max_sweeps + 1);
+                const double total = found.best.report.total;  // all sweeps since the start
+                CHECK(losses.front() / total == Approx(*won.start_loss));
+                if (won.first_loss && losses.size() > 1)
+                    CHECK(losses[1] / total == Approx(*won.first_loss));
             }
 }
 
@@ -377,6 +381,12 @@ TEST_CASE("fit search: the smallest size that it names is one that it can reach"
     const Index m = 24, n = 18;
     const auto s = falling_moment<double>(n, 161);
     const auto w = normal_tensor<float>({m, n}, 162);
+    auto options = with_parameters<float>(1);
+    options.layouts = {{{4, 3, 2}, {2, 3, 3}},
+                       low_rank_layout(m, n)};  // the smallest is not the last
+    check_throws<ArgumentError>(
+        [&] { (void)search_fit(w, s, options, backend); },
+        {"the smallest has " + std::to_string(num_stored(options.layouts[0], {1, 1, 1, 1}))});
     const auto text = message_of<ArgumentError>(
         [&] { (void)search_fit(w, s, with_parameters<float>(1), backend); });
     CHECK(text.find("24 x 18") != std::string::npos);

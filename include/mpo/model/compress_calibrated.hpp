@@ -55,6 +55,13 @@ inline void validate(const CompressOptions& options, const CompressCalibration& 
     if (!(calibration.sink_weight >= 0) || !std::isfinite(calibration.sink_weight))
         raise<ArgumentError>(
             {"compress: sink_weight must be finite and >= 0, got ", calibration.sink_weight});
+    if (!(calibration.compensation_ridge > 0) || !std::isfinite(calibration.compensation_ridge))
+        raise<ArgumentError>({"compress: compensation_ridge must be finite and above 0, got ",
+                              calibration.compensation_ridge});
+    if (!(calibration.linear.max_flops_ratio > 0))
+        raise<ArgumentError>({"compress: max_flops_ratio must be above 0, got ",
+                              calibration.linear.max_flops_ratio});
+    validate(calibration.linear.fit);
     for (const auto& [module, share] : calibration.shares)
         if (!(share > 0 && share <= 1))
             raise<ArgumentError>(
@@ -100,6 +107,7 @@ class CalibratedJob {
             if (linear_of_.count(module) == 0)
                 raise<ArgumentError>(
                     {"compress: a share was given for ", module, ", which is not compressed"});
+        for (const auto& linear : linears_) require_reachable(linear);
     }
 
     /// Front to back.
@@ -118,6 +126,33 @@ class CalibratedJob {
     [[nodiscard]] double seconds() const { return meter_.seconds(); }
 
   private:
+    [[nodiscard]] double share_of(const std::string& module) const {
+        const auto given = calibration_.shares.find(module);
+        return given == calibration_.shares.end() ? share_ : given->second;
+    }
+    /// Whether some layout fits the share: what cannot be met costs nothing.
+    void require_reachable(const PlannedLinear& linear) const {
+        const double share = share_of(linear.name);
+        if (share >= 1) return;
+        const auto& shape = linear.tensor->shape;
+        (void)named(linear.name, [&] {
+            return priced_candidates(
+                shape[0], shape[1],
+                search_options(linear.kind, shape, share, memory_, options_, calibration_.linear));
+        });
+    }
+    /// What `call` returns; its refusals have the linear's name.
+    template <class Call>
+    static auto named(const std::string& linear, const Call& call) {
+        try {
+            return call();
+        } catch (const NumericalError& error) {
+            raise<NumericalError>({"compress: linear ", linear, ": ", error.what()});
+        } catch (const ArgumentError& error) {
+            raise<ArgumentError>({"compress: linear ", linear, ": ", error.what()});
+        }
+    }
+
     /// W P; W itself where the flows have not diverged.
     [[nodiscard]] Tensor<float> target_of(const Tensor<float>& W,
                                           const std::optional<Tensor<double>>& map) const {
@@ -145,9 +180,7 @@ class CalibratedJob {
             const auto begin = std::chrono::steady_clock::now();
             const auto W = walk_.weight(name);
             const auto target = target_of(W, map);
-            const auto given = calibration_.shares.find(name);
-            const double share = given == calibration_.shares.end() ? share_ : given->second;
-            auto result = compressed(*found->second, {W, target, moment}, share);
+            auto result = compressed(*found->second, {W, target, moment});
             walk_.replace(
                 Linear(name, as_matrix(result.stands_in.view()), walk_.bias(name), {}, backend_));
             result.stands_in = {};
@@ -158,15 +191,12 @@ class CalibratedJob {
         }
     }
     [[nodiscard]] CalibratedLinear compressed(const PlannedLinear& linear,
-                                              const CalibratedTarget& target, double share) {
-        try {
-            return compress_calibrated_linear(target, dense_report(linear, options_.dtype), share,
-                                              memory_, options_, calibration_.linear, backend_);
-        } catch (const NumericalError& error) {
-            raise<NumericalError>({"compress: linear ", linear.name, ": ", error.what()});
-        } catch (const ArgumentError& error) {
-            raise<ArgumentError>({"compress: linear ", linear.name, ": ", error.what()});
-        }
+                                              const CalibratedTarget& target) {
+        return named(linear.name, [&] {
+            return compress_calibrated_linear(target, dense_report(linear, options_.dtype),
+                                              share_of(linear.name), memory_, options_,
+                                              calibration_.linear, backend_);
+        });
     }
 
     std::vector<PlannedLinear> linears_;

@@ -132,6 +132,35 @@ void validate(const FitSearchOptions<T>& options) {
                               options.max_finalists});
 }
 
+/// The layouts that compete for a matrix (m, n) and their prices, low rank first. Integers only. Throws
+/// ArgumentError where none fits the limits, ShapeError where a given one is none of the matrix.
+template <Scalar T>
+[[nodiscard]] std::vector<FitCandidate> priced_candidates(Index m, Index n,
+                                                          const FitSearchOptions<T>& options) {
+    LayoutLimits limits;
+    limits.max_parameters = options.max_parameters;
+    limits.stored_as = options.stored_as;
+    const double most = options.max_flops_ratio * static_cast<double>(checked_multiply(m, n));
+    if (most < 9e18) limits.max_multiply_adds = static_cast<Index>(most);
+    Index smallest = (std::numeric_limits<Index>::max)();
+    std::vector<FitCandidate> candidates;
+    for (const auto& layout :
+         options.layouts.empty() ? fit_layouts(m, n, options.max_sites) : options.layouts) {
+        mpo::validate(layout, m, n, "search_fit");
+        auto priced = price_layout(layout, limits);
+        smallest = (std::min)(smallest, priced.parameters);
+        if (priced.max_bond_dim < 1) continue;
+        const auto place = layout == low_rank_layout(m, n) ? candidates.begin() : candidates.end();
+        candidates.insert(place, {std::move(priced.layout), std::move(priced.bonds),
+                                  priced.parameters, priced.multiply_adds});
+    }
+    if (candidates.empty())
+        raise<ArgumentError>({"search_fit: no layout of a ", m, " x ", n, " matrix fits ",
+                              options.max_parameters, " numbers and ", options.max_flops_ratio,
+                              " of its multiply-adds; the smallest has ", smallest, " numbers"});
+    return candidates;
+}
+
 /// The search behind search_fit: every member function is one of its steps.
 template <Scalar T, BackendFor<T> B>
 class FitSearcher {
@@ -145,10 +174,11 @@ class FitSearcher {
           options_(options),
           backend_(backend),
           metric_(W, S, options.fit.ridge, backend),
-          low_rank_(low_rank_layout(W.extent(0), W.extent(1))) {}
+          low_rank_(low_rank_layout(W.extent(0), W.extent(1))),
+          candidates_(priced_candidates(W.extent(0), W.extent(1), options)) {}
 
     [[nodiscard]] FitSearch<T> run() {
-        price();
+        fitted_.resize(candidates_.size());
         for (std::size_t k = 0; k < candidates_.size(); ++k) start(k);
         for (const std::size_t k : close_ones(&FitCandidate::start_loss, options_.start_margin,
                                               options_.hope, candidates_.size()))
@@ -166,32 +196,6 @@ class FitSearcher {
   private:
     [[nodiscard]] bool is_low_rank(std::size_t k) const {
         return candidates_[k].layout == low_rank_;
-    }
-
-    void price() {
-        const Index m = W_.extent(0), n = W_.extent(1);
-        LayoutLimits limits;
-        limits.max_parameters = options_.max_parameters;
-        limits.stored_as = options_.stored_as;
-        const double most = options_.max_flops_ratio * static_cast<double>(checked_multiply(m, n));
-        if (most < 9e18) limits.max_multiply_adds = static_cast<Index>(most);
-        Index smallest = (std::numeric_limits<Index>::max)();
-        for (const auto& layout :
-             options_.layouts.empty() ? fit_layouts(m, n, options_.max_sites) : options_.layouts) {
-            mpo::validate(layout, m, n, "search_fit");
-            auto priced = price_layout(layout, limits);
-            smallest = (std::min)(smallest, priced.parameters);
-            if (priced.max_bond_dim < 1) continue;
-            const auto place = layout == low_rank_ ? candidates_.begin() : candidates_.end();
-            candidates_.insert(place, {std::move(priced.layout), std::move(priced.bonds),
-                                       priced.parameters, priced.multiply_adds});
-        }
-        if (candidates_.empty())
-            raise<ArgumentError>(
-                {"search_fit: no layout of a ", m, " x ", n, " matrix fits ",
-                 options_.max_parameters, " numbers and ", options_.max_flops_ratio,
-                 " of its multiply-adds; the smallest has ", smallest, " numbers"});
-        fitted_.resize(candidates_.size());
     }
 
     void start(std::size_t k) {
