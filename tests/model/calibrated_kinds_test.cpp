@@ -125,6 +125,21 @@ TEST_CASE("better_rival: the least loss at no more bytes, and only where it is l
     CHECK(better_rival(equal) != nullptr);
 }
 
+TEST_CASE("better_rival: rounding to as many bits as the source came from is not counted") {
+    CHECK(detail::grid_bits("Q4_1") == 4);
+    CHECK(detail::grid_bits("IQ3_S") == 3);
+    for (const char* type : {"F32", "BF16", "Q", "", "I", "I8"})
+        CHECK(detail::grid_bits(type) == 0);
+    auto report = some_report();
+    for (auto& linear : report.linears) linear.source_type = "Q4_1";
+    CHECK(better_rival(report.linears[0]) == nullptr);
+    CHECK(better_rival(report.linears[2])->form == "rounded to 3 bits");
+    CHECK(nlohmann::json::parse(
+              to_json(report))["linears"][0]["calibration"]["rivals"][1]["comparable"] == false);
+    CHECK(count_of(nlohmann::json(notes(report)).dump(),
+                   "rounding to 4 bits is not counted for 2 linears") == 1);
+}
+
 TEST_CASE(
     "calibrated report: notes, JSON and page say it, and none says that it is not calibrated") {
     auto report = some_report();

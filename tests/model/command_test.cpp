@@ -377,6 +377,43 @@ TEST_CASE("mpo compress --text: the language before and after, in the forms of t
     desk.refuse(1, "compress model -o x --budget 0.5 --text text", {"tokenizer.json"});
 }
 
+TEST_CASE(
+    "mpo compress --calibrate: losses, winners, the sceptic's baseline and its cost; a profile") {
+    const Desk desk;
+    add_decoder(desk);
+    std::string words;
+    for (int k = 0; k < 40; ++k) words += "the ab and the other, then ";
+    write_file(desk.folder / "words", words);
+    const std::string calibrate = "--calibrate words --calibration-windows 4 --window 16 ",
+                      run = "compress decoder -o small --budget 0.6 " + calibrate;
+    const auto result = desk.run(run + "--text text --stride 16 --max-tokens 40");
+    INFO(result.err << result.out);
+    REQUIRE(result.status == 0);
+    for (const char* piece : {"loss mean", "plain MPO", "layouts of q: ", "as compressed",
+                              "uniform low rank", "ms/1", "ms/512", "calibrated on 64 tokens"})
+        CHECK(contains(result.out, piece));
+    CHECK(!contains(result.out, "without calibration is not"));
+    CHECK(contains(result.err, "compress as uniform low rank 14/14"));
+    CHECK(contains(result.err, "evaluate 40/40 text uniform low rank"));
+    CHECK(desk.folder.names() ==
+          std::vector<std::string>{"decoder", "model", "small", "text", "words"});
+    const auto profile = desk.run(
+        "profile decoder --calibrate words --windows 4 --probe-windows 1 --window 16 --json p");
+    INFO(profile.err);
+    REQUIRE(profile.status == 0);
+    const std::string x = "compress decoder -o x --budget 0.6 ";
+    CHECK(desk.run(x + calibrate + "--profile p --floor 0.8").status == 0);
+    desk.refuse(2, x + "--profile p", {"--calibrate"});
+    desk.refuse(2, x + calibrate + "--floor 0.5", {"--profile"});
+    const std::string y = "compress decoder -o y --budget 0.6 " + calibrate;
+    desk.refuse(1, y + "--profile none", {"none"});
+    desk.refuse(1, y + "--profile p --floor 2", {"floor", "2"});
+    auto other = nlohmann::json::parse(read_file(desk.folder / "p"));
+    other["fingerprint"] = "0123456789abcdef";
+    write_file(desk.folder / "q", other.dump());
+    desk.refuse(1, y + "--profile q", {"another model", "0123456789abcdef"});
+}
+
 TEST_CASE("mpo evaluate: texts and items beside a reference; bad ones are one line") {
     const Desk desk;
     add_decoder(desk);

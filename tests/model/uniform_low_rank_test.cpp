@@ -22,7 +22,7 @@ using namespace mpo::test;
 struct CalibratedDesk {
     explicit CalibratedDesk(const std::string& name) {
         const auto decoder = tiny_decoder(name);
-        path = write_decoder(folder / "model", decoder);
+        write_decoder(path, decoder);
         calibration.windows = windows_of(decoder);
         calibration.linear.fit.max_sweeps = 2;
         calibration.linear.rivals = Rivals::none;
@@ -31,7 +31,7 @@ struct CalibratedDesk {
     }
     [[nodiscard]] Checkpoint source() const { return Checkpoint(path); }
     TemporaryFolder folder;
-    std::filesystem::path path;
+    std::filesystem::path path = folder / "model";
     CompressCalibration calibration;
     CompressOptions options;
 };
@@ -186,5 +186,7 @@ TEST_CASE("profile_shares: another model, linears without a profile and no budge
     auto small = desk.options;
     small.budget.reset();
     small.budget_bytes = 100;
-    refuses(profile, source, small, {"allocate"});
+    refuses(profile, source, small, {"the smallest form takes"});
+    check_throws<ArgumentError>([&] { (void)profile_shares(profile, source, desk.options, 2); },
+                                {"allocate", "floor", "2"});
 }

@@ -41,11 +41,13 @@ namespace detail {
 
 [[nodiscard]] inline std::string header(const CompressReport& report) {
     const auto size = report.size();
+    const auto quantity = heat_quantity(report);
     double sum = 0, smallest = 1e300, largest = 0;
     for (const auto& linear : report.linears) {
-        sum += linear.relative_error;
-        smallest = (std::min)(smallest, linear.relative_error);
-        largest = (std::max)(largest, linear.relative_error);
+        const double value = quantity.value(linear);
+        sum += value;
+        smallest = (std::min)(smallest, value);
+        largest = (std::max)(largest, value);
     }
     const auto count = report.linears.size();
     std::string text = concat(
@@ -54,9 +56,12 @@ namespace detail {
         share_text(size.parameters, size.parameters_before), " of their parameters, ",
         readable_count(size.parameters), " of ", readable_count(size.parameters_before), ". ");
     if (count > 0)
-        text += concat("Their weights are off by ", error_text(sum / static_cast<double>(count)),
-                       " on average, by ", error_text(smallest), " to ", error_text(largest),
-                       " (relative error, Frobenius norm). ");
+        text += concat(
+            report.calibration ? "Their outputs lose " : "Their weights are off by ",
+            error_text(sum / static_cast<double>(count)), " on average, ",
+            report.calibration ? "" : "by ", error_text(smallest), " to ", error_text(largest),
+            report.calibration ? " (squared, of what they are on the calibration texts). "
+                               : " (relative error, Frobenius norm). ");
     text += concat("The whole model went from ", readable_bytes(report.bytes_before), " to ",
                    readable_bytes(report.bytes), ".</p></header>\n");
     const auto sentences = notes(report);

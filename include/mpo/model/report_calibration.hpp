@@ -166,9 +166,13 @@ struct LossAxes {
     options.y = {"deviation", 0, 1.05 * largest};
     options.width = 640;
     options.height = 220;
+    std::vector<PlotMark> marks;
+    for (const auto* line : {&ordinary, &sinks})
+        for (const auto& point : line->points)
+            marks.push_back({.at = point, .colour = line->colour, .radius = 2});
     std::vector<Series> lines{std::move(ordinary)};
     if (!sinks.points.empty()) lines.push_back(std::move(sinks));
-    return line_plot(lines, options);
+    return line_plot(lines, options, marks);
 }
 
 [[nodiscard]] inline std::string sink_rows(const CalibrationRun& run) {
