@@ -172,6 +172,19 @@ struct CalibratedLinear {
     LinearReport report;
 };
 
+/// Fills in what the stored form alone says.
+inline void describe_stored(const StoredForm& form, LinearReport& report) {
+    const bool low_rank = form.layout == low_rank_layout(report.shape[0], report.shape[1]);
+    report.layout = form.layout;
+    report.bonds = form.bonds;
+    report.stored_as = form.stored_as;
+    report.form = low_rank ? LinearForm::low_rank : LinearForm::mpo;
+    report.size.parameters = form.num_parameters();
+    report.size.bytes = form.num_bytes();
+    report.size.multiply_adds = multiply_adds_of_best_sweep(report.layout, report.bonds);
+    report.relative_error = report.error_as_cores = report.low_rank_error = form.relative_error;
+}
+
 /// report: as of the dense weight. Stays dense where the share is 1 or no chain within it is smaller than W.
 template <Backend B>
 [[nodiscard]] CalibratedLinear compress_calibrated_linear(
@@ -193,17 +206,9 @@ template <Backend B>
     auto [form, as_stored] =
         rounded_form(linear.weight, chain, options.dtype, options.stored_as, backend);
     auto rounded = to_dense(as_stored, backend);
-    const bool low_rank = form.layout == low_rank_layout(m, n);
-    report.layout = form.layout;
-    report.bonds = form.bonds;
-    report.stored_as = form.stored_as;
-    report.form = low_rank ? LinearForm::low_rank : LinearForm::mpo;
-    report.size.parameters = form.num_parameters();
-    report.size.bytes = form.num_bytes();
-    report.size.multiply_adds = multiply_adds_of_best_sweep(report.layout, report.bonds);
+    describe_stored(form, report);
     report.truncation_error = measured_error(linear.weight, chain, backend);
     report.norm = frobenius_norm(linear.weight);
-    report.relative_error = report.error_as_cores = report.low_rank_error = form.relative_error;
     said.fitted_loss = found.best.report.relative_loss();
     said.sweeps = static_cast<Index>(found.best.report.losses.size()) - 1;
     said.loss = relative_loss(linear, rounded, backend);
@@ -214,9 +219,10 @@ template <Backend B>
     if (calibrated.rivals == Rivals::all)
         said.rivals = rivals_of(linear, said, form.layout, form.bonds,
                                 bits_per_element(options.dtype), backend);
-    said.verdict = verdict_on(
-        said, !low_rank, 8 * static_cast<double>(report.size.bytes) / static_cast<double>(dense),
-        report.source_type);
+    said.verdict =
+        verdict_on(said, report.form == LinearForm::mpo,
+                   8 * static_cast<double>(report.size.bytes) / static_cast<double>(dense),
+                   report.source_type);
     return {std::move(form), std::move(rounded), std::move(report)};
 }
 

@@ -24,49 +24,14 @@
 #include "mpo/model/calibrated_linear.hpp"
 #include "mpo/model/calibration_walk.hpp"
 #include "mpo/model/compress.hpp"
+#include "mpo/model/compress_calibration.hpp"
+#include "mpo/model/compress_request.hpp"
+#include "mpo/model/compress_state.hpp"
 #include "mpo/model/summarize_calibration.hpp"
 
 namespace mpo {
 
-/// Whether a linear makes good for what the layers before it have lost.
-enum class Compensation { off, on };
-
-/// What a calibrated compression needs to know.
-struct CompressCalibration {
-    std::vector<CalibrationWindow> windows = {};  // the texts, see calibration_texts.hpp
-    CalibrationOptions walk = {};
-    double sink_weight = default_sink_weight;      // see moments.hpp, >= 0
-    Compensation compensation = Compensation::on;  // for what the layers before have lost
-    double compensation_ridge = 1e-3;              // see compensating_map, > 0
-    CalibratedFitOptions linear = {};  // which chains compete, and how long they are fitted
-    /// Share of its numbers per module, in (0, 1], 1: dense; where it is not named, the share that all have in
-    /// common. Of allocate, from a profile.
-    std::map<std::string, double> shares = {};
-};
-
 namespace detail {
-
-inline void validate(const CompressOptions& options, const CompressCalibration& calibration) {
-    mpo::validate(options);
-    if (!options.budget && !options.budget_bytes)
-        throw ArgumentError("compress: calibration needs a budget or budget_bytes");
-    if (!options.peers.empty())
-        throw ArgumentError("compress: calibration has no peers in other forms");
-    if (!(calibration.sink_weight >= 0) || !std::isfinite(calibration.sink_weight))
-        raise<ArgumentError>(
-            {"compress: sink_weight must be finite and >= 0, got ", calibration.sink_weight});
-    if (!(calibration.compensation_ridge > 0) || !std::isfinite(calibration.compensation_ridge))
-        raise<ArgumentError>({"compress: compensation_ridge must be finite and above 0, got ",
-                              calibration.compensation_ridge});
-    if (!(calibration.linear.max_flops_ratio > 0))
-        raise<ArgumentError>({"compress: max_flops_ratio must be above 0, got ",
-                              calibration.linear.max_flops_ratio});
-    validate(calibration.linear.fit);
-    for (const auto& [module, share] : calibration.shares)
-        if (!(share > 0 && share <= 1))
-            raise<ArgumentError>(
-                {"compress: the share of ", module, " must be above 0 and at most 1, got ", share});
-}
 
 /// The share that all linears have in common; of bytes one that leaves room for pivots.
 [[nodiscard]] inline double common_share(const std::vector<PlannedLinear>& linears,
@@ -100,7 +65,8 @@ class CalibratedJob {
           backend_(backend),
           share_(common_share(linears_, options)),
           meter_("compress", options.progress, static_cast<Index>(linears_.size()),
-                 factorisation_work(linears_)),
+                 factorisation_work(linears_),
+                 calibration.resume.empty() ? "nothing was kept" : "finished layers were kept"),
           walk_(source.path(), calibration.windows, calibration.walk, backend) {
         for (const auto& linear : linears_) linear_of_.emplace(linear.name, &linear);
         for (const auto& [module, share] : calibration.shares)
@@ -108,17 +74,14 @@ class CalibratedJob {
                 raise<ArgumentError>(
                     {"compress: a share was given for ", module, ", which is not compressed"});
         for (const auto& linear : linears_) require_reachable(linear);
+        if (!calibration.resume.empty())
+            state_.emplace(calibration.resume, requested(source, options, calibration));
     }
 
     /// Front to back.
     void run() {
-        for (; !walk_.done(); walk_.advance()) {
-            const auto names = walk_.linears();
-            const bool wanted = std::any_of(names.begin(), names.end(), [&](const auto& name) {
-                return linear_of_.count(name) > 0;
-            });
-            if (wanted) run_stage(names);
-        }
+        while (state_ && !walk_.done() && state_->has(walk_.layer())) restore_layer();
+        while (!walk_.done()) run_layer();
     }
 
     [[nodiscard]] std::unordered_map<std::string, CalibratedLinear>& results() { return results_; }
@@ -166,6 +129,47 @@ class CalibratedJob {
         return fetch<float>(product.data(), m, n, backend_);
     }
 
+    /// Those that are to be compressed of the linears that the walk stands before.
+    [[nodiscard]] std::vector<std::string> wanted() const {
+        auto names = walk_.linears();
+        std::erase_if(names, [&](const auto& name) { return linear_of_.count(name) == 0; });
+        return names;
+    }
+    void run_layer() {
+        const Index layer = walk_.layer();
+        std::vector<const CalibratedLinear*> done;
+        for (; !walk_.done() && walk_.layer() == layer; walk_.advance()) {
+            const auto names = wanted();
+            if (!names.empty()) run_stage(names);
+            for (const auto& name : names) done.push_back(&results_.at(name));
+        }
+        if (state_) state_->save(layer, done);
+    }
+    /// The same from what was kept of it: no moments, no fits.
+    void restore_layer() {
+        const Index layer = walk_.layer();
+        for (; !walk_.done() && walk_.layer() == layer; walk_.advance())
+            for (const auto& name : wanted()) {
+                const auto& linear = *linear_of_.at(name);
+                auto result = state_->load(layer, dense_report(linear, options_.dtype),
+                                           options_.dtype, backend_);
+                if (result.form.cores.empty())
+                    result.stands_in = walk_.weight(name);
+                else
+                    memory_.learn(result.report.kind, result.report.shape,
+                                  result.report.calibration->candidates);
+                keep(name, std::move(result));
+                meter_.skip(factorisation_work(linear.tensor->shape));
+            }
+    }
+    /// Puts the result into the compressed flow, and aside.
+    void keep(const std::string& name, CalibratedLinear result) {
+        walk_.replace(
+            Linear(name, as_matrix(result.stands_in.view()), walk_.bias(name), {}, backend_));
+        result.stands_in = {};
+        results_.insert_or_assign(name, std::move(result));
+    }
+
     void run_stage(const std::vector<std::string>& names) {
         const double g = calibration_.sink_weight;
         const auto moments = walk_.moments();
@@ -175,19 +179,15 @@ class CalibratedJob {
             map = compensating_map(moment, moments.cross_moment(backend_, g),
                                    calibration_.compensation_ridge, backend_);
         for (const auto& name : names) {
-            const auto found = linear_of_.find(name);
-            if (found == linear_of_.end()) continue;
+            const auto& linear = *linear_of_.at(name);
             const auto begin = std::chrono::steady_clock::now();
             const auto W = walk_.weight(name);
             const auto target = target_of(W, map);
-            auto result = compressed(*found->second, {W, target, moment});
-            walk_.replace(
-                Linear(name, as_matrix(result.stands_in.view()), walk_.bias(name), {}, backend_));
-            result.stands_in = {};
+            auto result = compressed(linear, {W, target, moment});
             const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
             result.report.seconds = spent.count();
-            results_.insert_or_assign(name, std::move(result));
-            meter_.advance(name, factorisation_work(found->second->tensor->shape));
+            keep(name, std::move(result));
+            meter_.advance(name, factorisation_work(linear.tensor->shape));
         }
     }
     [[nodiscard]] CalibratedLinear compressed(const PlannedLinear& linear,
@@ -207,6 +207,7 @@ class CalibratedJob {
     ProgressMeter meter_;
     CalibrationWalk walk_;
     LayoutMemory memory_;
+    std::optional<CompressState> state_;
     std::unordered_map<std::string, const PlannedLinear*> linear_of_;
     std::unordered_map<std::string, CalibratedLinear> results_;
 };
@@ -224,7 +225,7 @@ class CalibratedJob {
 ///              directions that nothing was heard of, where the weight is kept as it is
 /// cost         per layer the moments of both flows (n^2 multiply-adds per token, stage and moment), the layer
 ///              itself for both, and search_fit for each linear. Memory: as CalibrationWalk, all stored cores
-/// throws       as compress; ArgumentError (no tokens; shares), NumericalError, naming the linear, for
+/// throws       as compress; ArgumentError (no tokens; shares; another run in the resume folder), NumericalError, naming the linear, for
 ///              activations that are not finite
 template <Backend B>
 [[nodiscard]] CompressReport compress(const Checkpoint& source, const std::filesystem::path& folder,

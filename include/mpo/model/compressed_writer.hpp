@@ -18,6 +18,18 @@
 
 namespace mpo::detail {
 
+/// Cores and pivots under their names.
+template <class Writer>
+void append_form(const std::string& module, const StoredForm& stored, Writer& writer) {
+    const auto put = [&](const std::string& name, const StoredTensor& tensor) {
+        writer.append(name, tensor.dtype, tensor.shape, tensor.bytes);
+    };
+    for (std::size_t k = 0; k < stored.cores.size(); ++k)
+        put(core_name(module, static_cast<Index>(k)), stored.cores[k]);
+    for (std::size_t k = 0; k < stored.pivots.size(); ++k)
+        put(pivots_name(module, static_cast<Index>(k) + 1), stored.pivots[k]);
+}
+
 /// Writes one folder of model/compressed.hpp's format.
 class CompressedWriter {
   public:
@@ -31,13 +43,7 @@ class CompressedWriter {
     }
     /// The cores of one linear, and what is to be known about them.
     void append(CompressedLinear linear, const StoredForm& stored) {
-        const auto put = [&](const std::string& name, const StoredTensor& tensor) {
-            writer_.append(name, tensor.dtype, tensor.shape, tensor.bytes);
-        };
-        for (std::size_t k = 0; k < stored.cores.size(); ++k)
-            put(core_name(linear.name, static_cast<Index>(k)), stored.cores[k]);
-        for (std::size_t k = 0; k < stored.pivots.size(); ++k)
-            put(pivots_name(linear.name, static_cast<Index>(k) + 1), stored.pivots[k]);
+        append_form(linear.name, stored, writer_);
         linears_.push_back(std::move(linear));
     }
     /// Closes all files. The folder is opened once before it gets its name: what cannot be read again

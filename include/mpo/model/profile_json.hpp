@@ -18,6 +18,7 @@
 #include "mpo/io/text_file.hpp"
 #include "mpo/model/compress_json.hpp"
 #include "mpo/model/json_lines.hpp"
+#include "mpo/model/json_object.hpp"
 #include "mpo/model/profile_results.hpp"
 
 namespace mpo {
@@ -74,80 +75,11 @@ namespace detail {
 
 namespace detail {
 
-/// One object of a profile; every refusal names file, place and member.
-class ProfileObject {
-  public:
-    ProfileObject(const nlohmann::json& json, std::string where)
-        : json_(json), where_(std::move(where)) {
-        if (!json_.is_object()) fail(concat("must be an object, got ", described(json_)));
-    }
-    [[noreturn]] void fail(std::string_view problem) const {
-        raise<FormatError>({where_, ": ", problem});
-    }
-    [[nodiscard]] const nlohmann::json& member(const char* key) const {
-        const auto found = json_.find(key);
-        if (found == json_.end()) fail(concat("has no '", key, "'"));
-        return *found;
-    }
-    [[nodiscard]] ProfileObject object(const char* key) const {
-        return {member(key), concat(where_, ", '", key, "'")};
-    }
-    [[nodiscard]] std::string text(const char* key) const {
-        const auto& value = member(key);
-        if (!value.is_string()) fail(concat("'", key, "' must be text, got ", described(value)));
-        return value.get<std::string>();
-    }
-    [[nodiscard]] Index integer(const char* key) const { return integer(key, member(key)); }
-    [[nodiscard]] double number(const char* key) const { return number(key, member(key)); }
-    [[nodiscard]] std::vector<double> numbers(const char* key) const {
-        std::vector<double> result;
-        for (const auto& value : list(key)) result.push_back(number(key, value));
-        return result;
-    }
-    [[nodiscard]] std::vector<Index> integers(const char* key) const {
-        std::vector<Index> result;
-        for (const auto& value : list(key)) result.push_back(integer(key, value));
-        return result;
-    }
-    [[nodiscard]] std::vector<std::string> texts(const char* key) const {
-        std::vector<std::string> result;
-        for (const auto& value : list(key)) {
-            if (!value.is_string())
-                fail(concat("'", key, "' must be texts, got ", described(value)));
-            result.push_back(value.get<std::string>());
-        }
-        return result;
-    }
-    [[nodiscard]] const nlohmann::json& list(const char* key) const {
-        const auto& value = member(key);
-        if (!value.is_array()) fail(concat("'", key, "' must be a list, got ", described(value)));
-        return value;
-    }
-    [[nodiscard]] const std::string& where() const { return where_; }
-
-  private:
-    [[nodiscard]] Index integer(const char* key, const nlohmann::json& value) const {
-        if (!value.is_number_unsigned() || !std::in_range<Index>(value.get<std::uint64_t>()))
-            fail(concat("'", key, "' must be a whole number >= 0, got ", described(value)));
-        return value.get<Index>();
-    }
-    /// All numbers of a profile are >= 0.
-    [[nodiscard]] double number(const char* key, const nlohmann::json& value) const {
-        if (!value.is_number() || !(value.get<double>() >= 0) ||
-            !std::isfinite(value.get<double>()))
-            fail(concat("'", key, "' must be a number >= 0, got ", described(value)));
-        return value.get<double>();
-    }
-
-    const nlohmann::json& json_;
-    std::string where_;
-};
-
-[[nodiscard]] inline ProfileText parse_profile_text(const ProfileObject& from) {
+[[nodiscard]] inline ProfileText parse_profile_text(const JsonObject& from) {
     return {from.integer("windows"), from.integer("tokens"), from.text("fingerprint")};
 }
 
-[[nodiscard]] inline ProfileProbe parse_profile_probe(const ProfileObject& from, Index full) {
+[[nodiscard]] inline ProfileProbe parse_profile_probe(const JsonObject& from, Index full) {
     ProfileProbe probe{from.number("size"),
                        from.number("share"),
                        from.integer("rank"),
@@ -159,8 +91,7 @@ class ProfileObject {
     return probe;
 }
 
-[[nodiscard]] inline LinearProfile parse_linear_profile(const ProfileObject& from,
-                                                        std::size_t sizes) {
+[[nodiscard]] inline LinearProfile parse_linear_profile(const JsonObject& from, std::size_t sizes) {
     LinearProfile linear;
     linear.name = from.text("name");
     const auto kind = parse_linear_kind(from.text("kind"));
@@ -195,7 +126,7 @@ class ProfileObject {
 /// such JSON.
 [[nodiscard]] inline Profile parse_profile(std::string_view text, const std::string& source) {
     const auto json = detail::parse_json_tree(text, source);
-    const detail::ProfileObject from(json, source);
+    const detail::JsonObject from(json, source);
     const auto made_by = from.object("made_by");
     const auto& seed = made_by.member("seed");
     if (from.integer("schema_version") != 1)

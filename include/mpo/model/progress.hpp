@@ -39,14 +39,20 @@ namespace detail {
 /// Counts the linears of a job and tells a callback about them.
 class ProgressMeter {
   public:
-    /// work: multiply-adds of the whole job, in any unit.
-    ProgressMeter(std::string_view who, const ProgressCallback& callback, Index count, double work)
-        : who_(who), callback_(callback), count_(count), work_(work) {}
+    /// work: multiply-adds of the whole job, in any unit. kept: what is where the job is cancelled.
+    ProgressMeter(std::string_view who, const ProgressCallback& callback, Index count, double work,
+                  std::string_view kept = "nothing was kept")
+        : who_(who), kept_(kept), callback_(callback), count_(count), work_(work) {}
 
     [[nodiscard]] double seconds() const {
         return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
     }
 
+    /// A linear was done before the job began: it counts, but says nothing of the rate.
+    void skip(double work) {
+        ++done_;
+        work_ -= work;
+    }
     /// One more linear is done. Throws Cancelled where the callback replies so.
     void advance(std::string_view linear, double work) {
         ++done_;
@@ -56,11 +62,11 @@ class ProgressMeter {
         const Progress progress{linear, done_, count_, now, (std::max)(0.0, left)};
         if (callback_ && callback_(progress) == ProgressReply::cancel)
             throw Cancelled(concat(who_, ": cancelled after ", done_, " of ", count_,
-                                   " linears, the last one ", linear, "; nothing was kept"));
+                                   " linears, the last one ", linear, "; ", kept_));
     }
 
   private:
-    std::string_view who_;
+    std::string_view who_, kept_;
     const ProgressCallback& callback_;
     Index count_, done_ = 0;
     double work_, work_done_ = 0;

@@ -1,0 +1,62 @@
+// What a calibrated compression needs to know beside what any compression does.
+#pragma once
+
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "mpo/model/calibrated_linear.hpp"
+#include "mpo/model/calibration_walk.hpp"
+#include "mpo/model/calibration_windows.hpp"
+#include "mpo/model/compress_options.hpp"
+#include "mpo/model/moments.hpp"
+
+namespace mpo {
+
+/// Whether a linear makes good for what the layers before it have lost.
+enum class Compensation { off, on };
+
+/// What a calibrated compression needs to know.
+struct CompressCalibration {
+    std::vector<CalibrationWindow> windows = {};  // the texts, see calibration_texts.hpp
+    CalibrationOptions walk = {};
+    double sink_weight = default_sink_weight;  // see moments.hpp, >= 0
+    Compensation compensation = Compensation::on;
+    double compensation_ridge = 1e-3;  // see compensating_map, > 0
+    CalibratedFitOptions linear = {};
+    /// Share of its numbers per module, in (0, 1], 1: dense; where it is not named, the share that all have in
+    /// common. Of allocate, from a profile.
+    std::map<std::string, double> shares = {};
+    /// A folder that keeps every finished layer, and that a run which was interrupted goes on from; the caller
+    /// removes it. Empty: none.
+    std::filesystem::path resume = {};
+};
+
+namespace detail {
+
+inline void validate(const CompressOptions& options, const CompressCalibration& calibration) {
+    mpo::validate(options);
+    if (!options.budget && !options.budget_bytes)
+        throw ArgumentError("compress: calibration needs a budget or budget_bytes");
+    if (!options.peers.empty())
+        throw ArgumentError("compress: calibration has no peers in other forms");
+    if (!(calibration.sink_weight >= 0) || !std::isfinite(calibration.sink_weight))
+        raise<ArgumentError>(
+            {"compress: sink_weight must be finite and >= 0, got ", calibration.sink_weight});
+    if (!(calibration.compensation_ridge > 0) || !std::isfinite(calibration.compensation_ridge))
+        raise<ArgumentError>({"compress: compensation_ridge must be finite and above 0, got ",
+                              calibration.compensation_ridge});
+    if (!(calibration.linear.max_flops_ratio > 0))
+        raise<ArgumentError>({"compress: max_flops_ratio must be above 0, got ",
+                              calibration.linear.max_flops_ratio});
+    validate(calibration.linear.fit);
+    for (const auto& [module, share] : calibration.shares)
+        if (!(share > 0 && share <= 1))
+            raise<ArgumentError>(
+                {"compress: the share of ", module, " must be above 0 and at most 1, got ", share});
+}
+
+}  // namespace detail
+}  // namespace mpo
