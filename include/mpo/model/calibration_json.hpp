@@ -9,16 +9,12 @@
 #include "mpo/model/calibrated_kinds.hpp"
 #include "mpo/model/calibration_run.hpp"
 #include "mpo/model/compress_report.hpp"
+#include "mpo/model/json_lines.hpp"
 
 namespace mpo::detail {
 
 [[nodiscard]] inline nlohmann::ordered_json layout_json(const Layout& layout) {
     return {{"out", layout.out}, {"in", layout.in}};
-}
-
-/// The number, or null.
-[[nodiscard]] inline nlohmann::ordered_json or_null(const std::optional<double>& value) {
-    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json();
 }
 
 [[nodiscard]] inline nlohmann::ordered_json to_json(const FitCandidate& candidate) {

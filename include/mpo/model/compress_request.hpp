@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "mpo/model/compress_calibration.hpp"
 #include "mpo/model/compress_options.hpp"
 #include "mpo/model/fingerprint.hpp"
+#include "mpo/model/json_lines.hpp"
 #include "mpo/model/made_by.hpp"
 
 namespace mpo::detail {
@@ -21,11 +21,6 @@ namespace mpo::detail {
 template <std::size_t n, class E>
 [[nodiscard]] std::string name_of(E value, const std::string_view (&names)[n]) {
     return std::string(names[static_cast<std::size_t>(value)]);
-}
-
-template <class T>
-[[nodiscard]] nlohmann::ordered_json or_null(const std::optional<T>& value) {
-    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
 }
 
 [[nodiscard]] inline nlohmann::ordered_json requested(const FitOptions& fit) {

@@ -2,9 +2,16 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 namespace mpo::detail {
+
+/// The value, or null.
+template <class T>
+[[nodiscard]] nlohmann::ordered_json or_null(const std::optional<T>& value) {
+    return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
+}
 
 /// On one line. What is not UTF-8 becomes U+FFFD.
 [[nodiscard]] inline std::string json_line(const nlohmann::ordered_json& json) {
