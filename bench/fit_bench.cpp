@@ -99,8 +99,8 @@ class TwoSites {
                 site == 0 ? right_ : end_,
                 core.extent(1),
                 core.extent(2),
-                metric_.S(),
-                metric_.WS(),
+                metric_.moment(),
+                metric_.target(),
                 backend};
     }
     void prepare() { chain_.emplace(*start_, metric_, options_, backend); }

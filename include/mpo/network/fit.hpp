@@ -103,8 +103,8 @@ class FitMetric {
         total_ = weighted_loss<T>(weight(), matrix<const G>(wide_.data(), n_, n_), backend);
     }
 
-    [[nodiscard]] const T* S() const { return narrow_.data(); }
-    [[nodiscard]] const T* WS() const { return target_.data(); }
+    [[nodiscard]] const T* moment() const { return narrow_.data(); }
+    [[nodiscard]] const T* target() const { return target_.data(); }
     [[nodiscard]] double total() const { return total_; }
     [[nodiscard]] double weight_scale() const { return weight_scale_; }
     /// What losses here are in the units of the caller.
@@ -175,7 +175,7 @@ class ChainFit {
         constexpr double negligible = 2e-4;  // of the loss: what an iteration must gain to go on
         auto& core = cores_[at(k)];
         const SiteProblem<T, B> site(left_[at(k)], right_[at(k + 1)], core.shape[1], core.shape[2],
-                                     metric_.S(), metric_.WS(), backend_);
+                                     metric_.moment(), metric_.target(), backend_);
         const bool direct = options_.solver == FitSolver::direct ||
                             (options_.solver == FitSolver::automatic &&
                              direct_is_faster(site, options_.max_direct, options_.max_iterations));
