@@ -64,6 +64,7 @@ struct CompressArguments {
     std::vector<std::string> calibrate;
     std::string objective = "before-healing";
     Index calibration_windows = 24;
+    bool resume = false;
     mpo::CompressCalibration calibration;
 };
 
@@ -182,6 +183,12 @@ void print_report(const mpo::CompressReport& report) {
         report.is_all(mpo::LinearForm::low_rank) ? written : peers.at(mpo::CompressForm::low_rank)};
 }
 
+/// Where a calibrated run keeps the layers that it has finished.
+[[nodiscard]] std::filesystem::path resume_folder(std::filesystem::path output) {
+    if (!output.has_filename()) output = output.parent_path();  // "out/" is "out"
+    return output += ".resume";
+}
+
 /// The texts to calibrate with, cut.
 void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& source) {
     const auto tokenizer = mpo::read_tokenizer(
@@ -199,6 +206,7 @@ void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& sourc
     arguments.calibration.windows =
         mpo::calibration_windows(texts, tokenizer, config, arguments.texts.window);
     arguments.calibration.linear.objective = objectives.at(arguments.objective);
+    if (arguments.resume) arguments.calibration.resume = resume_folder(arguments.output);
 }
 
 void run_compress(CompressArguments arguments) {
@@ -231,6 +239,7 @@ void run_compress(CompressArguments arguments) {
     }();
     if (scratch)
         report.texts = compare_texts(form_paths(arguments, report), texts, arguments.texts);
+    if (arguments.resume) std::filesystem::remove_all(resume_folder(arguments.output));
     report.made_by.command = arguments.command;
     json.write(mpo::to_json(report));
     page.write(mpo::to_html(report));
@@ -260,10 +269,12 @@ void add_compress(CLI::App& app, const std::string& command_line) {
     sub->add_option("--layout", arguments->layouts, "KIND=OUT:IN, as in q=24x24:24x24; repeatable")
         ->expected(1)
         ->take_all();
-    sub->add_option("--calibrate", arguments->calibrate,
-                    "A text whose activations say what matters; repeatable")
-        ->expected(1)
-        ->take_all();
+    auto* calibrate = sub->add_option("--calibrate", arguments->calibrate,
+                                      "A text whose activations say what matters; repeatable");
+    calibrate->expected(1)->take_all();
+    sub->add_flag("--resume", arguments->resume,
+                  "Keep finished layers in OUTPUT.resume, and go on from those that are there")
+        ->needs(calibrate);
     sub->add_option("--calibration-windows", arguments->calibration_windows,
                     "Windows of each of these texts, evenly spread over it (default 24)");
     sub->add_option("--max-flops-ratio", arguments->calibration.linear.max_flops_ratio,
