@@ -32,16 +32,16 @@ enum class FitObjective {
 /// Limits, and how hard to search.
 template <Scalar T>
 struct FitSearchOptions {
-    Index max_parameters = 0;  // stored numbers, >= 1
-    StoredAs stored_as = StoredAs::gauge_fixed;
+    Index max_parameters = 0;                    // stored numbers, >= 1
+    StoredAs stored_as = StoredAs::gauge_fixed;  // what counts as a stored number
     /// Multiply-adds per token relative to out * in, above 0: bonds are lowered to it.
     double max_flops_ratio = std::numeric_limits<double>::infinity();
-    FitObjective objective = FitObjective::before_healing;
-    double healing_margin = 1.15;  // measured: see docs/compression.md
-    Index max_sites = 3;           // 2 to 12
-    double start_margin = 1.4;     // of starts, over the best one; >= 1
-    double margin = 1.1;           // of first sweeps, the same
-    Index max_finalists = 2;       // at least 1
+    FitObjective objective = FitObjective::before_healing;  // who wins a near tie
+    double healing_margin = 1.15;                           // measured: see docs/compression.md
+    Index max_sites = 3;                                    // 2 to 12
+    double start_margin = 1.4;                              // of starts, over the best one; >= 1
+    double margin = 1.1;                                    // of first sweeps, the same
+    Index max_finalists = 2;                                // at least 1
     /// What sweeps gain at most: a start that loses more than this times low rank cannot win, nor can a first
     /// sweep that loses more than the root of it times low rank. Measured: see docs/compression.md.
     double hope = 2.2;
@@ -51,7 +51,7 @@ struct FitSearchOptions {
 
 /// A layout that competed.
 struct FitCandidate {
-    Layout layout;
+    Layout layout;                          // its legs
     Shape bonds;                            // the largest within the limits
     Index parameters = 0;                   // stored numbers
     Index multiply_adds = 0;                // per token
