@@ -68,6 +68,7 @@ struct CompressArguments {
     Index calibration_windows = 24;
     std::string profile;
     double floor = 0.5;
+    bool resume = false;
     mpo::CompressCalibration calibration;
 };
 
@@ -100,6 +101,12 @@ void add_layout(const std::string& argument, mpo::CompressOptions& options) {
              lies_at(mpo::ComparedForm::low_rank, mpo::CompressForm::low_rank)}};
 }
 
+/// Where a calibrated run keeps the layers that it has finished.
+[[nodiscard]] std::filesystem::path resume_folder(std::filesystem::path output) {
+    if (!output.has_filename()) output = output.parent_path();  // "out/" is "out"
+    return output += ".resume";
+}
+
 /// The texts to calibrate with, cut.
 void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& source) {
     const auto tokenizer = mpo::read_tokenizer(
@@ -117,6 +124,7 @@ void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& sourc
     arguments.calibration.windows =
         mpo::calibration_windows(texts, tokenizer, config, arguments.texts.window);
     arguments.calibration.linear.objective = objectives.at(arguments.objective);
+    if (arguments.resume) arguments.calibration.resume = resume_folder(arguments.output);
 }
 
 /// Compresses without calibration, and judges the result beside the same size as MPOs and as low rank.
@@ -187,6 +195,7 @@ void run_compress(CompressArguments arguments) {
     const auto texts = read_texts(arguments.texts, source);
     auto report = arguments.calibrate.empty() ? compress_plain(arguments, source, texts)
                                               : compress_calibrated(arguments, source, texts);
+    if (arguments.resume) std::filesystem::remove_all(resume_folder(arguments.output));
     report.made_by.command = arguments.command;
     json.write(mpo::to_json(report));
     page.write(mpo::to_html(report));
@@ -216,10 +225,12 @@ void add_compress(CLI::App& app, const std::string& command_line) {
     sub->add_option("--layout", arguments->layouts, "KIND=OUT:IN, as in q=24x24:24x24; repeatable")
         ->expected(1)
         ->take_all();
-    sub->add_option("--calibrate", arguments->calibrate,
-                    "A text whose activations say what matters; repeatable")
-        ->expected(1)
-        ->take_all();
+    auto* calibrate = sub->add_option("--calibrate", arguments->calibrate,
+                                      "A text whose activations say what matters; repeatable");
+    calibrate->expected(1)->take_all();
+    sub->add_flag("--resume", arguments->resume,
+                  "Keep finished layers in OUTPUT.resume, and go on from those that are there")
+        ->needs(calibrate);
     sub->add_option("--calibration-windows", arguments->calibration_windows,
                     "Windows of each of these texts, evenly spread over it (default 24)");
     auto* profile = sub->add_option("--profile", arguments->profile,

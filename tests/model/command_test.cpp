@@ -414,6 +414,26 @@ TEST_CASE(
     desk.refuse(1, y + "--profile q", {"another model", "0123456789abcdef"});
 }
 
+TEST_CASE("mpo compress --resume: what it keeps goes with success, and is not mistaken") {
+    const Desk desk;
+    add_decoder(desk);
+    const std::string how = " --budget 0.6 --calibrate text --window 16";
+    for (const char* output : {"one", "two --resume", "three/ --resume"}) {
+        const auto result = desk.run("compress decoder -o " + std::string(output) + how);
+        INFO(result.err);
+        CHECK(result.status == 0);
+    }
+    CHECK(contents(desk.folder / "one") == contents(desk.folder / "two"));
+    CHECK(contents(desk.folder / "one") == contents(desk.folder / "three"));
+    CHECK(desk.folder.names() ==
+          std::vector<std::string>{"decoder", "model", "one", "text", "three", "two"});
+    std::filesystem::create_directory(desk.folder / "four.resume");
+    write_file(desk.folder / "four.resume" / "letter", "dear");
+    desk.refuse(1, "compress decoder -o four --resume" + how, {"four.resume", "something else"});
+    CHECK(read_file(desk.folder / "four.resume" / "letter") == "dear");
+    desk.refuse(2, "compress decoder -o five --budget 0.6 --resume", {"--calibrate"});
+}
+
 TEST_CASE("mpo evaluate: texts and items beside a reference; bad ones are one line") {
     const Desk desk;
     add_decoder(desk);

@@ -22,10 +22,10 @@ enum class Compensation { off, on };
 struct CompressCalibration {
     std::vector<CalibrationWindow> windows = {};  // the texts, see calibration_texts.hpp
     CalibrationOptions walk = {};
-    double sink_weight = default_sink_weight;  // see moments.hpp, >= 0
-    Compensation compensation = Compensation::on;
-    double compensation_ridge = 1e-3;  // see compensating_map, > 0
-    CalibratedFitOptions linear = {};
+    double sink_weight = default_sink_weight;      // see moments.hpp, >= 0
+    Compensation compensation = Compensation::on;  // for what earlier layers lost
+    double compensation_ridge = 1e-3;              // see compensating_map, > 0
+    CalibratedFitOptions linear = {};              // how each linear is compressed
     /// Share of its numbers per module, in (0, 1], 1: dense; where it is not named, the share that all have in
     /// common. Of allocate, from a profile.
     std::map<std::string, double> shares = {};

@@ -44,6 +44,7 @@ template <Backend B>
     calibration.linear.rivals = Rivals::none;
     calibration.linear.max_flops_ratio = std::numeric_limits<double>::infinity();
     calibration.shares = uniform_shares(report);
+    calibration.resume.clear();  // the state there is that of the run it is compared with
     return compress(source, folder, options, calibration, backend);
 }
 
