@@ -94,8 +94,8 @@ inline void require_same_vocabulary(const Tokenizer& one, const Tokenizer& other
 
 /// A form of a model, and where it lies.
 struct FormPath {
-    ComparedForm form = ComparedForm::compressed;
-    std::filesystem::path path;
+    ComparedForm form = ComparedForm::compressed;  // which
+    std::filesystem::path path;                    // its folder
 };
 
 /// Folders and files of one model in several forms. Forms that are the same model may have the same path.
