@@ -16,14 +16,14 @@ namespace mpo {
 
 /// How many linears a layout won.
 struct LayoutWins {
-    LinearForm form = LinearForm::low_rank;
-    Layout layout;
-    Index count = 0;
+    LinearForm form = LinearForm::low_rank;  // of the layout
+    Layout layout;                           // legs out : in
+    Index count = 0;                         // linears
 };
 
 /// The calibrated linears of one kind that were compressed.
 struct CalibratedKind {
-    LinearKind kind = LinearKind::q;
+    LinearKind kind = LinearKind::q;     // its place in the layer
     Index count = 0;                     // of them; means are over these
     double mean_loss = 0, max_loss = 0;  // as stored
     double mean_low_rank_loss = 0;       // of the best low rank within the same limits, not rounded
@@ -37,7 +37,7 @@ struct CalibratedKind {
 /// Linears for which one rival is the best at no more bytes.
 struct BetterStorage {
     std::string form;  // of the rival
-    Index count = 0;
+    Index count = 0;   // linears
 };
 
 namespace detail {

@@ -129,17 +129,17 @@ enum class ComparedForm {
 
 /// A form of the model beside the source on one text, and what it costs.
 struct FormReport {
-    ComparedForm form = ComparedForm::compressed;
-    ModelCost cost = {};
-    Comparison result = {};
+    ComparedForm form = ComparedForm::compressed;  // which
+    ModelCost cost = {};                           // of this form and no other
+    Comparison result = {};                        // against the source
 };
 
 /// What became of the language: one text under the forms that were compared, what was written first. A form that was
 /// chosen for every linear is the compressed model itself.
 struct TextReport {
-    std::string text;            // its file
-    ModelCost source_cost = {};  // of the reference of all forms
-    std::vector<FormReport> forms = {};
+    std::string text;                    // its file
+    ModelCost source_cost = {};          // of the reference of all forms
+    std::vector<FormReport> forms = {};  // what was written first
 
     /// What was written, against the source. Throws ArgumentError where it was not compared.
     [[nodiscard]] const Comparison& compressed() const { return of(ComparedForm::compressed); }

@@ -94,8 +94,8 @@ inline void require_same_vocabulary(const Tokenizer& one, const Tokenizer& other
 
 /// A form of a model, and where it lies.
 struct FormPath {
-    ComparedForm form = ComparedForm::compressed;
-    std::filesystem::path path;
+    ComparedForm form = ComparedForm::compressed;  // which
+    std::filesystem::path path;                    // its folder
 };
 
 /// Folders and files of one model in several forms. Forms that are the same model may have the same path.
@@ -146,8 +146,8 @@ inline void require_comparable(const std::vector<EvaluationText>& texts,
                                                            const EigenBackend& backend) {
     TransformerOptions model_options;
     model_options.dense_cache = DenseCache::allow;
+    const auto source_cost = measure_cost(paths.source, options.speed, backend);
     const Transformer source(paths.source, model_options, backend);
-    const auto source_cost = measure_cost(source, paths.source, options.speed);
     std::vector<TextReport> reports;
     reports.reserve(texts.size());
     for (const auto& text : texts) reports.push_back({text.name, source_cost, {}});
@@ -165,8 +165,8 @@ inline void require_comparable(const std::vector<EvaluationText>& texts,
             }
             continue;
         }
+        const auto cost = measure_cost(forms[f].path, options.speed, backend);
         const Transformer model(forms[f].path, model_options, backend);
-        const auto cost = measure_cost(model, forms[f].path, options.speed);
         for (std::size_t k = 0; k < texts.size(); ++k) {
             const auto what = detail::concat(texts[k].name, " ", title_of(forms[f].form));
             reports[k].forms.push_back({forms[f].form, cost,

@@ -11,9 +11,8 @@ namespace mpo {
 
 /// One pass of so many tokens through the layers of a decoder; the head is the same in every form.
 struct BatchCost {
-    Index batch = 0;  // tokens in one call
-    Index multiply_adds =
-        0;  // per token, of the linears of all layers, as they are applied at this batch
+    Index batch = 0;          // tokens in one call
+    Index multiply_adds = 0;  // per token, of the linears of all layers, as planned for this batch
     double ms_per_token = 0;  // median of a few passes
 };
 

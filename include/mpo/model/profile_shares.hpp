@@ -56,11 +56,11 @@ namespace detail {
 /// Shares for CompressCalibration: those of allocate, with the profile's divergences as damage.
 ///
 /// profile    of this very checkpoint; of other linears nothing is read
+/// source     dense; all its bytes are read, for its fingerprint
 /// options    budget, of the numbers of all linears that are to be compressed, or budget_bytes, of which room for pivots is
 ///            left; only, skip, dtype
 /// floor      see AllocateOptions
 /// returns    one share per linear, in (0, 1]; 1: it stays dense
-/// cost       all bytes of the checkpoint are read, for its fingerprint
 /// throws     ArgumentError (a profile of another model, a linear that it does not know, no budget); as allocate
 [[nodiscard]] inline std::map<std::string, double> profile_shares(const Profile& profile,
                                                                   const Checkpoint& source,

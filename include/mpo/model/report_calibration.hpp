@@ -89,7 +89,7 @@ struct LossAxes {
                     take(rival.bits_per_weight, rival.loss);
         }
         bits.max = std::ceil(most + 0.5);
-        loss.min = std::pow(10.0, std::clamp(std::floor(std::log10(smallest)), -7.0, -1.0));
+        loss.min = std::pow(10.0, std::clamp(std::floor(std::log10(smallest)), -4.0, -1.0));
     }
     [[nodiscard]] SvgPoint at(double bits_stored, double lost) const {
         return {bits_stored, (std::max)(lost, loss.min)};
@@ -140,7 +140,8 @@ struct LossAxes {
         "else could be: the best low rank in its colour, plain MPOs pale, and joined by a line "
         "rounding to 2, 3, 4 and 8 bits, where the source did not come from as many. Bits stored "
         "for every number of the dense weight; further "
-        "down and to the left is better.</p>\n<div class=\"panels\">\n";
+        "down and to the left is better, and what would lie below the frame stands on its "
+        "edge.</p>\n<div class=\"panels\">\n";
     for (const auto& kind : calibrated_kinds(report))
         text += concat("<figure><figcaption><b>", to_string(kind.kind), "</b><span>",
                        kind.count - kind.mpo_count, " low rank, ", kind.mpo_count,

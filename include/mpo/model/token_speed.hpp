@@ -83,10 +83,13 @@ namespace detail {
     return costs;
 }
 
-/// The same with what the checkpoint that it was read from stores. Throws as Checkpoint, too.
-[[nodiscard]] inline ModelCost measure_cost(const Transformer& model,
-                                            const std::filesystem::path& path,
-                                            const TokenSpeedOptions& options = {}) {
+/// The same of the decoder in a checkpoint, with what it stores. Chains are applied as such: dense weights that would
+/// be faster are not kept, for a model of that size is another one.
+///
+/// throws   as Transformer and measure_batches
+[[nodiscard]] inline ModelCost measure_cost(const std::filesystem::path& path,
+                                            const TokenSpeedOptions& options,
+                                            const EigenBackend& backend) {
     ModelCost cost;
     if (is_compressed(path)) {
         const CompressedCheckpoint stored(path);
@@ -97,7 +100,9 @@ namespace detail {
         cost.parameters = stored.num_parameters();
         cost.bytes = stored.bytes();
     }
-    cost.batches = measure_batches(model, options);
+    TransformerOptions model_options;
+    model_options.dense_cache = DenseCache::forbid;
+    cost.batches = measure_batches(Transformer(path, model_options, backend), options);
     return cost;
 }
 
