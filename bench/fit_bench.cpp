@@ -95,13 +95,8 @@ class TwoSites {
 
     [[nodiscard]] Problem problem(Index site) const {
         const auto& core = start_->core(site);
-        return {site == 0 ? end_ : left_,
-                site == 0 ? right_ : end_,
-                core.extent(1),
-                core.extent(2),
-                metric_.moment(),
-                metric_.target(),
-                backend};
+        return {site == 0 ? end_ : left_, site == 0 ? right_ : end_, core.extent(1), core.extent(2),
+                metric_.moment(),         metric_.target(),          backend};
     }
     void prepare() { chain_.emplace(*start_, metric_, options_, backend); }
     void sweep() { (void)chain_->sweep(loss_, report_); }

@@ -77,23 +77,23 @@ struct CoreProblem {
     using Blocks = detail::FitBlock<T, B>;
 
     CoreProblem(const Mpo<T>& mpo, Index k, const Tensor<T>& w, const Tensor<T>& s,
-                const B& backend)
-        : S(detail::send<T>(s, backend)),
+                const B& machine)
+        : S(detail::send<T>(s, machine)),
           C(detail::send<T>(naive::narrow<T>(naive::product(naive::widen(w), naive::widen(s))),
-                            backend)) {
+                            machine)) {
         const auto l = merged(mpo, 0, k), r = merged(mpo, k + 1, mpo.num_sites());
         if (k > 0)
             left = Blocks({{detail::leg_ml, detail::leg_nl, detail::leg_a},
                            {l.extent(1), l.extent(2), l.extent(3)},
-                           detail::send<T>(l, backend)},
-                          detail::leg_ml, detail::leg_nl, detail::leg_a, backend);
+                           detail::send<T>(l, machine)},
+                          detail::leg_ml, detail::leg_nl, detail::leg_a, machine);
         if (k + 1 < mpo.num_sites())
             right = Blocks({{detail::leg_b, detail::leg_mr, detail::leg_nr},
                             {r.extent(0), r.extent(1), r.extent(2)},
-                            detail::send<T>(r, backend)},
-                           detail::leg_mr, detail::leg_nr, detail::leg_b, backend);
+                            detail::send<T>(r, machine)},
+                           detail::leg_mr, detail::leg_nr, detail::leg_b, machine);
         site.emplace(left, right, mpo.core(k).extent(1), mpo.core(k).extent(2), S.data(), C.data(),
-                     backend);
+                     machine);
     }
 
     BufferOf<B, T> S, C;

@@ -31,7 +31,7 @@ struct CalibratedFitOptions {
         std::numeric_limits<double>::infinity();  // multiply-adds per token relative to dense, > 0
     FitObjective objective = FitObjective::before_healing;
     FitOptions fit = {.max_sweeps = 6};
-    Rivals rivals = Rivals::all;
+    Rivals rivals = Rivals::all;  // what else is measured
 };
 
 namespace detail {

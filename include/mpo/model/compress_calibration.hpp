@@ -20,8 +20,8 @@ enum class Compensation { off, on };
 
 /// What a calibrated compression needs to know.
 struct CompressCalibration {
-    std::vector<CalibrationWindow> windows = {};  // the texts, see calibration_texts.hpp
-    CalibrationOptions walk = {};
+    std::vector<CalibrationWindow> windows = {};   // the texts, see calibration_texts.hpp
+    CalibrationOptions walk = {};                  // how moments are accumulated
     double sink_weight = default_sink_weight;      // see moments.hpp, >= 0
     Compensation compensation = Compensation::on;  // for what earlier layers lost
     double compensation_ridge = 1e-3;              // see compensating_map, > 0
