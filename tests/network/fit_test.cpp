@@ -279,6 +279,32 @@ TEMPLATE_LIST_TEST_CASE("fit: losses never rise, and the last one is that of the
     }
 }
 
+TEMPLATE_LIST_TEST_CASE("fit: what the steps of a sweep gain adds up to what it gains", "",
+                        BackendCases) {
+    using T = typename TestType::T;
+    using B = typename TestType::Backend;
+    const B backend;
+    for (const auto& chain : fitted_chains())
+        for (const FitSolver solver : {FitSolver::direct, FitSolver::iterative}) {
+            CAPTURE(to_string(chain.layout), solver);
+            const Index m = rows(chain.layout), n = cols(chain.layout);
+            const auto w = normal_tensor<T>({m, n}, 61);
+            const auto s = moments<GramScalar<B, T>>(n).front();
+            auto options = options_for<T>(chain);
+            options.solver = solver;
+            const detail::FitMetric<T, B> metric(w, s, options.ridge, backend);
+            const auto start =
+                right_canonicalize(random_mpo<T>(chain.layout, chain.bonds, 62), backend);
+            const double before = metric.loss(start);
+            detail::ChainFit<T, B> fitted(start, metric, options, backend);
+            FitReport report;
+            const double claimed = fitted.sweep(before, report);
+            const double after = metric.loss(fitted.chain());
+            CHECK(after < before);
+            CHECK(std::abs(claimed - after) <= tolerance<T>(m * n * n, before));
+        }
+}
+
 TEMPLATE_LIST_TEST_CASE("fit: where the optimum is known it is reached", "", BackendCases) {
     using T = typename TestType::T;
     using B = typename TestType::Backend;
