@@ -417,7 +417,7 @@ TEST_CASE(
 TEST_CASE("mpo compress --resume: what it keeps goes with success, and is not mistaken") {
     const Desk desk;
     add_decoder(desk);
-    const std::string how = " --budget 0.6 --calibrate text --window 16";
+    const std::string how = " --budget 0.6 --calibrate text --window 16 --calibration-windows 2";
     for (const char* output : {"one", "two --resume", "three/ --resume"}) {
         const auto result = desk.run("compress decoder -o " + std::string(output) + how);
         INFO(result.err);

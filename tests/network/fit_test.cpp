@@ -245,6 +245,41 @@ TEMPLATE_LIST_TEST_CASE("fit: a solve takes a core to its minimum and says by ho
     }
 }
 
+TEMPLATE_LIST_TEST_CASE("fit: where S is a product over the sites one iteration is the solution",
+                        "", BackendCases) {
+    using T = typename TestType::T;
+    using B = typename TestType::Backend;
+    using W = Wide<T>;
+    const B backend;
+    for (const auto& [layout, bonds] : std::vector<Chain>{{{{4, 3}, {3, 4}}, {1, 5, 1}},
+                                                          {{{2, 3, 2}, {3, 2, 3}}, {1, 3, 3, 1}}}) {
+        Tensor<W> S({1, 1}, {W{1}});
+        for (const Index n : layout.in) {
+            std::vector<double> spectrum;
+            for (Index k = 0; k < n; ++k) spectrum.push_back(std::pow(0.4, static_cast<double>(k)));
+            const auto factor = hermitian<W>(spectrum, 63 + static_cast<std::uint64_t>(S.size()));
+            const Index m = S.extent(0);
+            Tensor<W> product({m * n, m * n});
+            naive::for_each_index({m, n, m, n}, [&](const Shape& at) {
+                product(at[0] * n + at[1], at[2] * n + at[3]) =
+                    S(at[0], at[2]) * factor(at[1], at[3]);
+            });
+            S = std::move(product);
+        }
+        const auto w = normal_tensor<T>({rows(layout), cols(layout)}, 64);
+        const auto mpo = random_mpo<T>(layout, bonds, 65);
+        for (Index k = 0; k < mpo.num_sites(); ++k) {
+            CAPTURE(to_string(layout), k);
+            const CoreProblem<T, B> problem(mpo, k, w, naive::narrow<T>(S), backend);
+            const detail::SiteSolver<T, B> solver(*problem.site, backend);
+            auto x = detail::send<T>(mpo.core(k), backend);
+            auto y = detail::send<T>(mpo.core(k), backend);
+            const double best = solver.solve(x).gain, first = solver.iterate(y, {1, 0}).gain;
+            CHECK(first >= 0.99 * best);
+        }
+    }
+}
+
 TEMPLATE_LIST_TEST_CASE("fit: losses never rise, and the last one is that of the chain", "",
                         BackendCases) {
     using T = typename TestType::T;
@@ -277,6 +312,32 @@ TEMPLATE_LIST_TEST_CASE("fit: losses never rise, and the last one is that of the
                     for (const FitSolver used : report.solvers) CHECK(used == solver);
                 }
     }
+}
+
+TEMPLATE_LIST_TEST_CASE("fit: what the steps of a sweep gain adds up to what it gains", "",
+                        BackendCases) {
+    using T = typename TestType::T;
+    using B = typename TestType::Backend;
+    const B backend;
+    for (const auto& chain : fitted_chains())
+        for (const FitSolver solver : {FitSolver::direct, FitSolver::iterative}) {
+            CAPTURE(to_string(chain.layout), solver);
+            const Index m = rows(chain.layout), n = cols(chain.layout);
+            const auto w = normal_tensor<T>({m, n}, 61);
+            const auto s = moments<GramScalar<B, T>>(n).front();
+            auto options = options_for<T>(chain);
+            options.solver = solver;
+            const detail::FitMetric<T, B> metric(w, s, options.ridge, backend);
+            const auto start =
+                right_canonicalize(random_mpo<T>(chain.layout, chain.bonds, 62), backend);
+            const double before = metric.loss(start);
+            detail::ChainFit<T, B> fitted(start, metric, options, backend);
+            FitReport report;
+            const double claimed = fitted.sweep(before, report);
+            const double after = metric.loss(fitted.chain());
+            CHECK(after < before);
+            CHECK(std::abs(claimed - after) <= tolerance<T>(m * n * n, before));
+        }
 }
 
 TEMPLATE_LIST_TEST_CASE("fit: where the optimum is known it is reached", "", BackendCases) {
