@@ -116,6 +116,17 @@ class CalibratedJob {
         }
     }
 
+    /// P drawn towards 1. A regression on n inputs from T positions follows what is particular to these by n / T
+    /// of what it finds: with T near n it would be all of it, and the result worse than without.
+    [[nodiscard]] static Tensor<double> believed(Tensor<double> P, Index tokens) {
+        const Index n = P.extent(0);
+        const double trust = (std::max)(
+            0.0, 1 - static_cast<double>(n) / static_cast<double>((std::max)(tokens, Index{1})));
+        for (Index i = 0; i < n; ++i)
+            for (Index j = 0; j < n; ++j) P(i, j) = trust * P(i, j) + (i == j ? 1 - trust : 0);
+        return P;
+    }
+
     /// W P; W itself where the flows have not diverged.
     [[nodiscard]] Tensor<float> target_of(const Tensor<float>& W,
                                           const std::optional<Tensor<double>>& map) const {
@@ -176,8 +187,9 @@ class CalibratedJob {
         const auto moment = moments.compressed_moment(backend_, g);
         std::optional<Tensor<double>> map;
         if (walk_.diverged() && calibration_.compensation == Compensation::on)
-            map = compensating_map(moment, moments.cross_moment(backend_, g),
-                                   calibration_.compensation_ridge, backend_);
+            map = believed(compensating_map(moment, moments.cross_moment(backend_, g),
+                                            calibration_.compensation_ridge, backend_),
+                           moments.tokens());
         for (const auto& name : names) {
             const auto& linear = *linear_of_.at(name);
             const auto begin = std::chrono::steady_clock::now();
