@@ -18,8 +18,8 @@ using namespace mpo;
 using test::count_of;
 
 /// A linear (12, 24) of 216 bytes, 6 bits per weight.
-[[nodiscard]] LinearReport some_linear(LinearKind kind, int layer, Layout layout, double loss,
-                                       std::vector<RivalReport> rivals) {
+[[nodiscard]] LinearReport some_calibrated_linear(LinearKind kind, int layer, Layout layout,
+                                                  double loss, std::vector<RivalReport> rivals) {
     LinearReport linear;
     linear.name = "model.layers." + std::to_string(layer) + ".mlp." + to_string(kind) + "_proj";
     linear.kind = kind;
@@ -44,16 +44,17 @@ using test::count_of;
 [[nodiscard]] CompressReport some_report() {
     const Layout chain{{3, 4}, {6, 4}}, low = low_rank_layout(12, 24);
     CompressReport report;
-    report.linears = {some_linear(LinearKind::up, 0, chain, 0.1,
-                                  {{"plain MPO", 6, 0.4}, {"rounded to 4 bits", 4.5, 0.02}}),
-                      some_linear(LinearKind::up, 1, low, 0.2,  // better, but larger
-                                  {{"plain MPO", 6, 0.8}, {"rounded to 8 bits", 8.5, 0.001}}),
-                      some_linear(LinearKind::up, 2, chain, 0.3,
-                                  {{"plain MPO", 6.1, 0.2},
-                                   {"rounded to 3 bits", 3.5, 0.25},
-                                   {"rounded to 4 bits", 4.5, 0.05}}),
-                      some_linear(LinearKind::down, 0, chain, 0.4, {})};
-    auto dense = some_linear(LinearKind::down, 1, {}, 0, {});
+    report.linears = {
+        some_calibrated_linear(LinearKind::up, 0, chain, 0.1,
+                               {{"plain MPO", 6, 0.4}, {"rounded to 4 bits", 4.5, 0.02}}),
+        some_calibrated_linear(LinearKind::up, 1, low, 0.2,  // better, but larger
+                               {{"plain MPO", 6, 0.8}, {"rounded to 8 bits", 8.5, 0.001}}),
+        some_calibrated_linear(LinearKind::up, 2, chain, 0.3,
+                               {{"plain MPO", 6.1, 0.2},
+                                {"rounded to 3 bits", 3.5, 0.25},
+                                {"rounded to 4 bits", 4.5, 0.05}}),
+        some_calibrated_linear(LinearKind::down, 0, chain, 0.4, {})};
+    auto dense = some_calibrated_linear(LinearKind::down, 1, {}, 0, {});
     dense.form = LinearForm::dense;
     report.linears.push_back(dense);
     auto& run = report.calibration.emplace();

@@ -24,8 +24,8 @@ using namespace mpo;
 using namespace mpo::test;
 
 /// A tiny decoder, tokens to calibrate it with, and room for results beside it.
-struct Workshop {
-    explicit Workshop(const std::string& name, const ChangeTensor& change = {})
+struct CalibratedWorkshop {
+    explicit CalibratedWorkshop(const std::string& name, const ChangeTensor& change = {})
         : decoder(tiny_decoder(name)) {
         write_decoder(folder / "model", decoder, change);
         calibration.windows = windows_of(decoder);
@@ -70,7 +70,7 @@ struct Workshop {
 }
 
 /// norm(h_c - h_o) / norm(h_o) of the states behind the last norm, over all windows.
-[[nodiscard]] double deviation(const Workshop& workshop, const std::string& name) {
+[[nodiscard]] double flow_deviation(const CalibratedWorkshop& workshop, const std::string& name) {
     const auto model = workshop.open(name), dense = workshop.open("model");
     double lost = 0, all = 0;
     for (const auto& window : workshop.calibration.windows) {
@@ -84,7 +84,7 @@ struct Workshop {
     return std::sqrt(lost / all);
 }
 
-[[nodiscard]] double divergence(const Workshop& workshop, const std::string& name) {
+[[nodiscard]] double divergence(const CalibratedWorkshop& workshop, const std::string& name) {
     const auto model = workshop.open(name), dense = workshop.open("model");
     double sum = 0;
     for (const auto& window : workshop.calibration.windows)
@@ -95,7 +95,7 @@ struct Workshop {
 
 /// What is written to the folder of a workshop where `call` throws an E: nothing.
 template <class E>
-void check_refused(const Workshop& workshop, const std::vector<std::string>& pieces) {
+void check_refused(const CalibratedWorkshop& workshop, const std::vector<std::string>& pieces) {
     check_throws<E>([&] { (void)workshop.run(); }, pieces);
     CHECK(workshop.folder.names() == std::vector<std::string>{"model"});
 }
@@ -106,7 +106,7 @@ TEST_CASE("calibrated compression: the result is a model within its budget") {
     for (const char* name : {"group_3", "qwen2", "prime_sizes", "sharded_bf16"})
         for (const StoredAs stored_as : {StoredAs::gauge_fixed, StoredAs::cores}) {
             CAPTURE(name, stored_as);
-            Workshop workshop(name);
+            CalibratedWorkshop workshop(name);
             workshop.options.stored_as = stored_as;
             workshop.options.dtype = DType::bf16;
             const auto report = workshop.run();
@@ -173,7 +173,7 @@ namespace {
 TEST_CASE("calibrated compression: every loss is the naive one, compensation and all") {
     for (const Compensation compensation : {Compensation::off, Compensation::on}) {
         CAPTURE(compensation);
-        Workshop workshop("llama3_rope", with_uneven_inputs);
+        CalibratedWorkshop workshop("llama3_rope", with_uneven_inputs);
         workshop.options.budget = 0.75;
         workshop.calibration.compensation = compensation;
         workshop.calibration.compensation_ridge = 1e-2;
@@ -205,7 +205,7 @@ TEST_CASE("calibrated compression: every loss is the naive one, compensation and
 }
 
 TEST_CASE("calibrated compression: shares are obeyed, a share of 1 stays dense") {
-    Workshop workshop("group_3");
+    CalibratedWorkshop workshop("group_3");
     const std::string dense = "model.layers.0.mlp.down_proj", small = "model.layers.1.mlp.up_proj";
     workshop.calibration.shares = {{dense, 1.0}, {small, 0.3}};
     const auto report = workshop.run();
@@ -218,29 +218,29 @@ TEST_CASE("calibrated compression: shares are obeyed, a share of 1 stays dense")
               share * static_cast<double>(num_elements(linear.shape)));
     }
     CHECK(same_values(workshop.stored_matrix("out", dense), workshop.weight(dense)));
-    Workshop all("one_layer");
+    CalibratedWorkshop all("one_layer");
     all.options.budget = 1;
     for (const auto& linear : all.run().linears) CHECK(linear.form == LinearForm::dense);
-    CHECK(deviation(all, "out") == 0);
+    CHECK(flow_deviation(all, "out") == 0);
 }
 
 TEST_CASE("calibrated compression: linears make good for what those before them have lost") {
     for (const char* name : {"group_3", "long", "llama3_rope"}) {
         CAPTURE(name);
-        Workshop workshop(name, with_uneven_inputs);
+        CalibratedWorkshop workshop(name, with_uneven_inputs);
         workshop.options.budget = 0.7;
         workshop.calibration.compensation = Compensation::off;
         (void)workshop.run("off");
         workshop.calibration.compensation = Compensation::on;
         (void)workshop.run("on");
-        CHECK(deviation(workshop, "on") < deviation(workshop, "off"));
+        CHECK(flow_deviation(workshop, "on") < flow_deviation(workshop, "off"));
     }
 }
 
 TEST_CASE("calibrated compression: the model diverges less than one of plain truncation") {
     for (const char* name : {"group_3", "long", "llama3_rope"}) {
         CAPTURE(name);
-        Workshop workshop(name, with_uneven_inputs);
+        CalibratedWorkshop workshop(name, with_uneven_inputs);
         workshop.options.budget = 0.7;
         const auto calibrated = workshop.run();
         const auto plain = compress(Checkpoint(workshop.folder / "model"),
@@ -251,7 +251,7 @@ TEST_CASE("calibrated compression: the model diverges less than one of plain tru
 }
 
 TEST_CASE("calibrated compression: only and skip choose, the rest is copied") {
-    Workshop workshop("group_3");
+    CalibratedWorkshop workshop("group_3");
     workshop.options.only = "mlp";
     workshop.options.skip = "layers.0.mlp.(gate|up)";
     const auto report = workshop.run();
@@ -272,7 +272,7 @@ TEST_CASE("calibrated compression: a budget in bytes is kept, pivots and all") {
     for (const DType dtype : {DType::bf16, DType::f32})
         for (const Index bytes : {16000, 24000}) {
             CAPTURE(dtype, bytes);
-            Workshop workshop("group_3");
+            CalibratedWorkshop workshop("group_3");
             workshop.options.budget.reset();
             workshop.options.budget_bytes = bytes * (dtype == DType::f32 ? 2 : 1);
             workshop.options.dtype = dtype;
@@ -281,7 +281,7 @@ TEST_CASE("calibrated compression: a budget in bytes is kept, pivots and all") {
 }
 
 TEST_CASE("calibrated compression: the same seed, the same bytes") {
-    Workshop workshop("group_3");
+    CalibratedWorkshop workshop("group_3");
     workshop.options.dtype = DType::bf16;
     (void)workshop.run("one");
     (void)workshop.run("two");
@@ -289,18 +289,18 @@ TEST_CASE("calibrated compression: the same seed, the same bytes") {
 }
 
 TEST_CASE("calibrated compression: fewer tokens than inputs are enough") {
-    Workshop workshop("group_3");
+    CalibratedWorkshop workshop("group_3");
     workshop.calibration.windows = {{{1, 5, 2}, 1}};
     const auto report = workshop.run();
     for (const auto& linear : report.linears) {
         CAPTURE(linear.name);
         CHECK(linear.calibration->loss < 1e-3);  // of 3 inputs every bond of 3 keeps all
     }
-    CHECK(std::isfinite(deviation(workshop, "out")));
+    CHECK(std::isfinite(flow_deviation(workshop, "out")));
 }
 
 TEST_CASE("calibrated compression: progress counts every linear, and cancels without a trace") {
-    Workshop workshop("group_3");
+    CalibratedWorkshop workshop("group_3");
     std::vector<std::string> heard;
     Index cancel_at = 100;
     workshop.options.progress = [&](const Progress& progress) {
@@ -328,7 +328,7 @@ TEST_CASE("calibrated compression: progress counts every linear, and cancels wit
 
 TEST_CASE("calibrated compression: numbers it cannot work with are refused by name") {
     const auto broken = [](const std::string& tensor, float value) {
-        return Workshop("group_3", [=](const std::string& name, Tensor<float> W) {
+        return CalibratedWorkshop("group_3", [=](const std::string& name, Tensor<float> W) {
             for (Index k = 0; name == tensor && k < W.size(); ++k)
                 if (k == W.size() / 2 || std::isfinite(value)) W.data()[k] = value;
             return W;
@@ -348,7 +348,7 @@ TEST_CASE("calibrated compression: numbers it cannot work with are refused by na
 
 TEST_CASE("calibrated compression: wrong requests are refused before anything is done") {
     const auto refused = [](const std::vector<std::string>& pieces, auto&& change) {
-        Workshop workshop("one_layer");
+        CalibratedWorkshop workshop("one_layer");
         change(workshop.options, workshop.calibration);
         Index heard = 0;
         workshop.options.progress = [&](const Progress&) {
@@ -394,7 +394,7 @@ TEST_CASE("calibrated compression: wrong requests are refused before anything is
     refused({q, "no layout", "smallest"}, [&](Options&, Calibration& c) {
         c.shares = {{q, 1e-3}};
     });
-    Workshop workshop("one_layer");
+    CalibratedWorkshop workshop("one_layer");
     (void)workshop.run();
     check_throws<ArgumentError>([&] { (void)workshop.run(); }, {"exists"});
     check_throws<ArgumentError>(

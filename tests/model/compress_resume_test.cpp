@@ -20,8 +20,8 @@ using namespace mpo;
 using namespace mpo::test;
 
 /// A decoder of seven layers, seven linears each, and runs of it that keep their layers.
-struct Workshop {
-    Workshop() : decoder(tiny_decoder("deep")) {
+struct ResumeWorkshop {
+    ResumeWorkshop() : decoder(tiny_decoder("deep")) {
         write_decoder(folder / "model", decoder);
         calibration.windows = windows_of(decoder);
         calibration.linear.fit.max_sweeps = 2;
@@ -93,7 +93,7 @@ void check_same(const CalibrationReport& a, const CalibrationReport& b) {
 }  // namespace
 
 TEST_CASE("resumed compression: interrupted anywhere, it ends in the same bytes and report") {
-    Workshop workshop;
+    ResumeWorkshop workshop;
     workshop.calibration.shares = {{"model.layers.1.mlp.up_proj", 1.0}};
     for (const StoredAs stored_as : {StoredAs::gauge_fixed, StoredAs::cores}) {
         CAPTURE(stored_as);
@@ -132,7 +132,7 @@ TEST_CASE("resumed compression: interrupted anywhere, it ends in the same bytes 
 }
 
 TEST_CASE("resumed compression: interrupted twice, and with nothing left to do") {
-    Workshop workshop;
+    ResumeWorkshop workshop;
     const auto whole = workshop.run("whole");
     workshop.calibration.resume = workshop.folder / "state";
     workshop.run_until(10);
@@ -149,7 +149,7 @@ TEST_CASE("resumed compression: interrupted twice, and with nothing left to do")
 }
 
 TEST_CASE("resumed compression: cancelled it says that layers were kept, and skipped ones count") {
-    Workshop workshop;
+    ResumeWorkshop workshop;
     workshop.options.only = "layers.[136].*(q_proj|down_proj)";
     const auto whole = workshop.run("whole");
     REQUIRE(whole.linears.size() == 6);
@@ -167,7 +167,7 @@ TEST_CASE("resumed compression: cancelled it says that layers were kept, and ski
 }
 
 TEST_CASE("resumed compression: asked for something else it refuses, naming what") {
-    Workshop workshop;
+    ResumeWorkshop workshop;
     workshop.calibration.resume = workshop.folder / "state";
     workshop.run_until(9);
     const auto state = contents(workshop.folder / "state");
@@ -222,7 +222,7 @@ TEST_CASE("resumed compression: asked for something else it refuses, naming what
 }
 
 TEST_CASE("resumed compression: files that are no layers of the run are refused by name") {
-    Workshop workshop;
+    ResumeWorkshop workshop;
     workshop.calibration.resume = workshop.folder / "state";
     workshop.run_until(16);
     const auto layer = workshop.folder / "state" / "layer_1.safetensors";

@@ -55,7 +55,7 @@ void write_some(const std::filesystem::path& path, const TransformerConfig& conf
     writer.finish(some_summary());
 }
 
-[[nodiscard]] bool same(const MomentSums& a, const MomentSums& b) {
+[[nodiscard]] bool same_moments(const MomentSums& a, const MomentSums& b) {
     const auto bits = [](const Tensor<double>& x, const Tensor<double>& y) {
         return x.shape() == y.shape() && std::equal(x.data(), x.data() + x.size(), y.data());
     };
@@ -124,7 +124,7 @@ TEST_CASE("moments file: what was written is read, bit for bit") {
         for (const auto& linear : moments->linears()) {
             INFO(linear);
             const auto read = file.read(linear);
-            CHECK(same(read.sums(), completed(moments->sums())));
+            CHECK(same_moments(read.sums(), completed(moments->sums())));
             CHECK(moments_apart(read.cross_moment(cpu), moments->cross_moment(cpu)) == 0);
         }
     CHECK(file.summary().windows == 3);
@@ -151,7 +151,7 @@ TEST_CASE("moments file: two files merge to the moments of both") {
     for (const auto& linear : sum.linears()) {
         auto expected = one.read(linear);
         expected.merge(other.read(linear));
-        CHECK(same(sum.read(linear).sums(), completed(expected.sums())));
+        CHECK(same_moments(sum.read(linear).sums(), completed(expected.sums())));
     }
     CHECK(sum.summary().windows == 6);
     CHECK(sum.summary().tokens == 140);

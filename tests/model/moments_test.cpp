@@ -57,20 +57,20 @@ struct Rows {
     return M;
 }
 
-[[nodiscard]] double largest(const Tensor<double>& a) {
+[[nodiscard]] double largest_entry(const Tensor<double>& a) {
     double most = 0;
     for (Index k = 0; k < a.size(); ++k) most = std::max(most, std::abs(a.data()[k]));
     return most;
 }
 /// Largest difference over the largest element of b.
-[[nodiscard]] double distance(const Tensor<double>& a, const Tensor<double>& b) {
+[[nodiscard]] double moment_distance(const Tensor<double>& a, const Tensor<double>& b) {
     if (a.shape() != b.shape()) return std::numeric_limits<double>::infinity();
     double most = 0;
     for (Index k = 0; k < a.size(); ++k) {
         const double difference = std::abs(a.data()[k] - b.data()[k]);
         most = difference <= most ? most : difference;  // NaN wins
     }
-    return most / largest(b);
+    return most / largest_entry(b);
 }
 [[nodiscard]] bool symmetric(const Tensor<double>& S) {
     for (Index i = 0; i < S.extent(0); ++i)
@@ -122,16 +122,16 @@ TEST_CASE("moments: they are the plain sums, of one flow and of both, weighted o
             CHECK(symmetric(S));
             CHECK(symmetric(C));
             const double slack = sum_rounding(tokens);
-            CHECK(distance(S, naive_moment(rows.dense, rows.dense, rows.weights)) < slack);
-            CHECK(distance(C, naive_moment(rows.compressed, rows.compressed, rows.weights)) <
+            CHECK(moment_distance(S, naive_moment(rows.dense, rows.dense, rows.weights)) < slack);
+            CHECK(moment_distance(C, naive_moment(rows.compressed, rows.compressed, rows.weights)) <
                   slack);
-            CHECK(distance(moments.cross_moment(backend),
-                           naive_moment(rows.dense, rows.compressed, rows.weights)) < slack);
+            CHECK(moment_distance(moments.cross_moment(backend),
+                                  naive_moment(rows.dense, rows.compressed, rows.weights)) < slack);
             CHECK(moments.tokens() == counted(rows));
             const auto one = accumulated(rows, MomentFlows::dense);
-            CHECK(distance(one.second_moment(backend), S) == 0);
-            CHECK(distance(one.compressed_moment(backend), S) == 0);
-            CHECK(distance(one.cross_moment(backend), S) == 0);
+            CHECK(moment_distance(one.second_moment(backend), S) == 0);
+            CHECK(moment_distance(one.compressed_moment(backend), S) == 0);
+            CHECK(moment_distance(one.cross_moment(backend), S) == 0);
         }
     }
 }
@@ -172,11 +172,11 @@ TEST_CASE("moments: two halves merge to the whole, and pieces of any length add 
         parts[0].merge(parts[1]);
         CHECK(parts[0].tokens() == whole.tokens());
         CHECK(std::abs(parts[0].weight() - whole.weight()) < sum_rounding(97) * whole.weight());
-        CHECK(distance(parts[0].second_moment(backend), whole.second_moment(backend)) <
+        CHECK(moment_distance(parts[0].second_moment(backend), whole.second_moment(backend)) <
               sum_rounding(97));
-        CHECK(distance(parts[0].compressed_moment(backend), whole.compressed_moment(backend)) <
-              sum_rounding(97));
-        CHECK(distance(parts[0].cross_moment(backend), whole.cross_moment(backend)) <
+        CHECK(moment_distance(parts[0].compressed_moment(backend),
+                              whole.compressed_moment(backend)) < sum_rounding(97));
+        CHECK(moment_distance(parts[0].cross_moment(backend), whole.cross_moment(backend)) <
               sum_rounding(97));
     }
 }
@@ -189,8 +189,8 @@ TEST_CASE("moments: any thread count gives the same bits") {
     set_num_threads(3);
     const auto three = accumulated(rows, MomentFlows::both);
     set_num_threads(threads);
-    CHECK(distance(one.second_moment(backend), three.second_moment(backend)) == 0);
-    CHECK(distance(one.cross_moment(backend), three.cross_moment(backend)) == 0);
+    CHECK(moment_distance(one.second_moment(backend), three.second_moment(backend)) == 0);
+    CHECK(moment_distance(one.cross_moment(backend), three.cross_moment(backend)) == 0);
 }
 
 TEST_CASE("moments: the term of the sinks, by hand") {
@@ -223,13 +223,13 @@ TEST_CASE("moments: the term of the sinks, by hand") {
                         X(i, j) += w * strange.dense(p, i) * strange.compressed(p, j);
                     }
             }
-            CHECK(distance(moments.second_moment(backend, g), S) < sum_rounding(60));
+            CHECK(moment_distance(moments.second_moment(backend, g), S) < sum_rounding(60));
             CHECK(symmetric(moments.second_moment(backend, g)));
             if (flows == MomentFlows::both)
-                CHECK(distance(moments.cross_moment(backend, g), X) < sum_rounding(60));
+                CHECK(moment_distance(moments.cross_moment(backend, g), X) < sum_rounding(60));
             InputMoments half({"a.linear"}, n, flows);  // sinks may all lie in one half
             half.merge(moments);
-            CHECK(distance(half.second_moment(backend, g), S) < sum_rounding(60));
+            CHECK(moment_distance(half.second_moment(backend, g), S) < sum_rounding(60));
         }
 }
 
@@ -242,13 +242,13 @@ TEST_CASE("moments: matrices made in place are those made beside the sums") {
         const auto S = moments.second_moment(backend, 2), C = moments.compressed_moment(backend, 2),
                    X = moments.cross_moment(backend, 2);
         const auto all = std::move(moments).matrices(backend, 2);
-        CHECK(distance(all.second, S) == 0);
+        CHECK(moment_distance(all.second, S) == 0);
         if (flows == MomentFlows::dense) {
             CHECK(all.compressed.size() == 0);
             CHECK(all.cross.size() == 0);
         } else {
-            CHECK(distance(all.compressed, C) == 0);
-            CHECK(distance(all.cross, X) == 0);
+            CHECK(moment_distance(all.compressed, C) == 0);
+            CHECK(moment_distance(all.cross, X) == 0);
         }
     }
 }
@@ -260,7 +260,7 @@ TEST_CASE("moments: fewer positions than inputs work and say so") {
         return accumulated(rows, MomentFlows::dense);
     };
     CHECK(of(4, {}).certainly_singular());
-    CHECK(largest(of(4, {}).second_moment(backend)) > 0);
+    CHECK(largest_entry(of(4, {}).second_moment(backend)) > 0);
     CHECK_FALSE(of(5, {}).certainly_singular());
     CHECK(of(5, {1, 1, 0, 1, 1}).certainly_singular());
 }
@@ -283,7 +283,7 @@ TEST_CASE("moments: NaN and Inf name the linear and the position, and add nothin
         std::swap(broken.dense, broken.compressed);
         check_throws<NumericalError>(add, says);
         CHECK(moments.tokens() == counted(rows));
-        CHECK(distance(moments.second_moment(backend), before) == 0);
+        CHECK(moment_distance(moments.second_moment(backend), before) == 0);
         check_throws<NumericalError>([&] { add_sink_row(moments, broken, 6, 1, 1); },
                                      {"down_proj", "element 3"});
         CHECK(moments.sinks() == 0);
