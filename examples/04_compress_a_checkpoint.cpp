@@ -72,10 +72,8 @@ void print_report(const mpo::CompressReport& report) {
 
     const mpo::CompressedCheckpoint compressed(folder);
     Index stored = 0;
-    for (const auto& linear : compressed.linears()) {
-        const auto chain = compressed.read<float>(linear);  // with what the gauge left out
-        stored += mpo::num_stored(chain.layout(), chain.bond_dims(), linear.stored_as);
-    }
+    for (const auto& linear : compressed.linears())
+        stored += mpo::num_stored(linear.layout, linear.bonds, linear.stored_as);
     for (const auto& linear : report.linears)
         stored += linear.form == mpo::LinearForm::dense ? linear.size.parameters : 0;
     std::printf("read back: %zu linears from cores, %td parameters in all\n",

@@ -29,9 +29,9 @@ enum class Rivals { none, all };
 struct CalibratedFitOptions {
     double max_flops_ratio =
         std::numeric_limits<double>::infinity();  // multiply-adds per token relative to dense, > 0
-    FitObjective objective = FitObjective::before_healing;
-    FitOptions fit = {.max_sweeps = 6};  // of the finalists
-    Rivals rivals = Rivals::all;         // what else is measured
+    FitObjective objective = FitObjective::before_healing;  // what the chain is for
+    FitOptions fit = {.max_sweeps = 6};                     // of the finalists
+    Rivals rivals = Rivals::all;                            // what else is measured
 };
 
 namespace detail {
