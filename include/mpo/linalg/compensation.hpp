@@ -43,14 +43,19 @@ template <Scalar T, BackendFor<T> B>
     for (Index k = 0; k < n; ++k) trace += static_cast<double>(std::real(C(k, k)));
     const auto mu = static_cast<T>(
         static_cast<Real<T>>(trace > 0 ? ridge * trace / static_cast<double>(n) : 1.0));
-    Tensor<T> shifted = C, target({n, n});
+    const auto adjoint_of = [n](const Tensor<T>& A) {
+        Tensor<T> result({n, n});
+        for (Index i = 0; i < n; ++i)
+            for (Index j = 0; j < n; ++j)
+                if constexpr (is_complex<T>)
+                    result(j, i) = std::conj(A(i, j));
+                else
+                    result(j, i) = A(i, j);
+        return result;
+    };
+    Tensor<T> shifted = C, target = adjoint_of(X);
     for (Index i = 0; i < n; ++i) {
         shifted(i, i) += mu;
-        for (Index j = 0; j < n; ++j)
-            if constexpr (is_complex<T>)
-                target(j, i) = std::conj(X(i, j));
-            else
-                target(j, i) = X(i, j);
         target(i, i) += mu;
     }
     factor = detail::send<T>(shifted, backend);
@@ -61,18 +66,8 @@ template <Scalar T, BackendFor<T> B>
     auto P = detail::send<T>(target, backend);  // (C + mu) P^H = X^H + mu
     if (!std::isfinite(detail::squared_norm<T>(P.data(), n * n, backend)))
         detail::raise<NumericalError>({"compensating_map: X, ", n, " x ", n, ", holds NaN or Inf"});
-    const auto L = matrix<const T>(factor.data(), n, n);
-    backend.solve_triangular(Triangle::lower, L, matrix(P.data(), n, n));
-    backend.solve_triangular(Triangle::upper, adjoint(L), matrix(P.data(), n, n));
-    const auto adjoint_P = detail::fetch<T>(P.data(), n, n, backend);
-    Tensor<T> result({n, n});
-    for (Index i = 0; i < n; ++i)
-        for (Index j = 0; j < n; ++j)
-            if constexpr (is_complex<T>)
-                result(i, j) = std::conj(adjoint_P(j, i));
-            else
-                result(i, j) = adjoint_P(j, i);
-    return result;
+    detail::solve_cholesky(matrix<const T>(factor.data(), n, n), matrix(P.data(), n, n), backend);
+    return adjoint_of(detail::fetch<T>(P.data(), n, n, backend));
 }
 
 }  // namespace mpo

@@ -65,13 +65,45 @@ template <Scalar W, BackendFor<W> B>
     return pairs;
 }
 
+/// Re <x, y> of n numbers in backend memory.
+template <Scalar T, class B>
+[[nodiscard]] double real_dot(const T* x, const T* y, Index n, const B& backend) {
+    using W = GramScalar<B, T>;
+    auto sum = backend.template allocate<W>(1);
+    backend.dot(n, x, y, sum.data());
+    return static_cast<double>(std::real(fetch<W>(sum.data(), 1, 1, backend)(0, 0)));
+}
+
 /// norm(x)^2 of n numbers in backend memory.
 template <Scalar T, class B>
 [[nodiscard]] double squared_norm(const T* x, Index n, const B& backend) {
-    using W = GramScalar<B, T>;
-    auto sum = backend.template allocate<W>(1);
-    backend.dot(n, x, x, sum.data());
-    return static_cast<double>(std::real(fetch<W>(sum.data(), 1, 1, backend)(0, 0)));
+    return real_dot<T>(x, x, n, backend);
+}
+
+/// 1 (n, n) in backend memory.
+template <Scalar T, class B>
+[[nodiscard]] BufferOf<B, T> unit_matrix(Index n, const B& backend) {
+    Tensor<T> unit({n, n});
+    for (Index k = 0; k < n; ++k) unit(k, k) = T{1};
+    return send<T>(unit, backend);
+}
+
+/// A + shift 1 in place, A (n, n) row-major without gaps.
+template <Scalar T, BackendFor<T> B>
+void add_to_diagonal(MatrixView<T> A, double shift, const B& backend) {
+    const auto numbers =
+        send<T>(Tensor<T>({2}, {static_cast<T>(static_cast<Real<T>>(shift)), T{1}}), backend);
+    backend.gemm_batched(T{1}, BatchView<const T>{matrix<const T>(numbers.data(), 1, 1), 0},
+                         BatchView<const T>{matrix<const T>(numbers.data() + 1, 1, 1), 0}, T{1},
+                         BatchView<T>{matrix(A.data, 1, 1), A.rows + 1}, A.rows);
+}
+
+/// X = (L L^H)^-1 X, L (n, n) of cholesky.
+template <Scalar T, BackendFor<T> B>
+void solve_cholesky(std::type_identity_t<MatrixView<const T>> L, MatrixView<T> X,
+                    const B& backend) {
+    backend.solve_triangular(Triangle::lower, L, X);
+    backend.solve_triangular(Triangle::upper, adjoint(L), X);
 }
 
 enum class CholeskyQr {
@@ -139,9 +171,7 @@ template <Scalar T, BackendFor<T> B>
     if (backend.cholesky(matrix(H.data(), l, l)) < l ||
         !resolves_columns<T>(squares, fetch<W>(H.data(), l, l, backend)))
         return CholeskyQr::refused;
-    Tensor<W> inverse({l, l});
-    for (Index k = 0; k < l; ++k) inverse(k, k) = W{1};
-    auto X = send<W>(inverse, backend);
+    auto X = unit_matrix<W>(l, backend);
     backend.solve_triangular(Triangle::lower, matrix<const W>(H.data(), l, l),
                              matrix(X.data(), l, l));
     if (companion != nullptr) {

@@ -111,11 +111,7 @@ void require_semidefinite(MatrixView<const W> S, double rounding, std::string_vi
     const Index n = S.rows;
     if (rounding > 0) {
         auto shifted = copy_of<W>(S, backend);
-        const auto numbers = send<W>(Tensor<W>({2}, {static_cast<W>(rounding), W{1}}), backend);
-        const BatchView<const W> shift{matrix<const W>(numbers.data(), 1, 1), 0},
-            one{matrix<const W>(numbers.data() + 1, 1, 1), 0};
-        backend.gemm_batched(W{1}, shift, one, W{1},  // adds to the diagonal
-                             BatchView<W>{matrix(shifted.data(), 1, 1), n + 1}, n);
+        add_to_diagonal(matrix(shifted.data(), n, n), rounding, backend);
         if (backend.cholesky(matrix(shifted.data(), n, n)) == n) return;
     }
     require_semidefinite(eigenpairs<W>(copy_of<W>(S, backend), n, backend).values.back(), rounding,

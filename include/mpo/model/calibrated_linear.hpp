@@ -42,19 +42,17 @@ struct CalibratedTarget {
     const Tensor<float>& weight;   // W (out, in): Frobenius errors are against it
     const Tensor<float>& target;   // W P, see linalg/compensation.hpp
     const Tensor<double>& moment;  // (in, in)
+    double total = 0;              // tr(target S target^T)
 };
 
 /// tr((target - A) S (target - A)^T) / tr(target S target^T).
 template <Backend B>
 [[nodiscard]] double relative_loss(const CalibratedTarget& linear, const Tensor<float>& A,
                                    const B& backend) {
-    const auto loss = [&](const Tensor<float>& approximation) {
-        return weighted_loss<float>(as_matrix(linear.target.view()),
-                                    as_matrix(approximation.view()),
-                                    as_matrix(linear.moment.view()), backend);
-    };
-    const double total = loss(Tensor<float>(linear.target.shape()));
-    return total > 0 ? loss(A) / total : 0;
+    if (!(linear.total > 0)) return 0;
+    return weighted_loss<float>(as_matrix(linear.target.view()), as_matrix(A.view()),
+                                as_matrix(linear.moment.view()), backend) /
+           linear.total;
 }
 
 /// What else could be stored: the plain MPO of the winner's layout, and rounding.

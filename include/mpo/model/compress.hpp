@@ -208,6 +208,32 @@ template <Backend B>
     return sum;
 }
 
+/// Throws ArgumentError for a folder that compress wrote.
+inline void require_dense(const Checkpoint& source) {
+    if (is_compressed(source.path()))
+        raise<ArgumentError>(
+            {"compress: ", source.path().string(), " is compressed already; reconstruct it first"});
+}
+
+/// A report of nothing yet.
+[[nodiscard]] inline CompressReport begin_report(const Checkpoint& source,
+                                                 const CompressOptions& options) {
+    CompressReport report;
+    report.source = source.path().string();
+    report.dtype = options.dtype;
+    report.num_tensors = static_cast<Index>(source.tensors().size());
+    report.made_by = {version_text(), compiler_text(), {}, options.seed, num_threads()};
+    return report;
+}
+
+/// What is stored of a linear, with what the report says of it.
+inline void append_linear(CompressedWriter& writer, const LinearReport& linear,
+                          const StoredForm& form, DType dtype) {
+    writer.append({linear.name, form.layout, form.bonds, dtype, linear.source_type, linear.shape,
+                   form.relative_error, linear.error_kind, form.stored_as, form.center},
+                  form);
+}
+
 /// The two ends of the loop over all tensors: make, on all threads, and write, in order.
 template <Backend B>
 class CompressJob {
@@ -222,12 +248,9 @@ class CompressJob {
           peers_(peers),
           backend_(backend),
           meter_("compress", options.progress, static_cast<Index>(linears_.size()),
-                 factorisation_work(linears_)) {
+                 factorisation_work(linears_)),
+          report_(begin_report(source, options)) {
         for (const auto& linear : linears_) linear_of_.emplace(linear.tensor, &linear);
-        report_.source = source.path().string();
-        report_.dtype = options.dtype;
-        report_.num_tensors = static_cast<Index>(source.tensors().size());
-        report_.made_by = {version_text(), compiler_text(), {}, options.seed, num_threads()};
     }
 
     [[nodiscard]] CompressedTensor make(Index k) const {
@@ -264,11 +287,7 @@ class CompressJob {
   private:
     void put(const CompressedTensor& result, const StoredForm& stored, CompressedWriter& writer) {
         if (stored.cores.empty()) return writer.copy(source_, result.source->name, options_.dtype);
-        const auto& linear = *result.report;
-        writer.append({linear.name, stored.layout, stored.bonds, options_.dtype, linear.source_type,
-                       linear.shape, stored.relative_error, linear.error_kind, stored.stored_as,
-                       stored.center},
-                      stored);
+        append_linear(writer, *result.report, stored, options_.dtype);
     }
 
     const Checkpoint& source_;
@@ -305,9 +324,7 @@ template <Backend B>
 [[nodiscard]] CompressReport compress(const Checkpoint& source, const std::filesystem::path& folder,
                                       const CompressOptions& options, const B& backend) {
     validate(options);
-    if (is_compressed(source.path()))
-        detail::raise<ArgumentError>(
-            {"compress: ", source.path().string(), " is compressed already; reconstruct it first"});
+    detail::require_dense(source);
     auto linears = detail::plan_linears(source, options);
     detail::CompressedWriter writer(folder);
     std::map<CompressForm, detail::CompressedWriter> peers;

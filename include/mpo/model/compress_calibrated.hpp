@@ -195,7 +195,9 @@ class CalibratedJob {
             const auto begin = std::chrono::steady_clock::now();
             const auto W = walk_.weight(name);
             const auto target = target_of(W, map);
-            auto result = compressed(linear, {W, target, moment});
+            const double total =
+                weighted_loss<float>(as_matrix(target.view()), as_matrix(moment.view()), backend_);
+            auto result = compressed(linear, {W, target, moment, total});
             const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begin;
             result.report.seconds = spent.count();
             keep(name, std::move(result));
@@ -244,18 +246,12 @@ template <Backend B>
                                       const CompressOptions& options,
                                       const CompressCalibration& calibration, const B& backend) {
     detail::validate(options, calibration);
-    if (is_compressed(source.path()))
-        detail::raise<ArgumentError>(
-            {"compress: ", source.path().string(), " is compressed already; reconstruct it first"});
+    detail::require_dense(source);
     auto planned = detail::plan_linears(source, options);
     detail::CompressedWriter writer(folder);
     detail::CalibratedJob<B> job(source, std::move(planned), options, calibration, backend);
     job.run();
-    CompressReport report;
-    report.source = source.path().string();
-    report.dtype = options.dtype;
-    report.num_tensors = static_cast<Index>(source.tensors().size());
-    report.made_by = {version_text(), compiler_text(), {}, options.seed, num_threads()};
+    auto report = detail::begin_report(source, options);
     for (const auto& tensor : source.tensors()) {
         report.bytes_before += tensor.bytes;
         report.parameters_before += num_elements(tensor.shape);
@@ -272,10 +268,7 @@ template <Backend B>
         if (form.cores.empty())
             writer.copy(source, tensor.name, options.dtype);
         else
-            writer.append(
-                {linear.name, form.layout, form.bonds, options.dtype, linear.source_type,
-                 linear.shape, form.relative_error, linear.error_kind, form.stored_as, form.center},
-                form);
+            detail::append_linear(writer, linear, form, options.dtype);
         report.linears.push_back(std::move(linear));
     }
     const auto written = writer.finish(source, options.dtype);

@@ -94,7 +94,7 @@ class FitMetric {
         if (trace > 0) moment_scale_ = static_cast<double>(n_) / trace;
         backend.scale(m_ * n_, static_cast<T>(static_cast<Real<T>>(weight_scale_)), weight_.data());
         backend.scale(n_ * n_, static_cast<G>(static_cast<Real<G>>(moment_scale_)), wide_.data());
-        if (trace > 0 && ridge > 0) add_to_diagonal<G>(wide_, n_, ridge, backend);
+        if (trace > 0 && ridge > 0) add_to_diagonal(matrix(wide_.data(), n_, n_), ridge, backend);
         narrow_ = converted<T, G>(copy_of<G>(matrix<const G>(wide_.data(), n_, n_), backend), n_,
                                   n_, backend);
         target_ = backend.template allocate<T>(m_ * n_);

@@ -106,8 +106,9 @@ class SiteProblem {
     /// Q (a, o, i, b), row-major.
     [[nodiscard]] BufferOf<B, T> rhs() const {
         const LegView<T> C{C_, matrix_legs(), matrix_shape(whole_rows(left_), whole_rows(right_))};
-        const auto first = contracted(whole_conjugate(left_).view(), C, backend_);
-        return contracted(first.view(), whole_conjugate(right_).view(), backend_, core_legs())
+        LegTensor<T, B> left, right;
+        const auto first = contracted(whole_conjugate(left_, left), C, backend_);
+        return contracted(first.view(), whole_conjugate(right_, right), backend_, core_legs())
             .elements;
     }
 
@@ -183,12 +184,16 @@ class SiteProblem {
     [[nodiscard]] static Index whole_rows(const FitBlock<T, B>& block) {
         return block.is_end() ? 1 : block.whole.shape[block.whole.view().axis(block.out)];
     }
-    [[nodiscard]] LegTensor<T, B> whole_conjugate(const FitBlock<T, B>& block) const {
+    /// The conjugate of a whole block; `buffer` holds it where it is not the block itself.
+    [[nodiscard]] LegView<T> whole_conjugate(const FitBlock<T, B>& block,
+                                             [[maybe_unused]] LegTensor<T, B>& buffer) const {
         if (block.is_end()) return {};
-        if constexpr (is_complex<T>)
-            return conjugated(block.whole.view(), backend_);
-        else
-            return ordered(block.whole.view(), block.whole.legs, backend_);
+        if constexpr (is_complex<T>) {
+            buffer = conjugated(block.whole.view(), backend_);
+            return buffer.view();
+        } else {
+            return block.whole.view();
+        }
     }
     /// S with the legs that it joins: column index to the right of it.
     [[nodiscard]] LegView<T> metric() const {
@@ -198,9 +203,7 @@ class SiteProblem {
                 {nl, i_, nr, nl, i_, nr}};
     }
     [[nodiscard]] LegTensor<T, B> identity() const {
-        Tensor<T> unit({i_, i_});
-        for (Index k = 0; k < i_; ++k) unit(k, k) = T{1};
-        return {{leg_i + primed, leg_i}, {i_, i_}, send<T>(unit, backend_)};
+        return {{leg_i + primed, leg_i}, {i_, i_}, unit_matrix<T>(i_, backend_)};
     }
     /// L^H H L for a tensor H of so many elements: through the Gram matrix of the block, or one factor after
     /// the other, which is better where the block has few outputs.

@@ -27,15 +27,6 @@ enum class FitSolver {
 
 namespace detail {
 
-/// Re <x, y> in double.
-template <Scalar T, BackendFor<T> B>
-[[nodiscard]] double real_dot(const T* x, const T* y, Index n, const B& backend) {
-    using W = GramScalar<B, T>;
-    auto sum = backend.template allocate<W>(1);
-    backend.dot(n, x, y, sum.data());
-    return static_cast<double>(std::real(fetch<W>(sum.data(), 1, 1, backend)(0, 0)));
-}
-
 /// When the iterations of one core end.
 struct FitStop {
     Index max_iterations = 0;
@@ -78,23 +69,13 @@ FitGain conjugate_gradients(T* x, BufferOf<B, T> r, Index n, const FitStop& stop
     return result;
 }
 
-/// A + shift I in place, A (n, n).
-template <Scalar T, BackendFor<T> B>
-void add_to_diagonal(BufferOf<B, T>& A, Index n, double shift, const B& backend) {
-    const auto numbers =
-        send<T>(Tensor<T>({2}, {static_cast<T>(static_cast<Real<T>>(shift)), T{1}}), backend);
-    backend.gemm_batched(T{1}, BatchView<const T>{matrix<const T>(numbers.data(), 1, 1), 0},
-                         BatchView<const T>{matrix<const T>(numbers.data() + 1, 1, 1), 0}, T{1},
-                         BatchView<T>{matrix(A.data(), 1, 1), n + 1}, n);
-}
-
 /// The lower Cholesky factor of A + shift I, shift grown from `shift` until there is one.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] BufferOf<B, T> shifted_cholesky(const T* A, Index n, double shift, const B& backend) {
     constexpr double growth = 8;
     for (int attempt = 0; attempt < 24; ++attempt, shift *= growth) {
         auto factor = copy_of<T>(matrix<const T>(A, n, n), backend);
-        add_to_diagonal<T>(factor, n, shift, backend);
+        add_to_diagonal(matrix(factor.data(), n, n), shift, backend);
         if (backend.cholesky(matrix(factor.data(), n, n)) == n) return factor;
     }
     raise<NumericalError>({"fit: a matrix of ", n, " rows is not positive definite, nor is it ",
@@ -118,12 +99,8 @@ template <Scalar T, BackendFor<T> B>
                                                  const B& backend) {
     const double mean = mean_diagonal<T>(A.data(), n, backend);
     const auto L = shifted_cholesky<T>(A.data(), n, mean > 0 ? shift * mean : 1, backend);
-    Tensor<T> unit({n, n});
-    for (Index k = 0; k < n; ++k) unit(k, k) = T{1};
-    auto inverse = send<T>(unit, backend);
-    const auto factor = matrix<const T>(L.data(), n, n);
-    backend.solve_triangular(Triangle::lower, factor, matrix(inverse.data(), n, n));
-    backend.solve_triangular(Triangle::upper, adjoint(factor), matrix(inverse.data(), n, n));
+    auto inverse = unit_matrix<T>(n, backend);
+    solve_cholesky(matrix<const T>(L.data(), n, n), matrix(inverse.data(), n, n), backend);
     return inverse;
 }
 
@@ -226,8 +203,7 @@ class SiteSolver {
         };
         const auto precondition = [&](const T* x) {
             auto y = copy_of<T>(matrix<const T>(x, N, o), backend_);
-            backend_.solve_triangular(Triangle::lower, factor, matrix(y.data(), N, o));
-            backend_.solve_triangular(Triangle::upper, adjoint(factor), matrix(y.data(), N, o));
+            solve_cholesky(factor, matrix(y.data(), N, o), backend_);
             return y;
         };
         auto r = columns_of(site_.rhs().data());

@@ -59,9 +59,7 @@ template <Scalar T, Scalar W, BackendFor<T> B>
         if (backend.cholesky(matrix(L.data(), n, n)) < n)
             raise<NumericalError>({"fit: a second moment of ", n, " inputs is not semidefinite"});
     }
-    Tensor<W> unit({n, n});
-    for (Index k = 0; k < n; ++k) unit(k, k) = W{1};
-    auto inverse = send<W>(unit, backend);
+    auto inverse = unit_matrix<W>(n, backend);
     backend.solve_triangular(Triangle::lower, matrix<const W>(L.data(), n, n),
                              matrix(inverse.data(), n, n));
     return {converted<T, W>(std::move(L), n, n, backend),

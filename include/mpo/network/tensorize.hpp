@@ -69,13 +69,10 @@ namespace detail {
 /// trace(E S E^H) of matrices in backend memory: E (m, n), S (n, n), row-major.
 template <Scalar T, BackendFor<T> B>
 [[nodiscard]] double weighted_square(const T* E, Index m, Index n, const T* S, const B& backend) {
-    using Wide = GramScalar<B, T>;
     auto product = backend.template allocate<T>(m * n);
     backend.gemm(T{1}, matrix<const T>(E, m, n), matrix<const T>(S, n, n), T{0},
                  matrix(product.data(), m, n));
-    auto sum = backend.template allocate<Wide>(1);
-    backend.dot(m * n, E, static_cast<const T*>(product.data()), sum.data());
-    return static_cast<double>(std::real(fetch<Wide>(sum.data(), 1, 1, backend)(0, 0)));
+    return real_dot<T>(E, product.data(), m * n, backend);
 }
 
 /// Errors in the metric of second moments, or none where these were not given.
@@ -103,32 +100,27 @@ class WeightedMetric {
     [[nodiscard]] bool is_given() const { return given_.has_value(); }
 
     /// A chain of the same legs and bonds that is fitted in the metric.
-    [[nodiscard]] Mpo<T> fitted(const Mpo<T>& chain, std::uint64_t seed) const {
-        using G = GramScalar<B, T>;
-        const auto copy = [](const auto& view, auto& tensor) {
-            for (Index i = 0; i < view.extent(0); ++i)
-                for (Index j = 0; j < view.extent(1); ++j)
-                    tensor(i, j) = static_cast<std::decay_t<decltype(tensor(i, j))>>(view(i, j));
-        };
-        Tensor<T> weight({W_.extent(0), W_.extent(1)});
-        Tensor<G> moments({W_.extent(1), W_.extent(1)});
-        copy(W_, weight);
-        copy(*given_, moments);
+    [[nodiscard]] Mpo<T> fitted(const Mpo<T>& chain, std::uint64_t seed) {
         FitOptions options;
         options.layout = chain.layout();
         const Shape bonds = chain.bond_dims();
         options.max_bond_dim = *std::max_element(bonds.begin(), bonds.end());
         options.seed = seed;
-        return fit(weight, moments, options, backend_).mpo;
+        if (!metric_) {
+            weight_ = copied<T>(W_);
+            wide_ = copied<GramScalar<B, T>>(*given_);
+            metric_.emplace(weight_, wide_, options.ridge, backend_);
+        }
+        return fit_in_metric(start_of(weight_, wide_, options, backend_), *metric_, options,
+                             backend_)
+            .mpo;
     }
     /// norm(W - W') / norm(W).
     [[nodiscard]] double frobenius_error(const Mpo<T>& mpo) const {
-        auto rest = backend_.template allocate<T>(W_.size());
-        backend_.upload(W_, rest.data());
-        const double total = squared_norm<T>(rest.data(), W_.size(), backend_);
-        const auto approximation = send<T>(to_dense(mpo, backend_), backend_);
-        backend_.axpy(W_.size(), T{-1}, static_cast<const T*>(approximation.data()), rest.data());
-        const double lost = squared_norm<T>(rest.data(), W_.size(), backend_);
+        auto weight = backend_.template allocate<T>(W_.size());
+        backend_.upload(W_, weight.data());
+        const double total = squared_norm<T>(weight.data(), W_.size(), backend_);
+        const double lost = squared_norm<T>(rest_of(mpo).data(), W_.size(), backend_);
         return total > 0 ? std::sqrt(lost / total) : 0;
     }
 
@@ -136,21 +128,37 @@ class WeightedMetric {
     [[nodiscard]] std::optional<double> error(const Mpo<T>& mpo) const {
         if (!given_) return std::nullopt;
         const Index m = W_.extent(0), n = W_.extent(1);
-        auto rest = backend_.template allocate<T>(m * n);
-        backend_.upload(W_, rest.data());
-        const auto approximation = send<T>(to_dense(mpo, backend_), backend_);
-        backend_.axpy(m * n, T{-1}, static_cast<const T*>(approximation.data()), rest.data());
-        const double lost = weighted_square<T>(rest.data(), m, n, moments_.data(), backend_);
+        const double lost =
+            weighted_square<T>(rest_of(mpo).data(), m, n, moments_.data(), backend_);
         if (!(lost > 0)) return 0.0;
         return total_ > 0 ? std::sqrt(lost / total_) : std::numeric_limits<double>::infinity();
     }
 
   private:
+    template <Scalar U>
+    [[nodiscard]] static Tensor<U> copied(const TensorView<const T>& view) {
+        Tensor<U> copy(view.shape);
+        for (Index i = 0; i < view.extent(0); ++i)
+            for (Index j = 0; j < view.extent(1); ++j) copy(i, j) = static_cast<U>(view(i, j));
+        return copy;
+    }
+    /// W - W' in backend memory.
+    [[nodiscard]] BufferOf<B, T> rest_of(const Mpo<T>& mpo) const {
+        auto rest = backend_.template allocate<T>(W_.size());
+        backend_.upload(W_, rest.data());
+        const auto approximation = send<T>(to_dense(mpo, backend_), backend_);
+        backend_.axpy(W_.size(), T{-1}, static_cast<const T*>(approximation.data()), rest.data());
+        return rest;
+    }
+
     TensorView<const T> W_;
     std::optional<TensorView<const T>> given_;
     const B& backend_;
     BufferOf<B, T> moments_;
     double total_ = 0;
+    Tensor<T> weight_;                       // of W_, for fitted
+    Tensor<GramScalar<B, T>> wide_;          // of the second moments, the same
+    std::optional<FitMetric<T, B>> metric_;  // of these, made when it is first asked for
 };
 
 /// The search behind tensorize: every member function is one of its steps.
