@@ -24,6 +24,14 @@ enum class WeightForm {
     mpo
 };  // mpo: low rank is the chain of two sites with legs of size 1
 
+/// The numbers of a linear, as they are stored.
+template <Scalar T>
+struct LinearWeight {
+    std::string name;                        // of its module: "model.layers.3.mlp.up_proj"
+    std::variant<Tensor<T>, Mpo<T>> weight;  // W (out, in), or its chain
+    Tensor<T> bias;                          // (out), or no elements
+};
+
 /// How a Linear is applied.
 struct LinearOptions {
     std::vector<Index> batches = {1, 32, 512};    // tokens in one call that MPOs are planned for

@@ -92,27 +92,36 @@ class WeightReader {
         return tensor;
     }
 
-    /// The linear of a module, in the form in which it is stored.
-    [[nodiscard]] Linear linear(const std::string& module, Index out, Index in, bool needs_bias) {
-        Tensor<float> bias;
-        if (needs_bias || contains(module + ".bias")) bias = read(module + ".bias", {out});
-        LinearOptions options{options_.batches, options_.max_workspace_bytes, options_.dense_cache,
-                              WeightStorage::f32};
+    /// What is stored of a linear.
+    [[nodiscard]] LinearWeight<float> weight(const std::string& module, Index out, Index in,
+                                             bool needs_bias) {
+        LinearWeight<float> result{module, {}, {}};
+        if (needs_bias || contains(module + ".bias")) result.bias = read(module + ".bias", {out});
         const auto found = by_name_.find(module);
         if (found == by_name_.end()) {
-            const std::string name = module + ".weight";
-            const auto W = read(name, {out, in});
-            options.dense_storage = storage(name);
-            return Linear(module, matrix(W.data(), out, in), std::move(bias), options, backend_);
+            result.weight = read(module + ".weight", {out, in});
+            return result;
         }
         const CompressedLinear& entry = *found->second;
         if (entry.original_shape != Shape{out, in})
             fail(module + ".cores", concat("must make a matrix ", out, " x ", in, ", got ",
                                            mpo::to_string(entry.original_shape)));
-        const auto W = compressed_->read<float>(entry);
+        auto W = compressed_->read<float>(entry);
         for (auto& name : compressed_->tensors_of(entry)) taken_.insert(std::move(name));
         for (Index k = 0; k < W.num_sites(); ++k) require_finite(core_name(module, k), W.core(k));
-        return Linear(module, W, std::move(bias), options, backend_);
+        result.weight = std::move(W);
+        return result;
+    }
+    /// The linear of a module, in the form in which it is stored.
+    [[nodiscard]] Linear linear(const std::string& module, Index out, Index in, bool needs_bias) {
+        auto stored = weight(module, out, in, needs_bias);
+        LinearOptions options{options_.batches, options_.max_workspace_bytes, options_.dense_cache,
+                              WeightStorage::f32};
+        if (const auto* W = std::get_if<Mpo<float>>(&stored.weight))
+            return Linear(module, *W, std::move(stored.bias), options, backend_);
+        options.dense_storage = storage(module + ".weight");
+        return Linear(module, matrix(std::get<0>(stored.weight).data(), out, in),
+                      std::move(stored.bias), options, backend_);
     }
 
     [[nodiscard]] WeightStorage storage(const std::string& name) const {
