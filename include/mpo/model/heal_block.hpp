@@ -1,0 +1,254 @@
+// One layer of the block stage: steps of AdamW on what of it is trained, towards the outputs of the dense
+// layer, with a look at held-out windows now and then; the numbers of the best look are kept.
+//
+// Several processes share the windows of every step: each takes its part, gradients and losses are summed, and
+// all take the same step.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <numeric>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/communicator.hpp"
+#include "mpo/core/error.hpp"
+#include "mpo/core/random.hpp"
+#include "mpo/core/stopwatch.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/model/heal_flow.hpp"
+#include "mpo/model/heal_options.hpp"
+#include "mpo/model/optimizer.hpp"
+#include "mpo/model/parameters.hpp"
+#include "mpo/model/trainable_block.hpp"
+#include "mpo/network/balance.hpp"
+
+namespace mpo::detail {
+
+/// Windows of step `step`: every epoch is a permutation of all, drawn from seed and epoch alone.
+[[nodiscard]] inline std::vector<Index> windows_of_step(std::span<const Index> all, Index step,
+                                                        Index batch, std::uint64_t seed) {
+    const auto count = static_cast<Index>(all.size());
+    std::vector<Index> result, order;
+    Index drawn = -1;
+    for (Index k = step * batch; k < (step + 1) * batch; ++k) {
+        if (k / count != drawn) {
+            drawn = k / count;
+            order.assign(all.begin(), all.end());
+            Random random(seed + 0x9E3779B97F4A7C15U * static_cast<std::uint64_t>(drawn + 1));
+            for (Index j = count - 1; j > 0; --j)
+                std::swap(order[static_cast<std::size_t>(j)],
+                          order[static_cast<std::size_t>(random.below(j + 1))]);
+        }
+        result.push_back(order[static_cast<std::size_t>(k % count)]);
+    }
+    return result;
+}
+
+/// The part of a batch that belongs to one process of several.
+[[nodiscard]] inline std::vector<Index> part_of(const std::vector<Index>& batch, int rank,
+                                                int size) {
+    std::vector<Index> part;
+    for (auto k = static_cast<std::size_t>(rank); k < batch.size();
+         k += static_cast<std::size_t>(size))
+        part.push_back(batch[k]);
+    return part;
+}
+
+/// Sums all gradients over the group.
+template <Communicator Group>
+void sum_gradients(const Parameters<float>& parameters, Group& group) {
+    if (group.size() == 1) return;
+    for (const auto& parameter : parameters.all()) group.all_reduce_sum(parameter.gradient);
+}
+
+/// What training of one layer needs besides the layer; made once for all layers.
+class BlockTrainer {
+  public:
+    BlockTrainer(const TransformerConfig& config, const WindowShape& batch)
+        : batch_(batch),
+          inputs_({batch.rows(), config.hidden_size}),
+          targets_(inputs_.shape()),
+          outputs_(inputs_.shape()),
+          flowing_(inputs_.shape()),
+          tape_(config, batch.rows()),
+          gradients_(config, batch.rows()) {}
+
+    /// Loss of some windows; with the gradients of the layer's parameters where `trains`.
+    ///
+    /// share   of the loss that these windows make: their part of a batch
+    BlockLossValue run(TrainableBlock<float>& layer, const HealFlow& flow,
+                       std::span<const Index> windows, const RowWeights& weights,
+                       double sink_weight, bool trains) {
+        flow.gather(windows, inputs_, targets_);
+        layer.apply(batch_, flow.angles(), inputs_, outputs_, tape_);
+        const auto loss =
+            block_loss(outputs_, targets_, weights, sink_weight, trains ? &flowing_ : nullptr);
+        if (trains) layer.gradient(batch_, flow.angles(), inputs_, tape_, gradients_, flowing_);
+        return loss;
+    }
+    [[nodiscard]] const WindowShape& batch() const { return batch_; }
+
+  private:
+    WindowShape batch_;
+    Tensor<float> inputs_, targets_, outputs_, flowing_;
+    BlockTape<float> tape_;
+    BlockGradients<float> gradients_;
+};
+
+/// Numbers of all parameters.
+[[nodiscard]] inline std::vector<float> copy_values(const Parameters<float>& parameters) {
+    std::vector<float> values;
+    values.reserve(static_cast<std::size_t>(parameters.num_values()));
+    for (const auto& parameter : parameters.all())
+        values.insert(values.end(), parameter.values.begin(), parameter.values.end());
+    return values;
+}
+inline void paste_values(const std::vector<float>& values, const Parameters<float>& parameters) {
+    auto from = values.begin();
+    for (const auto& parameter : parameters.all()) {
+        std::copy_n(from, parameter.values.size(), parameter.values.begin());
+        from += static_cast<std::ptrdiff_t>(parameter.values.size());
+    }
+}
+
+/// Loss of the held-out windows, each weighed by itself and the mean taken: as many at a time as a batch has.
+[[nodiscard]] inline BlockLossValue held_out_loss(TrainableBlock<float>& layer,
+                                                  const HealFlow& flow,
+                                                  std::span<const Index> windows,
+                                                  const HealBlocksOptions& options,
+                                                  BlockTrainer& trainer) {
+    const auto all = flow.weights(windows, options.left_out);
+    const auto size = static_cast<std::size_t>(trainer.batch().windows);
+    const auto length = static_cast<std::size_t>(flow.shape().length);
+    BlockLossValue sum;
+    for (std::size_t begin = 0; begin < windows.size(); begin += size) {
+        std::vector<Index> part;
+        RowWeights weights;
+        for (std::size_t k = 0; k < size;
+             ++k) {  // a short batch is filled with rows that weigh nothing
+            const bool real = begin + k < windows.size();
+            part.push_back(real ? windows[begin + k] : windows[begin]);
+            for (std::size_t t = 0; t < length; ++t) {
+                const std::size_t r = (begin + k) * length + t;
+                weights.ordinary.push_back(real ? all.ordinary[r] : 0);
+                weights.sinks.push_back(real ? all.sinks[r] : 0);
+            }
+        }
+        const auto loss = trainer.run(layer, flow, part, weights, options.sink_weight, false);
+        sum.ordinary += loss.ordinary;
+        sum.sinks += loss.sinks;
+    }
+    return sum;
+}
+
+/// Equal norms of the cores of every chain: Adam's steps depend on the gauge.
+inline void balance(TrainableBlock<float>& layer) {
+    for (auto& linear : layer.linears())
+        if (linear.form() == WeightForm::mpo) balance_bonds(linear.arrays());
+}
+
+/// One step; returns the loss before it.
+template <Communicator Group>
+double heal_step(TrainableBlock<float>& layer, const HealFlow& flow, const std::vector<Index>& batch,
+                 const HealBlocksOptions& options, BlockTrainer& trainer, Group& group,
+                 AdamW<float>& optimizer) {
+    const auto all = flow.weights(batch, options.left_out);
+    const auto mine = part_of(batch, group.rank(), group.size());
+    RowWeights weights;
+    const auto length = static_cast<std::size_t>(flow.shape().length);
+    for (auto k = static_cast<std::size_t>(group.rank()); k < batch.size();
+         k += static_cast<std::size_t>(group.size()))
+        for (std::size_t r = k * length; r < (k + 1) * length; ++r) {
+            weights.ordinary.push_back(all.ordinary[r]);
+            weights.sinks.push_back(all.sinks[r]);
+        }
+    const auto& parameters = optimizer.parameters();
+    parameters.clear_gradients();
+    const auto loss = trainer.run(layer, flow, mine, weights, options.sink_weight, true);
+    std::vector<double> total{loss.total(options.sink_weight)};
+    sum_gradients(parameters, group);
+    group.all_reduce_sum(std::span<double>(total));
+    optimizer.step({1, total.front()});
+    layer.refresh();
+    return total.front();
+}
+
+/// Where the healing of one layer stands; with values and the optimizer's memory all that a later run needs.
+struct BlockHealState {
+    Index step = 0;           // steps done
+    BlockHealing healing;     // the looks so far
+    std::vector<float> best;  // numbers of the parameters at healing.best_step
+    double best_loss = 0;     // held-out, sinks included
+    double training = 0;      // sum of losses since the last look
+    double seconds = 0;       // of all steps
+};
+
+/// Hears of every look, and may keep the state.
+using HealObserver = std::function<void(const BlockHealState&, const AdamW<float>&)>;
+
+/// Windows that are trained on, and those that are only looked at.
+struct HealSplit {
+    std::vector<Index> training, held_out;
+};
+
+/// Heals one layer. Its numbers are those of the best look afterwards.
+///
+/// state      of a run that was broken off at a look, or a fresh one; the layer and `memory` belong to it
+/// memory     of the optimizer; empty where nothing was broken off
+/// group      processes; all hold the same numbers, and hold them afterwards
+/// throws     NumericalError where loss or gradients are not finite: layer and step are named, and the layer
+///            keeps the numbers of the step before
+template <Communicator Group>
+void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
+                const HealBlocksOptions& options, BlockTrainer& trainer, Group& group,
+                BlockHealState& state, const AdamWState<float>* memory,
+                const HealObserver& observer) {
+    Parameters<float> parameters;
+    layer.list(parameters);
+    AdamWOptions adam;
+    adam.learning_rate = options.learning_rate;
+    adam.total_steps = options.steps;
+    adam.weight_decay = options.weight_decay;
+    adam.clip_norm = options.clip_norm;
+    AdamW<float> optimizer(parameters, adam);
+    if (memory != nullptr) optimizer.restore(*memory);
+    const auto look = [&](Index since) {
+        const auto loss = held_out_loss(layer, flow, split.held_out, options, trainer);
+        const double total = loss.total(options.sink_weight);
+        const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
+        state.healing.curve.push_back({state.step, training, loss.ordinary, loss.sinks});
+        state.training = 0;
+        if (state.best.empty() || total < state.best_loss) {
+            state.best = copy_values(parameters);
+            state.best_loss = total;
+            state.healing.best_step = state.step;
+        }
+        if (observer) observer(state, optimizer);
+    };
+    if (state.healing.curve.empty()) look(0);
+    const auto seed = options.seed + static_cast<std::uint64_t>(state.healing.layer);
+    while (state.step < options.steps) {
+        const Stopwatch watch;
+        const auto batch =
+            windows_of_step(split.training, state.step, options.batch_windows, seed);
+        state.training += heal_step(layer, flow, batch, options, trainer, group, optimizer);
+        state.seconds += watch.seconds();
+        ++state.step;
+        const Index since = state.step - state.healing.curve.back().step;
+        if (since == options.evaluate_every || state.step == options.steps) look(since);
+        if (options.patience > 0 &&
+            state.step - state.healing.best_step >= options.patience * options.evaluate_every)
+            break;
+    }
+    state.healing.seconds_per_step = state.seconds / static_cast<double>(state.step);
+    paste_values(state.best, parameters);
+    layer.refresh();
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,75 @@
+// What healing is told, and what it says of one layer.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/model/learning_rate.hpp"
+#include "mpo/model/trainable_linear.hpp"
+
+namespace mpo {
+
+/// The block stage.
+struct HealBlocksOptions {
+    Index steps = 300;        // of every layer
+    Index batch_windows = 4;  // of one step, over all processes
+    LearningRate learning_rate = {4e-3, 20, LearningRateDecay::linear, 0};
+    double weight_decay = 0;    // of cores
+    double clip_norm = 1;       // of all gradients of a step together; 0: any
+    double sink_weight = 5;     // of the sinks' term, see BlockLoss
+    double sink_factor = 20;    // a sink's norm exceeds this many medians
+    Index left_out = 0;         // first positions of a window that weigh nothing, sinks aside
+    Index evaluate_every = 50;  // steps between two looks at the held-out windows
+    Index patience = 0;         // looks without gain after which a layer is done; 0: all steps
+    std::uint64_t seed = 1;     // of the order of the windows
+    TrainedParts parts = {};    // what is trained
+    Index max_workspace_bytes = Index{1} << 27;  // of one MPO
+};
+
+/// A look at a layer that is being healed.
+struct HealPoint {
+    Index step = 0;       // steps done
+    double training = 0;  // mean loss of the steps since the last look; 0 at the first
+    double held_out = 0;  // loss of the held-out windows
+    double sinks = 0;     // of them the sinks' mean relative error, not weighted
+};
+
+/// What became of one layer.
+struct BlockHealing {
+    Index layer = 0;                    // of the decoder
+    std::vector<HealPoint> curve = {};  // the first point: before the first step
+    Index best_step = 0;                // whose numbers were kept
+    Index sinks = 0;              // positions that are sinks behind it, held-out windows included
+    double seconds_per_step = 0;  // mean
+
+    /// Before healing.
+    [[nodiscard]] const HealPoint& before() const { return curve.front(); }
+    /// The point that was kept.
+    [[nodiscard]] const HealPoint& after() const {
+        for (const auto& point : curve)
+            if (point.step == best_step) return point;
+        return curve.back();
+    }
+};
+
+namespace detail {
+
+inline void require_heal_options(const HealBlocksOptions& options) {
+    options.learning_rate.require_valid("heal");
+    if (options.steps < 1 || options.batch_windows < 1 || options.evaluate_every < 1 ||
+        options.patience < 0 || options.left_out < 0)
+        raise<ArgumentError>(
+            {"heal: need steps, batch_windows and evaluate_every >= 1, patience and ",
+             "left_out >= 0, got ", options.steps, ", ", options.batch_windows, ", ",
+             options.evaluate_every, ", ", options.patience, " and ", options.left_out});
+    if (!(options.sink_weight >= 0) || !std::isfinite(options.sink_weight) ||
+        !(options.sink_factor > 1))
+        raise<ArgumentError>({"heal: need sink_weight >= 0 and sink_factor > 1, got ",
+                              options.sink_weight, " and ", options.sink_factor});
+}
+
+}  // namespace detail
+}  // namespace mpo
