@@ -3,6 +3,7 @@
 #include "mpo/core/parallel_inl.hpp"
 #include "mpo/core/stopwatch_inl.hpp"
 #include "mpo/core/tensor_inl.hpp"
+#include "mpo/impl/adam_update_inl.hpp"
 #include "mpo/impl/row_functions_inl.hpp"
 #include "mpo/impl/weight_panels_inl.hpp"
 #include "mpo/linalg/huge_pages_inl.hpp"

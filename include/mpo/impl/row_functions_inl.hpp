@@ -15,7 +15,30 @@ MPO_DETAIL_INLINE void normalize_row(Index n, const float* x, const float* weigh
 }
 
 MPO_DETAIL_INLINE void silu_multiply(Index n, float* gate, const float* up) {
-    silu_multiply_on(best_isa(), n, gate, up);
+    silu_multiply_on(best_isa(), n, gate, up, gate);
+}
+
+MPO_DETAIL_INLINE void silu_multiply(Index n, const float* gate, const float* up, float* h) {
+    silu_multiply_on(best_isa(), n, gate, up, h);
+}
+
+MPO_DETAIL_INLINE void silu_multiply_gradient(Index n, const float* gate, const float* up,
+                                              const float* dh, float* dgate, float* dup) {
+    silu_multiply_gradient_on(best_isa(), n, gate, up, dh, dgate, dup);
+}
+
+MPO_DETAIL_INLINE void normalize_row_gradient(Index n, const float* x, const float* weight,
+                                              float epsilon, const float* dy, float* dx,
+                                              float* dweight) {
+    normalize_row_gradient_on(best_isa(), n, x, weight, epsilon, dy, dx, dweight);
+}
+
+MPO_DETAIL_INLINE void softmax_gradient(Index n, float log_sum, float mean, float* p, float* dp) {
+    softmax_gradient_on(best_isa(), n, log_sum, mean, p, dp);
+}
+
+MPO_DETAIL_INLINE float dot_row(Index n, const float* x, const float* y) {
+    return dot_row_on(best_isa(), n, x, y);
 }
 
 MPO_DETAIL_INLINE void add_row(Index n, const float* x, float* y) {

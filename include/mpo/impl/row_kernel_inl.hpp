@@ -81,15 +81,82 @@ using LaneBits = typename Simd<std::uint32_t, 64>::type;
     }
 }
 
-[[gnu::always_inline]] inline void silu_multiply_body(Index n, float* gate, const float* up) {
+[[gnu::always_inline]] inline void silu_multiply_body(Index n, const float* gate, const float* up,
+                                                      float* h) {
     for (Index k = 0; k < n; k += row_lanes) {
         Lanes g, u;
         load_lanes(gate + k, n - k, 0, g);
         load_lanes(up + k, n - k, 0, u);
         Lanes e = -g;
         exp_lanes(e);
-        store_lanes(u * (g / (e + 1.0f)), n - k, gate + k);
+        store_lanes(u * (g / (e + 1.0f)), n - k, h + k);
     }
+}
+
+[[gnu::always_inline]] inline void silu_multiply_gradient_body(Index n, const float* gate,
+                                                               const float* up, const float* dh,
+                                                               float* dgate, float* dup) {
+    for (Index k = 0; k < n; k += row_lanes) {
+        Lanes g, u, d;
+        load_lanes(gate + k, n - k, 0, g);
+        load_lanes(up + k, n - k, 0, u);
+        load_lanes(dh + k, n - k, 0, d);
+        Lanes e = -g;
+        exp_lanes(e);
+        const Lanes s = 1.0f / (e + 1.0f);
+        store_lanes(d * u * (s * (1.0f + g * (1.0f - s))), n - k, dgate + k);
+        store_lanes(d * (g * s), n - k, dup + k);
+    }
+}
+
+[[gnu::always_inline]] inline void normalize_row_gradient_body(Index n, const float* x,
+                                                               const float* weight, float epsilon,
+                                                               const float* dy, float* dx,
+                                                               float* dweight) {
+    Lanes squares = {}, products = {}, a, w, d, to;
+    for (Index k = 0; k < n; k += row_lanes) {
+        load_lanes(x + k, n - k, 0, a);
+        load_lanes(weight + k, n - k, 0, w);
+        load_lanes(dy + k, n - k, 0, d);
+        squares += a * a;
+        products += a * (w * d);
+    }
+    const float mean = sum_of(squares) / static_cast<float>(n) + epsilon;
+    const float inverse = 1 / std::sqrt(mean);
+    const float along = sum_of(products) / static_cast<float>(n) / mean;
+    for (Index k = 0; k < n; k += row_lanes) {
+        load_lanes(x + k, n - k, 0, a);
+        load_lanes(weight + k, n - k, 0, w);
+        load_lanes(dy + k, n - k, 0, d);
+        load_lanes(dx + k, n - k, 0, to);
+        store_lanes(to + (w * d - a * along) * inverse, n - k, dx + k);
+        if (dweight == nullptr) continue;
+        load_lanes(dweight + k, n - k, 0, to);
+        store_lanes(to + d * (a * inverse), n - k, dweight + k);
+    }
+}
+
+[[gnu::always_inline]] inline void softmax_gradient_body(Index n, float log_sum, float mean,
+                                                         float* p, float* dp) {
+    for (Index k = 0; k < n; k += row_lanes) {
+        Lanes a, d;
+        load_lanes(p + k, n - k, 0, a);
+        load_lanes(dp + k, n - k, 0, d);
+        a -= log_sum;
+        exp_lanes(a);
+        store_lanes(a, n - k, p + k);
+        store_lanes(a * (d - mean), n - k, dp + k);
+    }
+}
+
+[[gnu::always_inline]] inline float dot_row_body(Index n, const float* x, const float* y) {
+    Lanes sum = {}, a, b;
+    for (Index k = 0; k < n; k += row_lanes) {
+        load_lanes(x + k, n - k, 0, a);
+        load_lanes(y + k, n - k, 0, b);
+        sum += a * b;
+    }
+    return sum_of(sum);
 }
 
 [[gnu::always_inline]] inline void add_row_body(Index n, const float* x, float* y) {
@@ -241,7 +308,20 @@ inline constexpr Index summed_in_float = 1024;
 MPO_DETAIL_ROW_FUNCTION(void, normalize_row,
                         (Index n, const float* x, const float* weight, float epsilon, float* y), n,
                         x, weight, epsilon, y)
-MPO_DETAIL_ROW_FUNCTION(void, silu_multiply, (Index n, float* gate, const float* up), n, gate, up)
+MPO_DETAIL_ROW_FUNCTION(void, silu_multiply,
+                        (Index n, const float* gate, const float* up, float* h), n, gate, up, h)
+MPO_DETAIL_ROW_FUNCTION(void, silu_multiply_gradient,
+                        (Index n, const float* gate, const float* up, const float* dh, float* dgate,
+                         float* dup),
+                        n, gate, up, dh, dgate, dup)
+MPO_DETAIL_ROW_FUNCTION(void, normalize_row_gradient,
+                        (Index n, const float* x, const float* weight, float epsilon,
+                         const float* dy, float* dx, float* dweight),
+                        n, x, weight, epsilon, dy, dx, dweight)
+MPO_DETAIL_ROW_FUNCTION(void, softmax_gradient,
+                        (Index n, float log_sum, float mean, float* p, float* dp), n, log_sum, mean,
+                        p, dp)
+MPO_DETAIL_ROW_FUNCTION(float, dot_row, (Index n, const float* x, const float* y), n, x, y)
 MPO_DETAIL_ROW_FUNCTION(void, add_row, (Index n, const float* x, float* y), n, x, y)
 MPO_DETAIL_ROW_FUNCTION(void, rotate_pairs,
                         (Index half, const float* cosines, const float* sines, float scale,

@@ -15,6 +15,32 @@ void normalize_row(Index n, const float* x, const float* weight, float epsilon, 
 /// gate_i = up_i gate_i / (1 + exp(-gate_i)), i < n. Shazeer, arXiv:2002.05202 (2020).
 void silu_multiply(Index n, float* gate, const float* up);
 
+/// The same into h, with the same bits; gate and up stay.
+void silu_multiply(Index n, const float* gate, const float* up, float* h);
+
+/// Derivatives of silu_multiply, with s = 1 / (1 + exp(-gate)):
+///
+///   dgate_i = dh_i up_i s (1 + gate_i (1 - s)),   dup_i = dh_i gate_i s
+///
+/// Overwritten; they may lie where any of the others do.
+void silu_multiply_gradient(Index n, const float* gate, const float* up, const float* dh,
+                            float* dgate, float* dup);
+
+/// Derivatives of normalize_row, with r^2 = mean of x^2 + epsilon:
+///
+///   dx_i += (w_i dy_i - x_i (sum over j of w_j dy_j x_j) / (n r^2)) / r,   dweight_i += dy_i x_i / r
+///
+/// dweight   null where nobody asks for it
+void normalize_row_gradient(Index n, const float* x, const float* weight, float epsilon,
+                            const float* dy, float* dx, float* dweight);
+
+/// A row of scores p and of derivatives dp by the probabilities becomes the probabilities and the derivatives
+/// by the scores: p_i = exp(p_i - log_sum), dp_i = p_i (dp_i - mean).
+void softmax_gradient(Index n, float log_sum, float mean, float* p, float* dp);
+
+/// Sum over i of x_i y_i, i < n.
+[[nodiscard]] float dot_row(Index n, const float* x, const float* y);
+
 /// y_i += x_i, i < n.
 void add_row(Index n, const float* x, float* y);
 

@@ -15,6 +15,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numbers>
+#include <type_traits>
 #include <vector>
 
 #include "mpo/core/error.hpp"
@@ -66,35 +67,65 @@ namespace mpo {
     return frequencies;
 }
 
+namespace detail {
+
+/// rotate_pairs in any precision; in float on vectors.
+template <class T>
+void rotate_pairs_t(Index half, const T* cosines, const T* sines, T scale, T* x) {
+    if constexpr (std::is_same_v<T, float>) {
+        rotate_pairs(half, cosines, sines, scale, x);
+    } else {
+        for (Index j = 0; j < half; ++j) {
+            const T a = x[j], b = x[half + j];
+            x[j] = (a * cosines[j] - b * sines[j]) * scale;
+            x[half + j] = (b * cosines[j] + a * sines[j]) * scale;
+        }
+    }
+}
+
+}  // namespace detail
+
 /// Cosines and sines of the angles of some positions in a row.
-class RotaryTable {
+template <class T>
+class RotaryAngles {
   public:
     /// Of positions first .. first + count - 1 at frequencies of rotary_frequencies. Angles are taken in double.
-    RotaryTable(const std::vector<double>& frequencies, Index first, Index count)
+    RotaryAngles(const std::vector<double>& frequencies, Index first, Index count)
         : half_(static_cast<Index>(frequencies.size())),
           cosines_(static_cast<std::size_t>(half_ * count)),
-          sines_(cosines_.size()) {
+          sines_(cosines_.size()),
+          backward_sines_(cosines_.size()) {
         for (Index p = 0; p < count; ++p)
             for (Index j = 0; j < half_; ++j) {
                 const auto at = static_cast<std::size_t>(p * half_ + j);
                 const double angle =
                     static_cast<double>(first + p) * frequencies[static_cast<std::size_t>(j)];
-                cosines_[at] = static_cast<float>(std::cos(angle));
-                sines_[at] = static_cast<float>(std::sin(angle));
+                cosines_[at] = static_cast<T>(std::cos(angle));
+                sines_[at] = static_cast<T>(std::sin(angle));
+                backward_sines_[at] = -sines_[at];
             }
     }
 
     /// Turns the `heads` heads of a row x at position first + p, and multiplies them with `scale`.
-    void rotate(Index p, Index heads, float scale, float* x) const {
-        const auto at = static_cast<std::size_t>(p * half_);
-        for (Index h = 0; h < heads; ++h)
-            detail::rotate_pairs(half_, cosines_.data() + at, sines_.data() + at, scale,
-                                 x + h * 2 * half_);
+    void rotate(Index p, Index heads, T scale, T* x) const { turn(sines_, p, heads, scale, x); }
+    /// The transpose of rotate: derivatives by its result become derivatives by what it was given.
+    void rotate_back(Index p, Index heads, T scale, T* x) const {
+        turn(backward_sines_, p, heads, scale, x);
     }
 
   private:
+    void turn(const std::vector<T>& sines, Index p, Index heads, T scale, T* x) const {
+        const auto at = static_cast<std::size_t>(p * half_);
+        for (Index h = 0; h < heads; ++h)
+            detail::rotate_pairs_t<T>(half_, cosines_.data() + at, sines.data() + at, scale,
+                                      x + h * 2 * half_);
+    }
+
     Index half_;
-    std::vector<float> cosines_, sines_;  // (count, half)
+    std::vector<T> cosines_, sines_, backward_sines_;  // (count, half)
 };
+
+/// The angles of a forward pass.
+using RotaryTable = RotaryAngles<float>;
 
 }  // namespace mpo
