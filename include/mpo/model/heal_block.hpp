@@ -155,9 +155,9 @@ inline void balance(TrainableBlock<float>& layer) {
 
 /// One step; returns the loss before it.
 template <Communicator Group>
-double heal_step(TrainableBlock<float>& layer, const HealFlow& flow, const std::vector<Index>& batch,
-                 const HealBlocksOptions& options, BlockTrainer& trainer, Group& group,
-                 AdamW<float>& optimizer) {
+double heal_step(TrainableBlock<float>& layer, const HealFlow& flow,
+                 const std::vector<Index>& batch, const HealBlocksOptions& options,
+                 BlockTrainer& trainer, Group& group, AdamW<float>& optimizer) {
     const auto all = flow.weights(batch, options.left_out);
     const auto mine = part_of(batch, group.rank(), group.size());
     RowWeights weights;
@@ -234,11 +234,10 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
     if (state.healing.curve.empty()) look(0);
     const auto seed = options.seed + static_cast<std::uint64_t>(state.healing.layer);
     while (state.step < options.steps) {
-        const Stopwatch watch;
-        const auto batch =
-            windows_of_step(split.training, state.step, options.batch_windows, seed);
+        const double begin = seconds_now();
+        const auto batch = windows_of_step(split.training, state.step, options.batch_windows, seed);
         state.training += heal_step(layer, flow, batch, options, trainer, group, optimizer);
-        state.seconds += watch.seconds();
+        state.seconds += seconds_now() - begin;
         ++state.step;
         const Index since = state.step - state.healing.curve.back().step;
         if (since == options.evaluate_every || state.step == options.steps) look(since);

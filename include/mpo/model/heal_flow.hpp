@@ -16,7 +16,9 @@
 #include <cmath>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "mpo/core/error.hpp"
@@ -83,6 +85,8 @@ class HealFlow {
         return std::accumulate(sinks_.begin(), sinks_.end(), Index{0});
     }
 
+    /// The healed model's states become the dense ones: the layer is healed as if all before it were dense.
+    void restart_from_dense() { healed_ = dense_; }
     /// Runs the dense layer: states become outputs. Throws NumericalError for states that are not finite.
     void advance_dense(const DecoderLayer& layer, double sink_factor) {
         const Index n = config_.hidden_size;

@@ -207,9 +207,9 @@ class TrainableBlock {
         linears_[2].apply(tape.normed, tape.values, tape.linears[2]);
         rotate(shape, angles, tape.queries, config_->num_heads, query_scale(), false);
         rotate(shape, angles, tape.keys, config_->num_kv_heads, T{1}, false);
-        detail::attend_windows<T>(attention(shape), tape.queries.data(), tape.keys.data(),
-                                  tape.values.data(), tape.attended.data(), tape.log_sums.data(),
-                                  *backend_);
+        attend_windows<T>(attention(shape), tape.queries.data(), tape.keys.data(),
+                          tape.values.data(), tape.attended.data(), tape.log_sums.data(),
+                          *backend_);
         linears_[3].apply(tape.attended, tape.update, tape.linears[3]);
         sum(x, tape.update, tape.middle);
         post_norm_.apply(tape.middle, tape.normed_middle);
@@ -234,10 +234,10 @@ class TrainableBlock {
         add(g.pulled, g.hidden);
         post_norm_.gradient(tape.middle, g.hidden, dy);  // dy: now of m
         linears_[3].gradient(tape.attended, dy, g.attended, tape.linears[3]);
-        detail::attend_windows_backward<T>(
-            attention(shape), tape.queries.data(), tape.keys.data(), tape.values.data(),
-            tape.attended.data(), tape.log_sums.data(), g.attended.data(), g.queries.data(),
-            g.keys.data(), g.values.data(), *backend_);
+        attend_windows_backward<T>(attention(shape), tape.queries.data(), tape.keys.data(),
+                                   tape.values.data(), tape.attended.data(), tape.log_sums.data(),
+                                   g.attended.data(), g.queries.data(), g.keys.data(),
+                                   g.values.data(), *backend_);
         rotate(shape, angles, g.queries, config_->num_heads, query_scale(), true);
         rotate(shape, angles, g.keys, config_->num_kv_heads, T{1}, true);
         linears_[0].gradient(tape.normed, g.queries, g.hidden, tape.linears[0]);
@@ -252,7 +252,7 @@ class TrainableBlock {
     [[nodiscard]] T query_scale() const {
         return T{1} / std::sqrt(static_cast<T>(config_->head_dim));
     }
-    [[nodiscard]] detail::AttentionShape attention(const WindowShape& shape) const {
+    [[nodiscard]] AttentionShape attention(const WindowShape& shape) const {
         return {shape.windows, shape.length, config_->num_heads, config_->num_kv_heads,
                 config_->head_dim};
     }

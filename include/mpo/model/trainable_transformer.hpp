@@ -159,7 +159,7 @@ class TrainableTransformer {
         tokens_.assign(tokens.begin(), tokens.end());
         shape_ = shape;
         if (!angles_ || angles_length_ != shape.length) {
-            angles_.emplace(config_.rotary, shape.length);
+            angles_.emplace(config_.rotary, 0, shape.length);
             angles_length_ = shape.length;
         }
         const Index n = config_.hidden_size;
