@@ -75,7 +75,8 @@ inline void require_same_run(const std::filesystem::path& folder, const TeacherC
     const auto path = folder / "run.json";
     const auto kept = parse_json_tree(read_text_file(path, max_bytes), path.string());
     const JsonObject from(kept, path.string());
-    for (const auto& [key, value] : run_json(run).items())
+    const auto asked = run_json(run);
+    for (const auto& [key, value] : asked.items())
         if (const auto& was = from.member(key.c_str()); was != nlohmann::json(value))
             raise<ArgumentError>({"teacher cache: that in ", folder.string(), " has ", key, ' ',
                                   printable(was.dump(), 80), ", asked for is ",
