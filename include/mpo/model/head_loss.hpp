@@ -1,4 +1,5 @@
-// The loss at the head of a language model, and its gradient. With the logits z = W h of a position, the student
+// The loss at the head of a language model, and its gradient, as distillation mixes it (Hinton, Vinyals and Dean,
+// arXiv:1503.02531). With the logits z = W h of a position, the student
 // q = softmax(z), the teacher's K most probable ids with p_k, and r, q_r the masses of all other ids in one class,
 //
 //   loss = alpha D + (1 - alpha) C,   C = -log q_next

@@ -69,6 +69,7 @@ inline void append_window(std::span<const Index> text, Index begin, double weigh
 /// behind the last whole one is left out.
 ///
 /// text     ids
+/// weight   of each position that something follows
 /// spread   windows, evenly over the text; 0: as many as fit
 /// name     of the text, for messages
 /// throws   ArgumentError for a text shorter than a window, and as CalibrationText's spread
