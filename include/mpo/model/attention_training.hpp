@@ -105,14 +105,19 @@ void transpose_into(MatrixView<const T> from, T* to, Index stride) {
     transpose_rows_t<T>(from.rows, from.cols, from.data, from.row_stride, to, stride);
 }
 
-/// The forward pass of one task: panels of 32 positions of a head against tile after tile of keys.
+/// The forward pass, task after task on one thread: panels of 32 positions of a head against tile after tile of
+/// keys.
+///
+/// memory   2 length d numbers, and a panel of scores
 template <class T>
 class WindowForward {
   public:
-    WindowForward(const AttentionTask& task, const T* k, const T* v, const EigenBackend& backend)
-        : task_(task),
+    WindowForward(const AttentionShape& shape, const EigenBackend& backend)
+        : shape_(shape),
           backend_(backend),
-          tiles_{task.shape.length, key_tile},
+          tiles_{shape.length, key_tile},
+          keys_(static_cast<std::size_t>(tiles_.count())),
+          values_(keys_.size()),
           buffer_(backend.allocate<T>((2 * d() + key_tile + 3) * width)) {
         queries_ = buffer_.data();
         sums_ = queries_ + d() * width;
@@ -120,20 +125,20 @@ class WindowForward {
         maximum_ = scores_ + key_tile * width;
         total_ = maximum_ + width;
         rescale_ = total_ + width;
-        for (Index b = 0; b < tiles_.count(); ++b) {
-            const Index first = tiles_.first(b), size = tiles_.size(b);
-            keys_.push_back(backend.prepare(Side::left, task.keys(k, first, size)));
-            values_.push_back(backend.prepare(Side::left, transpose(task.keys(v, first, size))));
-        }
     }
 
-    void run(const T* q, T* out, T* log_sum) {
-        const Index length = task_.shape.length;
-        for (Index head = 0; head < task_.shape.group(); ++head)
-            for (Index first = 0; first < length; first += width) {
-                const Index count = (std::min)(width, length - first);
-                run_panel(task_.queries(q, head, first, count), first);
-                store(task_.queries(out, head, first, count), task_.sums(log_sum, head, first));
+    void run(const AttentionTask& task, const T* q, const T* k, const T* v, T* out, T* log_sum) {
+        for (Index b = 0; b < tiles_.count(); ++b) {
+            const auto at = static_cast<std::size_t>(b);
+            const Index first = tiles_.first(b), size = tiles_.size(b);
+            keys_[at] = backend_.prepare(Side::left, task.keys(k, first, size));
+            values_[at] = backend_.prepare(Side::left, transpose(task.keys(v, first, size)));
+        }
+        for (Index head = 0; head < shape_.group(); ++head)
+            for (Index first = 0; first < shape_.length; first += width) {
+                const Index count = (std::min)(width, shape_.length - first);
+                run_panel(task.queries(q, head, first, count), first);
+                store(task.queries(out, head, first, count), task.sums(log_sum, head, first));
             }
     }
 
@@ -141,7 +146,7 @@ class WindowForward {
     static constexpr Index width = 32;     // of a panel: that of absorb_panel
     static constexpr Index key_tile = 48;  // four register tiles
 
-    [[nodiscard]] Index d() const { return task_.shape.head_dim; }
+    [[nodiscard]] Index d() const { return shape_.head_dim; }
 
     void run_panel(MatrixView<const T> q, Index first) {
         if (q.rows < width) std::fill_n(queries_, d() * width, T{0});
@@ -174,12 +179,12 @@ class WindowForward {
         for (Index c = 0; c < out.rows; ++c) log_sum[c] = maximum_[c] + std::log(total_[c]);
     }
 
-    const AttentionTask& task_;
+    const AttentionShape& shape_;
     const EigenBackend& backend_;
     PositionTiles tiles_;
+    std::vector<EigenBackend::Operand<T>> keys_, values_;  // of one task
     EigenBackend::Buffer<T> buffer_;
     T *queries_, *sums_, *scores_, *maximum_, *total_, *rescale_;  // parts of the buffer
-    std::vector<EigenBackend::Operand<T>> keys_, values_;
 };
 
 /// What attend_windows_backward reads and writes.
@@ -320,9 +325,10 @@ template <class T>
 void attend_windows(const AttentionShape& shape, const T* q, const T* k, const T* v, T* out,
                     T* log_sum, const EigenBackend& backend) {
     detail::check_attention(shape);
-    parallel_tasks(shape.windows * shape.kv_heads, [&](Index k_task) {
-        const detail::AttentionTask task(shape, k_task);
-        detail::WindowForward<T>(task, k, v, backend).run(q, out, log_sum);
+    parallel_for(0, shape.windows * shape.kv_heads, 1, [&](Index first, Index last) {
+        detail::WindowForward<T> forward(shape, backend);
+        for (Index task = first; task < last; ++task)
+            forward.run(detail::AttentionTask(shape, task), q, k, v, out, log_sum);
     });
 }
 
