@@ -96,6 +96,57 @@ TEST_CASE("row_functions: gates, sums and rotations") {
     });
 }
 
+TEST_CASE("row_functions: derivatives of norms, gates and the softmax") {
+    for_every([](detail::Isa isa, Index n) {
+        const auto x = normal_tensor<float>({n}, 21), w = normal_tensor<float>({n}, 22);
+        const auto d = normal_tensor<float>({n}, 23), start = normal_tensor<float>({n + 1}, 24);
+        auto dx = start, dw = start, p = start, dp = start;
+        double squares = 0, products = 0, size = 1, dot = 0;
+        for (Index k = 0; k < n; ++k) {
+            squares += static_cast<double>(x(k)) * x(k);
+            products += static_cast<double>(x(k)) * w(k) * d(k);
+            size += std::abs(static_cast<double>(x(k)) * w(k) * d(k));
+            dot += static_cast<double>(x(k)) * d(k);
+        }
+        const double mean = squares / static_cast<double>(n) + 0.01, r = std::sqrt(mean);
+        detail::normalize_row_gradient_on(isa, n, x.data(), w.data(), 0.01f, d.data(), dx.data(),
+                                          dw.data());
+        Tensor<float> dgate({n + 1}), dup({n + 1});
+        detail::silu_multiply_gradient_on(isa, n, x.data(), w.data(), d.data(), dgate.data(),
+                                          dup.data());
+        detail::softmax_gradient_on(isa, n, 1.5f, 0.25f, p.data(), dp.data());
+        CHECK(near(detail::dot_row_on(isa, n, x.data(), d.data()), dot,
+                   std::sqrt(squares * static_cast<double>(n)), 2));
+        for (Index k = 0; k < n; ++k) {
+            const double along = products / static_cast<double>(n) / mean;
+            const double expected_dx = start(k) + (w(k) * d(k) - x(k) * along) / r;
+            const double scale = 1 + std::abs(w(k) * d(k) / r) + std::abs(x(k)) * size / mean / r;
+            CHECK(near(dx(k), expected_dx, scale + std::abs(start(k)), 4));
+            CHECK(near(dw(k), start(k) + d(k) * x(k) / r, 1 + std::abs(d(k) * x(k) / r), 4));
+            const double g = x(k), s = 1 / (1 + std::exp(-g));
+            CHECK(near(dgate(k), d(k) * w(k) * s * (1 + g * (1 - s)), std::abs(d(k) * w(k)), 4));
+            CHECK(near(dup(k), d(k) * g * s, std::abs(d(k) * g * s), 4));
+            const double share = std::exp(start(k) - 1.5);
+            CHECK(near(p(k), share, share, 4));
+            CHECK(near(dp(k), share * (start(k) - 0.25), share * (1 + std::abs(start(k))), 4));
+        }
+        for (const auto* row : {&dx, &dw, &p, &dp}) CHECK((*row)(n) == start(n));  // nor behind it
+        CHECK(dgate(n) == 0);
+        CHECK(dup(n) == 0);
+    });
+}
+
+TEST_CASE("row_functions: rows become columns") {
+    for (const Index rows : {1, 4, 7, 33})
+        for (const Index cols : {1, 4, 6, 35}) {
+            const auto x = normal_tensor<float>({rows, cols + 3}, 25);
+            Tensor<float> y({cols, rows + 2});
+            detail::transpose_rows(rows, cols, x.data(), cols + 3, y.data(), rows + 2);
+            for (Index c = 0; c < cols; ++c)
+                for (Index r = 0; r < rows + 2; ++r) CHECK(y(c, r) == (r < rows ? x(r, c) : 0));
+        }
+}
+
 TEST_CASE("row_functions: maxima, sums of exponentials and divergences") {
     for_every([](detail::Isa isa, Index n) {
         auto x = normal_tensor<float>({n}, 7), y = normal_tensor<float>({n}, 8);

@@ -31,8 +31,8 @@ namespace mpo::detail {
         load_lanes(v + k, n - k, 0, second);
         load_lanes(x + k, n - k, 0, value);
         g *= u.gradient_factor;
-        first += (g - first) * u.take_first;
-        second += (g * g - second) * u.take_second;
+        first = u.keep_first * first + u.take_first * g;
+        second = u.keep_second * second + u.take_second * g * g;
         root_lanes(second, root);
         value = u.keep_value * value - u.step_size * first / (u.second_factor * root + u.epsilon);
         store_lanes(first, n - k, m + k);

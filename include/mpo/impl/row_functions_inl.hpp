@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "mpo/core/inline.hpp"
+#include "mpo/impl/gemm_pack_inl.hpp"
 #include "mpo/impl/row_kernel_inl.hpp"
 #include "mpo/linalg/row_functions.hpp"
 
@@ -35,6 +36,11 @@ MPO_DETAIL_INLINE void normalize_row_gradient(Index n, const float* x, const flo
 
 MPO_DETAIL_INLINE void softmax_gradient(Index n, float log_sum, float mean, float* p, float* dp) {
     softmax_gradient_on(best_isa(), n, log_sum, mean, p, dp);
+}
+
+MPO_DETAIL_INLINE void transpose_rows(Index rows, Index cols, const float* x, Index x_stride,
+                                      float* y, Index y_stride) {
+    pack_transposed(x, x_stride, 1, rows, cols, y, y_stride);
 }
 
 MPO_DETAIL_INLINE float dot_row(Index n, const float* x, const float* y) {

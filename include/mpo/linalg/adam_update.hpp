@@ -13,7 +13,9 @@ namespace mpo::detail {
 template <class T>
 struct AdamUpdate {
     T gradient_factor = 1;  // of the gradient, before all else
-    T take_first = 1;       // 1 - beta1
+    T keep_first = 0;       // beta1
+    T take_first = 1;       // 1 - beta1, rounded once
+    T keep_second = 0;      // beta2
     T take_second = 1;      // 1 - beta2
     T step_size = 0;        // learning rate / (1 - beta1^t)
     T second_factor = 1;    // 1 / sqrt(1 - beta2^t)
@@ -33,8 +35,8 @@ inline void adam_update(Index n, const AdamUpdate<double>& update, const double*
                         double* m, double* v, double* x) {
     for (Index i = 0; i < n; ++i) {
         const double g = update.gradient_factor * gradient[i];
-        m[i] += (g - m[i]) * update.take_first;
-        v[i] += (g * g - v[i]) * update.take_second;
+        m[i] = update.keep_first * m[i] + update.take_first * g;
+        v[i] = update.keep_second * v[i] + update.take_second * g * g;
         x[i] = update.keep_value * x[i] -
                update.step_size * m[i] / (update.second_factor * std::sqrt(v[i]) + update.epsilon);
     }

@@ -38,6 +38,10 @@ void normalize_row_gradient(Index n, const float* x, const float* weight, float 
 /// by the scores: p_i = exp(p_i - log_sum), dp_i = p_i (dp_i - mean).
 void softmax_gradient(Index n, float log_sum, float mean, float* p, float* dp);
 
+/// y_{c y_stride + r} = x_{r x_stride + c}, r < rows, c < cols.
+void transpose_rows(Index rows, Index cols, const float* x, Index x_stride, float* y,
+                    Index y_stride);
+
 /// Sum over i of x_i y_i, i < n.
 [[nodiscard]] float dot_row(Index n, const float* x, const float* y);
 

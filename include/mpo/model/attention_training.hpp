@@ -51,40 +51,46 @@ inline void check_attention(const AttentionShape& shape) {
              shape.kv_heads});
 }
 
-/// One window and one key-value head, cut into tiles of positions.
-struct AttentionTask {
-    static constexpr Index tile = 64;
+/// Positions of a window, so many to a tile.
+struct PositionTiles {
+    Index length, tile;
 
+    [[nodiscard]] Index count() const { return (length + tile - 1) / tile; }
+    [[nodiscard]] Index first(Index k) const { return k * tile; }
+    [[nodiscard]] Index size(Index k) const { return (std::min)(tile, length - first(k)); }
+};
+
+/// One window and one key-value head: everything that one task writes.
+struct AttentionTask {
     const AttentionShape& shape;
     Index window, kv_head;
 
     AttentionTask(const AttentionShape& of, Index task)
         : shape(of), window(task / of.kv_heads), kv_head(task % of.kv_heads) {}
 
-    [[nodiscard]] static Index tiles_of(const AttentionShape& shape) {
-        return (shape.length + tile - 1) / tile;
-    }
-    [[nodiscard]] Index first(Index k) const { return k * tile; }
-    [[nodiscard]] Index size(Index k) const { return (std::min)(tile, shape.length - first(k)); }
-    /// A head's rows of tile k, of an array (rows, heads d).
+    /// Rows of head `head` of the group, `count` positions from `first` on, of an array (rows, heads d).
     template <class T>
-    [[nodiscard]] MatrixView<T> rows(T* data, Index heads, Index head, Index k) const {
-        const Index d = shape.head_dim, row = window * shape.length + first(k);
-        return {data + (row * heads + head) * d, size(k), d, heads * d, 1, Conjugation::none};
+    [[nodiscard]] MatrixView<T> queries(T* data, Index head, Index first, Index count) const {
+        return rows(data, shape.heads, kv_head * shape.group() + head, first, count);
     }
+    /// The same of an array (rows, kv_heads d).
     template <class T>
-    [[nodiscard]] MatrixView<T> query_rows(T* data, Index head, Index k) const {
-        return rows(data, shape.heads, kv_head * shape.group() + head, k);
+    [[nodiscard]] MatrixView<T> keys(T* data, Index first, Index count) const {
+        return rows(data, shape.kv_heads, kv_head, first, count);
     }
+    /// Where position `first` of head `head` of the group lies in an array (heads, rows).
     template <class T>
-    [[nodiscard]] MatrixView<T> key_rows(T* data, Index k) const {
-        return rows(data, shape.kv_heads, kv_head, k);
-    }
-    /// Of tile k, of an array (heads, rows).
-    template <class T>
-    [[nodiscard]] T* sums(T* data, Index head, Index k) const {
+    [[nodiscard]] T* sums(T* data, Index head, Index first) const {
         return data + (kv_head * shape.group() + head) * shape.rows() + window * shape.length +
-               first(k);
+               first;
+    }
+
+  private:
+    template <class T>
+    [[nodiscard]] MatrixView<T> rows(T* data, Index heads, Index head, Index first,
+                                     Index count) const {
+        const Index d = shape.head_dim, row = window * shape.length + first;
+        return {data + (row * heads + head) * d, count, d, heads * d, 1, Conjugation::none};
     }
 };
 
@@ -93,97 +99,92 @@ template <class T>
     return {A, 0};
 }
 
-/// The forward pass of one task: 32 pairs of position and head to a panel, as in attention.hpp.
+/// The transpose of rows of activations, at row distance `stride`.
+template <class T>
+void transpose_into(MatrixView<const T> from, T* to, Index stride) {
+    transpose_rows_t<T>(from.rows, from.cols, from.data, from.row_stride, to, stride);
+}
+
+/// The forward pass, task after task on one thread: panels of 32 positions of a head against tile after tile of
+/// keys.
+///
+/// memory   2 length d numbers, and a panel of scores
 template <class T>
 class WindowForward {
   public:
-    WindowForward(const AttentionTask& task, const T* k, const T* v, const EigenBackend& backend)
-        : task_(task),
+    WindowForward(const AttentionShape& shape, const EigenBackend& backend)
+        : shape_(shape),
           backend_(backend),
-          buffer_(backend.allocate<T>((2 * d() + AttentionTask::tile + 3) * width)) {
+          tiles_{shape.length, key_tile},
+          keys_(static_cast<std::size_t>(tiles_.count())),
+          values_(keys_.size()),
+          buffer_(backend.allocate<T>((2 * d() + key_tile + 3) * width)) {
         queries_ = buffer_.data();
         sums_ = queries_ + d() * width;
         scores_ = sums_ + d() * width;
-        maximum_ = scores_ + AttentionTask::tile * width;
+        maximum_ = scores_ + key_tile * width;
         total_ = maximum_ + width;
         rescale_ = total_ + width;
-        for (Index b = 0; b < AttentionTask::tiles_of(task.shape); ++b) {
-            keys_.push_back(backend.prepare(Side::left, task.key_rows(k, b)));
-            values_.push_back(backend.prepare(Side::left, transpose(task.key_rows(v, b))));
-        }
     }
 
-    void run(const T* q, T* out, T* log_sum) {
-        for (Index column = 0; column < task_.shape.length * group(); column += width) {
-            column_ = column;
-            columns_ = (std::min)(width, task_.shape.length * group() - column);
-            run_panel(q);
-            store(out, log_sum);
+    void run(const AttentionTask& task, const T* q, const T* k, const T* v, T* out, T* log_sum) {
+        for (Index b = 0; b < tiles_.count(); ++b) {
+            const auto at = static_cast<std::size_t>(b);
+            const Index first = tiles_.first(b), size = tiles_.size(b);
+            keys_[at] = backend_.prepare(Side::left, task.keys(k, first, size));
+            values_[at] = backend_.prepare(Side::left, transpose(task.keys(v, first, size)));
         }
+        for (Index head = 0; head < shape_.group(); ++head)
+            for (Index first = 0; first < shape_.length; first += width) {
+                const Index count = (std::min)(width, shape_.length - first);
+                run_panel(task.queries(q, head, first, count), first);
+                store(task.queries(out, head, first, count), task.sums(log_sum, head, first));
+            }
     }
 
   private:
-    static constexpr Index width = 32;
+    static constexpr Index width = 32;     // of a panel: that of absorb_panel
+    static constexpr Index key_tile = 48;  // four register tiles
 
-    [[nodiscard]] Index d() const { return task_.shape.head_dim; }
-    [[nodiscard]] Index group() const { return task_.shape.group(); }
-    /// Row and head of a column.
-    [[nodiscard]] Index row(Index c) const {
-        return task_.window * task_.shape.length + (column_ + c) / group();
-    }
-    [[nodiscard]] Index head(Index c) const {
-        return task_.kv_head * group() + (column_ + c) % group();
-    }
+    [[nodiscard]] Index d() const { return shape_.head_dim; }
 
-    void run_panel(const T* q) {
-        load_queries(q);
+    void run_panel(MatrixView<const T> q, Index first) {
+        if (q.rows < width) std::fill_n(queries_, d() * width, T{0});
+        transpose_into(q, queries_, width);
         std::fill_n(maximum_, width, -std::numeric_limits<T>::infinity());
         std::fill_n(total_, width, T{0});
         const auto queries = one_of(matrix<const T>(queries_, d(), width));
         const auto sums = one_of(matrix(sums_, d(), width));
-        const Index last = (column_ + columns_ - 1) / group();  // position
-        for (Index b = 0; task_.first(b) <= last; ++b) {
+        for (Index b = 0; tiles_.first(b) < first + q.rows; ++b) {
             const auto at = static_cast<std::size_t>(b);
-            const Index keys = task_.size(b);
-            const auto scores = one_of(matrix(scores_, keys, width));
-            backend_.gemm_left(keys_[at], queries, T{0}, scores, 1);
-            mask(task_.first(b), keys);
+            const Index keys = tiles_.size(b);
+            backend_.gemm_left(keys_[at], queries, T{0}, one_of(matrix(scores_, keys, width)), 1);
+            mask(first - tiles_.first(b), keys);
             absorb_panel_t<T>(keys, scores_, maximum_, total_, rescale_);
             if (b > 0) scale_columns_t<T>(d(), rescale_, sums_);
             backend_.gemm_left(values_[at], one_of(matrix<const T>(scores_, keys, width)),
                                b > 0 ? T{1} : T{0}, sums, 1);
         }
     }
-    void load_queries(const T* q) {
-        std::fill_n(queries_, d() * width, T{0});
-        for (Index c = 0; c < columns_; ++c) {
-            const T* from = q + (row(c) * task_.shape.heads + head(c)) * d();
-            for (Index i = 0; i < d(); ++i) queries_[i * width + c] = from[i];
-        }
-    }
-    /// No column sees keys behind its own position.
-    void mask(Index first, Index keys) {
-        for (Index t = (std::max)(Index{0}, column_ / group() + 1 - first); t < keys; ++t) {
-            const Index sees = (first + t) * group() - column_;
-            std::fill_n(scores_ + t * width, (std::min)(sees, width),
+    /// Column c, the position `ahead` + c behind the first of the keys, sees no key behind itself.
+    void mask(Index ahead, Index keys) {
+        for (Index t = (std::max)(Index{0}, ahead + 1); t < keys; ++t)
+            std::fill_n(scores_ + t * width, (std::min)(t - ahead, width),
                         -std::numeric_limits<T>::infinity());
-        }
     }
-    void store(T* out, T* log_sum) const {
-        for (Index c = 0; c < columns_; ++c) {
-            const T inverse = 1 / total_[c];
-            T* to = out + (row(c) * task_.shape.heads + head(c)) * d();
-            for (Index i = 0; i < d(); ++i) to[i] = sums_[i * width + c] * inverse;
-            log_sum[head(c) * task_.shape.rows() + row(c)] = maximum_[c] + std::log(total_[c]);
-        }
+    void store(MatrixView<T> out, T* log_sum) {
+        for (Index c = 0; c < width; ++c) rescale_[c] = 1 / total_[c];
+        scale_columns_t<T>(d(), rescale_, sums_);
+        transpose_rows_t<T>(d(), out.rows, sums_, width, out.data, out.row_stride);
+        for (Index c = 0; c < out.rows; ++c) log_sum[c] = maximum_[c] + std::log(total_[c]);
     }
 
-    const AttentionTask& task_;
+    const AttentionShape& shape_;
     const EigenBackend& backend_;
+    PositionTiles tiles_;
+    std::vector<EigenBackend::Operand<T>> keys_, values_;  // of one task
     EigenBackend::Buffer<T> buffer_;
     T *queries_, *sums_, *scores_, *maximum_, *total_, *rescale_;  // parts of the buffer
-    std::vector<EigenBackend::Operand<T>> keys_, values_;
-    Index column_ = 0, columns_ = 0;
 };
 
 /// What attend_windows_backward reads and writes.
@@ -193,7 +194,7 @@ struct WindowGradients {
     T *dq, *dk, *dv;
 };
 
-/// The backward pass, task by task on one thread, which keeps the memory.
+/// The backward pass, task after task on one thread: tiles of queries against tiles of keys.
 ///
 /// memory   5 length d numbers, and two tiles of scores
 template <class T>
@@ -202,88 +203,99 @@ class WindowBackward {
     WindowBackward(const AttentionShape& shape, const EigenBackend& backend)
         : shape_(shape),
           backend_(backend),
-          slot_(shape.head_dim * tile),
-          buffer_(backend.allocate<T>(5 * AttentionTask::tiles_of(shape) * slot_ + 2 * tile * tile +
-                                      tile)) {
+          tiles_{shape.length, key_tile},
+          buffer_(backend.allocate<T>(5 * shape.length * shape.head_dim +
+                                      query_tile * (2 * key_tile + 1))) {
         T* at = buffer_.data();
         for (T** part : {&keys_, &keys_t_, &values_t_, &dkeys_t_, &dvalues_t_}) {
             *part = at;
-            at += AttentionTask::tiles_of(shape) * slot_;
+            at += shape.length * shape.head_dim;
         }
         scores_ = at;
-        dscores_ = scores_ + tile * tile;
-        means_ = dscores_ + tile * tile;
+        dscores_ = scores_ + query_tile * key_tile;
+        means_ = dscores_ + query_tile * key_tile;
     }
 
     void run(const AttentionTask& task, const WindowGradients<T>& io) {
-        const Index tiles = AttentionTask::tiles_of(shape_);
         load(task, io);
+        const PositionTiles queries{shape_.length, query_tile};
         for (Index head = 0; head < shape_.group(); ++head)
-            for (Index i = 0; i < tiles; ++i) run_queries(task, io, head, i);
-        for (Index j = 0; j < tiles; ++j) {
-            copy(transpose(tile_of<const T>(dkeys_t_, j, task.size(j))), task.key_rows(io.dk, j));
-            copy(transpose(tile_of<const T>(dvalues_t_, j, task.size(j))), task.key_rows(io.dv, j));
+            for (Index i = 0; i < queries.count(); ++i)
+                run_queries(task, io, head, queries.first(i), queries.size(i));
+        for (Index j = 0; j < tiles_.count(); ++j) {
+            store(dkeys_t_, j, task.keys(io.dk, tiles_.first(j), tiles_.size(j)));
+            store(dvalues_t_, j, task.keys(io.dv, tiles_.first(j), tiles_.size(j)));
         }
     }
 
   private:
-    static constexpr Index tile = AttentionTask::tile;
+    static constexpr Index query_tile = 48;  // four register tiles
+    static constexpr Index key_tile = 96;
 
-    /// Tile j of transposed keys or values, (d, size) at row distance `tile`.
+    /// The first `count` columns of tile j of transposed keys or values, (d, size).
     template <class U>
-    [[nodiscard]] MatrixView<U> tile_of(U* data, Index j, Index size) const {
-        return {data + j * slot_, shape_.head_dim, size, tile, 1, Conjugation::none};
-    }
-    static void copy(MatrixView<const T> from, MatrixView<T> to) {
-        for (Index r = 0; r < from.rows; ++r)
-            for (Index c = 0; c < from.cols; ++c)
-                to.data[r * to.row_stride + c * to.col_stride] =
-                    from.data[r * from.row_stride + c * from.col_stride];
+    [[nodiscard]] MatrixView<U> tile_of(U* data, Index j, Index count) const {
+        const Index d = shape_.head_dim;
+        return {data + tiles_.first(j) * d, d, count, tiles_.size(j), 1, Conjugation::none};
     }
 
     void load(const AttentionTask& task, const WindowGradients<T>& io) {
-        for (Index j = 0; j < AttentionTask::tiles_of(shape_); ++j) {
-            const Index size = task.size(j);
-            copy(task.key_rows(io.k, j), matrix(keys_ + j * slot_, size, shape_.head_dim));
-            copy(task.key_rows(io.k, j), transpose(tile_of(keys_t_, j, size)));
-            copy(task.key_rows(io.v, j), transpose(tile_of(values_t_, j, size)));
+        const Index d = shape_.head_dim;
+        std::fill_n(dkeys_t_, shape_.length * d, T{0});
+        std::fill_n(dvalues_t_, shape_.length * d, T{0});
+        for (Index j = 0; j < tiles_.count(); ++j) {
+            const Index first = tiles_.first(j), size = tiles_.size(j);
+            const auto keys = task.keys(io.k, first, size);
+            for (Index t = 0; t < size; ++t)
+                std::copy_n(keys.data + t * keys.row_stride, d, keys_ + (first + t) * d);
+            transpose_into(keys, keys_t_ + first * d, size);
+            transpose_into(task.keys(io.v, first, size), values_t_ + first * d, size);
         }
     }
+    void store(const T* transposed, Index j, MatrixView<T> to) const {
+        const auto from = tile_of(transposed, j, tiles_.size(j));
+        transpose_rows_t<T>(from.rows, from.cols, from.data, from.row_stride, to.data,
+                            to.row_stride);
+    }
 
-    /// Tile i of the queries of a head, against all keys that it sees.
-    void run_queries(const AttentionTask& task, const WindowGradients<T>& io, Index head, Index i) {
-        const auto q = task.query_rows(io.q, head, i), dout = task.query_rows(io.dout, head, i);
-        const auto out = task.query_rows(io.out, head, i);
+    /// One tile of queries of a head, against all keys that it sees.
+    void run_queries(const AttentionTask& task, const WindowGradients<T>& io, Index head,
+                     Index first, Index count) {
+        const auto q = task.queries(io.q, head, first, count);
+        const auto dout = task.queries(io.dout, head, first, count);
+        const auto dq = task.queries(io.dq, head, first, count);
         const auto queries = backend_.prepare(Side::left, q);
         const auto queries_t = backend_.prepare(Side::left, transpose(q));
         const auto douts = backend_.prepare(Side::left, dout);
         const auto douts_t = backend_.prepare(Side::left, transpose(dout));
-        for (Index r = 0; r < q.rows; ++r)
+        const auto out = task.queries(io.out, head, first, count);
+        for (Index r = 0; r < count; ++r)
             means_[r] = dot_row_t<T>(q.cols, out.data + r * out.row_stride,
                                      dout.data + r * dout.row_stride);
-        for (Index j = 0; j <= i; ++j) {
-            const Index size = task.size(j);
-            const auto P = matrix(scores_, q.rows, size), dS = matrix(dscores_, q.rows, size);
-            backend_.gemm_left(queries, one_of(tile_of<const T>(keys_t_, j, size)), T{0}, one_of(P),
+        for (Index j = 0; tiles_.first(j) < first + count; ++j) {
+            const Index key = tiles_.first(j);
+            const Index seen = (std::min)(tiles_.size(j), first + count - key);
+            const auto P = matrix(scores_, count, seen), dS = matrix(dscores_, count, seen);
+            backend_.gemm_left(queries, one_of(tile_of<const T>(keys_t_, j, seen)), T{0}, one_of(P),
                                1);
-            backend_.gemm_left(douts, one_of(tile_of<const T>(values_t_, j, size)), T{0},
+            backend_.gemm_left(douts, one_of(tile_of<const T>(values_t_, j, seen)), T{0},
                                one_of(dS), 1);
-            differentiate(P, dS, task.sums(io.log_sum, head, i), j == i);
-            const T before = head == 0 && j == i ? T{0} : T{1};
-            backend_.gemm_left(douts_t, one_of<const T>(P), before,
-                               one_of(tile_of(dvalues_t_, j, size)), 1);
-            backend_.gemm_left(queries_t, one_of<const T>(dS), before,
-                               one_of(tile_of(dkeys_t_, j, size)), 1);
-            backend_.gemm(T{1}, dS, matrix<const T>(keys_ + j * slot_, size, shape_.head_dim),
-                          j > 0 ? T{1} : T{0}, task.query_rows(io.dq, head, i));
+            differentiate(P, dS, task.sums(io.log_sum, head, first), first - key);
+            backend_.gemm_left(douts_t, one_of<const T>(P), T{1},
+                               one_of(tile_of(dvalues_t_, j, seen)), 1);
+            backend_.gemm_left(queries_t, one_of<const T>(dS), T{1},
+                               one_of(tile_of(dkeys_t_, j, seen)), 1);
+            backend_.gemm(T{1}, dS, matrix<const T>(keys_ + key * q.cols, seen, q.cols),
+                          j > 0 ? T{1} : T{0}, dq);
         }
     }
 
-    /// Scores and derivatives by probabilities become probabilities and derivatives by scores.
-    void differentiate(MatrixView<T> P, MatrixView<T> dS, const T* log_sum, bool diagonal) const {
+    /// Scores and derivatives by probabilities become probabilities and derivatives by scores; row r is the
+    /// position `ahead` + r behind the first of the keys.
+    void differentiate(MatrixView<T> P, MatrixView<T> dS, const T* log_sum, Index ahead) const {
         for (Index r = 0; r < P.rows; ++r) {
             T *p = P.data + r * P.cols, *ds = dS.data + r * P.cols;
-            const Index seen = diagonal ? r + 1 : P.cols;
+            const Index seen = (std::min)(P.cols, ahead + r + 1);
             softmax_backward<T>(seen, log_sum[r], means_[r], p, ds);
             std::fill(p + seen, p + P.cols, T{0});
             std::fill(ds + seen, ds + P.cols, T{0});
@@ -292,7 +304,7 @@ class WindowBackward {
 
     const AttentionShape& shape_;
     const EigenBackend& backend_;
-    Index slot_;  // numbers of a tile of keys
+    PositionTiles tiles_;
     EigenBackend::Buffer<T> buffer_;
     T *keys_, *keys_t_, *values_t_, *dkeys_t_, *dvalues_t_, *scores_, *dscores_,
         *means_;  // parts of the buffer
@@ -313,9 +325,10 @@ template <class T>
 void attend_windows(const AttentionShape& shape, const T* q, const T* k, const T* v, T* out,
                     T* log_sum, const EigenBackend& backend) {
     detail::check_attention(shape);
-    parallel_tasks(shape.windows * shape.kv_heads, [&](Index k_task) {
-        const detail::AttentionTask task(shape, k_task);
-        detail::WindowForward<T>(task, k, v, backend).run(q, out, log_sum);
+    parallel_for(0, shape.windows * shape.kv_heads, 1, [&](Index first, Index last) {
+        detail::WindowForward<T> forward(shape, backend);
+        for (Index task = first; task < last; ++task)
+            forward.run(detail::AttentionTask(shape, task), q, k, v, out, log_sum);
     });
 }
 

@@ -261,7 +261,9 @@ class AdamW {
         const auto t = static_cast<double>(result.step);
         return {
             .gradient_factor = static_cast<T>(factor),
+            .keep_first = static_cast<T>(options_.beta1),
             .take_first = static_cast<T>(1 - options_.beta1),
+            .keep_second = static_cast<T>(options_.beta2),
             .take_second = static_cast<T>(1 - options_.beta2),
             .step_size = static_cast<T>(result.learning_rate / (1 - std::pow(options_.beta1, t))),
             .second_factor = static_cast<T>(1 / std::sqrt(1 - std::pow(options_.beta2, t))),

@@ -153,6 +153,17 @@ void softmax_backward(Index n, T log_sum, T mean, T* p, T* dp) {
     }
 }
 
+/// transpose_rows in any precision.
+template <class T>
+void transpose_rows_t(Index rows, Index cols, const T* x, Index x_stride, T* y, Index y_stride) {
+    if constexpr (std::is_same_v<T, float>) {
+        transpose_rows(rows, cols, x, x_stride, y, y_stride);
+    } else {
+        for (Index r = 0; r < rows; ++r)
+            for (Index c = 0; c < cols; ++c) y[c * y_stride + r] = x[r * x_stride + c];
+    }
+}
+
 /// Sum over i of x_i y_i, i < n.
 template <class T>
 [[nodiscard]] T dot_row_t(Index n, const T* x, const T* y) {
