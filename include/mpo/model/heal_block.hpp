@@ -216,6 +216,11 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
     adam.total_steps = options.steps;
     adam.weight_decay = options.weight_decay;
     adam.clip_norm = options.clip_norm;
+    if (parameters.num_values() == 0) {  // a dense layer: nothing to train, but something to say
+        const auto loss = held_out_loss(layer, flow, split.held_out, options, trainer);
+        state.healing.curve = {{0, 0, loss.ordinary, loss.sinks}};
+        return;
+    }
     AdamW<float> optimizer(parameters, adam);
     if (memory != nullptr) optimizer.restore(*memory);
     const auto look = [&](Index since) {

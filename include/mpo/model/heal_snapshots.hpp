@@ -1,0 +1,184 @@
+// What the block stage of healing keeps on the disk: "layer_<k>.snapshot" of a finished layer, "layer.snapshot" of
+// the one in the making, as of its last look.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/io/atomic_file.hpp"
+#include "mpo/model/heal_block.hpp"
+#include "mpo/model/heal_options.hpp"
+#include "mpo/model/snapshot.hpp"
+#include "mpo/model/training_windows.hpp"
+
+namespace mpo::detail {
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const LearningRate& rate) {
+    constexpr const char* decays[] = {"constant", "linear", "cosine"};
+    return {{"peak", rate.peak},
+            {"warm_up_steps", rate.warm_up_steps},
+            {"decay", decays[static_cast<int>(rate.decay)]},
+            {"floor_ratio", rate.floor_ratio}};
+}
+[[nodiscard]] inline nlohmann::ordered_json to_json(const TrainedParts& parts) {
+    return {{"cores", parts.cores},   {"weights", parts.weights},     {"norms", parts.norms},
+            {"biases", parts.biases}, {"embedding", parts.embedding}, {"head", parts.head}};
+}
+
+/// What a snapshot of the block stage belongs to.
+[[nodiscard]] inline nlohmann::ordered_json configuration(
+    const HealBlocksOptions& options, const std::string& student, const std::string& teacher,
+    const TrainingWindows& windows, const TrainingWindows& held_out, int processes) {
+    return {{"stage", "blocks"},
+            {"student", student},
+            {"teacher", teacher},
+            {"windows", fingerprint(windows)},
+            {"held_out", fingerprint(held_out)},
+            {"steps", options.steps},
+            {"batch_windows", options.batch_windows},
+            {"learning_rate", to_json(options.learning_rate)},
+            {"weight_decay", options.weight_decay},
+            {"clip_norm", options.clip_norm},
+            {"sink_weight", options.sink_weight},
+            {"sink_factor", options.sink_factor},
+            {"left_out", options.left_out},
+            {"evaluate_every", options.evaluate_every},
+            {"patience", options.patience},
+            {"seed", options.seed},
+            {"parts", to_json(options.parts)},
+            {"processes", processes}};
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const BlockHealing& healing) {
+    nlohmann::ordered_json curve = nlohmann::ordered_json::array();
+    for (const auto& point : healing.curve)
+        curve.push_back({{"step", point.step},
+                         {"training", point.training},
+                         {"held_out", point.held_out},
+                         {"sinks", point.sinks}});
+    return {{"layer", healing.layer},
+            {"best_step", healing.best_step},
+            {"sinks", healing.sinks},
+            {"seconds_per_step", healing.seconds_per_step},
+            {"curve", std::move(curve)}};
+}
+[[nodiscard]] inline BlockHealing block_healing(const nlohmann::json& json) {
+    BlockHealing healing;
+    healing.layer = json.at("layer");
+    healing.best_step = json.at("best_step");
+    healing.sinks = json.at("sinks");
+    healing.seconds_per_step = json.at("seconds_per_step");
+    for (const auto& point : json.at("curve"))
+        healing.curve.push_back(
+            {point.at("step"), point.at("training"), point.at("held_out"), point.at("sinks")});
+    return healing;
+}
+
+/// What `read` makes of a snapshot's header. Throws FormatError where that lacks something.
+template <class Read>
+void read_header(const Snapshot& snapshot, const Read& read) {
+    try {
+        read(snapshot.header());
+    } catch (const nlohmann::json::exception& error) {
+        raise<FormatError>({snapshot.path().string(), ": ", error.what()});
+    }
+}
+
+/// Snapshots of the block stage.
+class BlockSnapshots {
+  public:
+    BlockSnapshots(std::filesystem::path folder, nlohmann::ordered_json configuration)
+        : folder_(std::move(folder)), configuration_(std::move(configuration)) {
+        std::error_code error;
+        std::filesystem::create_directories(folder_, error);
+        if (error) throw file_error("create", folder_, error.value());
+    }
+    [[nodiscard]] std::filesystem::path path_of(Index layer) const {
+        return folder_ / concat("layer_", layer, ".snapshot");
+    }
+    [[nodiscard]] bool has(Index layer) const { return std::filesystem::exists(path_of(layer)); }
+
+    /// A finished layer: its parameters' numbers.
+    void save(const BlockHealing& healing, const Parameters<float>& parameters) const {
+        SnapshotWriter writer(path_of(healing.layer), configuration_, to_json(healing));
+        for (const auto& parameter : parameters.all())
+            writer.add(parameter.name, std::span<const float>(parameter.values));
+        writer.finish();
+        std::error_code ignored;
+        std::filesystem::remove(unfinished(), ignored);
+    }
+    /// Its numbers into the parameters. Throws as Snapshot does.
+    [[nodiscard]] BlockHealing load(Index layer, const Parameters<float>& parameters) const {
+        const Snapshot snapshot(path_of(layer), configuration_);
+        for (const auto& parameter : parameters.all())
+            snapshot.read(parameter.name, parameter.values);
+        BlockHealing healing;
+        read_header(snapshot, [&](const auto& json) { healing = block_healing(json); });
+        return healing;
+    }
+
+    /// A layer in the making, as of a look.
+    void save(const BlockHealState& state, const AdamW<float>& optimizer) const {
+        auto header = to_json(state.healing);
+        header["step"] = state.step;
+        header["seconds"] = state.seconds;
+        SnapshotWriter writer(unfinished(), configuration_, header);
+        writer.add("best", state.best);
+        writer.add("best_loss", std::vector<double>{state.best_loss});
+        for (const auto& parameter : optimizer.parameters().all())
+            writer.add(parameter.name, std::span<const float>(parameter.values));
+        const auto memory = optimizer.state();
+        for (const auto& moments : memory.moments) {
+            writer.add("first." + moments.name, moments.first);
+            writer.add("second." + moments.name, moments.second);
+        }
+        writer.finish();
+    }
+    /// What is there of a layer in the making: numbers into its parameters, state and moments returned.
+    struct Unfinished {
+        BlockHealState state;
+        std::vector<std::vector<float>> first, second;
+        AdamWState<float> memory;
+    };
+    [[nodiscard]] std::optional<Unfinished> load_unfinished(
+        Index layer, const Parameters<float>& parameters) const {
+        if (!std::filesystem::exists(unfinished())) return {};
+        const Snapshot snapshot(unfinished(), configuration_);
+        Unfinished result;
+        auto& state = result.state;
+        read_header(snapshot, [&](const auto& json) {
+            state.healing = block_healing(json);
+            state.step = json.at("step");
+            state.seconds = json.at("seconds");
+        });
+        if (state.healing.layer != layer) return {};
+        state.best = snapshot.read<float>("best");
+        state.best_loss = snapshot.read<double>("best_loss").at(0);
+        result.memory.step = state.step;
+        for (const auto& parameter : parameters.all()) {
+            result.first.push_back(snapshot.read<float>("first." + parameter.name));
+            result.second.push_back(snapshot.read<float>("second." + parameter.name));
+            snapshot.read(parameter.name, parameter.values);
+        }
+        for (std::size_t k = 0; k < result.first.size(); ++k)
+            result.memory.moments.push_back(
+                {parameters.all()[k].name, result.first[k], result.second[k]});
+        return result;
+    }
+
+  private:
+    [[nodiscard]] std::filesystem::path unfinished() const { return folder_ / "layer.snapshot"; }
+    std::filesystem::path folder_;
+    nlohmann::ordered_json configuration_;
+};
+
+}  // namespace mpo::detail
