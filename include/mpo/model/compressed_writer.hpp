@@ -41,6 +41,12 @@ class CompressedWriter {
     void copy(const Checkpoint& source, const std::string& tensor, DType dtype) {
         source.copy(tensor, dtype, writer_);
     }
+    /// Numbers in place of a tensor of the source. Throws NumericalError where a finite one becomes Inf.
+    void append(const std::string& tensor, const Tensor<float>& values, DType dtype) {
+        auto copy = values;
+        const auto stored = store_rounded(copy, dtype, 0);
+        writer_.append(tensor, stored.dtype, stored.shape, stored.bytes);
+    }
     /// The cores of one linear, and what is to be known about them.
     void append(CompressedLinear linear, const StoredForm& stored) {
         append_form(linear.name, stored, writer_);

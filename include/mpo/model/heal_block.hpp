@@ -197,55 +197,62 @@ struct HealSplit {
     std::vector<Index> training, held_out;
 };
 
-/// Heals one layer. Its numbers are those of the best look afterwards.
-///
-/// state      of a run that was broken off at a look, or a fresh one; the layer and `memory` belong to it
-/// memory     of the optimizer; empty where nothing was broken off
-/// group      processes; all hold the same numbers, and hold them afterwards
-/// throws     NumericalError where loss or gradients are not finite: layer and step are named, and the layer
-///            keeps the numbers of the step before
-template <Communicator Group>
-void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
-                const HealBlocksOptions& options, BlockTrainer& trainer, Group& group,
-                BlockHealState& state, const AdamWState<float>* memory,
-                const HealObserver& observer) {
-    Parameters<float> parameters;
-    layer.list(parameters);
+/// The optimizer of a layer.
+[[nodiscard]] inline AdamWOptions adam_of(const HealBlocksOptions& options) {
     AdamWOptions adam;
     adam.learning_rate = options.learning_rate;
     adam.total_steps = options.steps;
     adam.weight_decay = options.weight_decay;
     adam.clip_norm = options.clip_norm;
-    if (parameters.num_values() == 0) {  // a dense layer: nothing to train, but something to say
-        const auto loss = held_out_loss(layer, flow, split.held_out, options, trainer);
-        state.healing.curve = {{0, 0, loss.ordinary, loss.sinks}};
-        return;
-    }
-    AdamW<float> optimizer(parameters, adam);
-    if (memory != nullptr) optimizer.restore(*memory);
-    const auto look = [&](Index since) {
-        const auto loss = held_out_loss(layer, flow, split.held_out, options, trainer);
-        const double total = loss.total(options.sink_weight);
-        const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
-        state.healing.curve.push_back({state.step, training, loss.ordinary, loss.sinks});
-        state.training = 0;
-        if (state.best.empty() || total < state.best_loss) {
-            state.best = copy_values(parameters);
-            state.best_loss = total;
-            state.healing.best_step = state.step;
-        }
+    return adam;
+}
+
+/// Looks at a layer: at the held-out windows, and whether it was never better.
+inline void look_at(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
+                    const HealBlocksOptions& options, BlockTrainer& trainer,
+                    const Parameters<float>& parameters, BlockHealState& state) {
+    const auto loss = held_out_loss(layer, flow, split.held_out, options, trainer);
+    const double total = loss.total(options.sink_weight);
+    const auto& curve = state.healing.curve;
+    const Index since = curve.empty() ? 0 : state.step - curve.back().step;
+    const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
+    state.healing.curve.push_back({state.step, training, loss.ordinary, loss.sinks});
+    state.training = 0;
+    if (state.step > 0 && !(total < state.best_loss)) return;
+    state.best = copy_values(parameters);
+    state.best_loss = total;
+    state.healing.best_step = state.step;
+}
+
+/// Heals one layer. Its numbers are those of the best look afterwards.
+///
+/// optimizer  of the layer's parameters; with `state` what a run that was broken off at a look left, or fresh
+/// group      processes; all hold the same numbers, and hold them afterwards
+/// observer   hears of every look; may be empty
+/// throws     NumericalError where loss or gradients are not finite: layer and step are named, and the layer
+///            keeps the numbers of the step before
+template <Communicator Group>
+void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
+                const HealBlocksOptions& options, BlockTrainer& trainer, Group& group,
+                AdamW<float>& optimizer, BlockHealState& state, const HealObserver& observer) {
+    const auto& parameters = optimizer.parameters();
+    const auto look = [&] {
+        look_at(layer, flow, split, options, trainer, parameters, state);
         if (observer) observer(state, optimizer);
     };
-    if (state.healing.curve.empty()) look(0);
+    if (state.healing.curve.empty()) look();
     const auto seed = options.seed + static_cast<std::uint64_t>(state.healing.layer);
     while (state.step < options.steps) {
         const double begin = seconds_now();
         const auto batch = windows_of_step(split.training, state.step, options.batch_windows, seed);
-        state.training += heal_step(layer, flow, batch, options, trainer, group, optimizer);
+        try {
+            state.training += heal_step(layer, flow, batch, options, trainer, group, optimizer);
+        } catch (const NumericalError& error) {
+            raise<NumericalError>({"heal: layer ", state.healing.layer, ": ", error.what()});
+        }
         state.seconds += seconds_now() - begin;
         ++state.step;
-        const Index since = state.step - state.healing.curve.back().step;
-        if (since == options.evaluate_every || state.step == options.steps) look(since);
+        if (state.step % options.evaluate_every == 0 || state.step == options.steps) look();
         if (options.patience > 0 &&
             state.step - state.healing.best_step >= options.patience * options.evaluate_every)
             break;

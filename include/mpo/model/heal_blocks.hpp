@@ -137,22 +137,25 @@ template <Communicator Group>
     BlockHealState state;
     state.healing.layer = run.layer;
     state.healing.sinks = flow.num_sinks();
-    auto unfinished = snapshots.load_unfinished(run.layer, parameters);
-    if (unfinished)
-        state = std::move(unfinished->state);
+    if (parameters.num_values() == 0) {  // nothing to train, but something to say
+        look_at(layer, flow, split, run.options, trainer, parameters, state);
+        return state.healing;
+    }
+    AdamW<float> optimizer(parameters, adam_of(run.options));
+    if (auto unfinished = snapshots.load_unfinished(run.layer, optimizer))
+        state = std::move(*unfinished);
     else
         balance(layer);
     layer.refresh();
     group.barrier();  // all have read what rank 0 is about to replace
-    const auto observer = [&](const BlockHealState& now, const AdamW<float>& optimizer) {
+    const auto observer = [&](const BlockHealState& now, const AdamW<float>& memory) {
         if (group.rank() != 0) return;
-        snapshots.save(now, optimizer);
+        snapshots.save(now, memory);
         if (progress && progress(progress_of(now, run)) == ProgressReply::cancel)
             throw Cancelled(concat("heal: cancelled in layer ", run.layer, " after step ", now.step,
                                    "; the work folder has all until there"));
     };
-    heal_block(layer, flow, split, run.options, trainer, group, state,
-               unfinished ? &unfinished->memory : nullptr, observer);
+    heal_block(layer, flow, split, run.options, trainer, group, optimizer, state, observer);
     if (group.rank() == 0) snapshots.save(state.healing, parameters);
     group.barrier();
     return state.healing;

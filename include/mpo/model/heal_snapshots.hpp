@@ -93,6 +93,32 @@ void read_header(const Snapshot& snapshot, const Read& read) {
     }
 }
 
+/// Numbers of all parameters, and what the optimizer remembers of them.
+inline void save_training(SnapshotWriter& writer, const AdamW<float>& optimizer) {
+    for (const auto& parameter : optimizer.parameters().all())
+        writer.add(parameter.name, std::span<const float>(parameter.values));
+    const auto memory = optimizer.state();
+    for (const auto& moments : memory.moments) {
+        writer.add("first." + moments.name, moments.first);
+        writer.add("second." + moments.name, moments.second);
+    }
+}
+/// The same back, as of step `step`. Throws as Snapshot and AdamW::restore.
+inline void load_training(const Snapshot& snapshot, Index step, AdamW<float>& optimizer) {
+    const auto& parameters = optimizer.parameters().all();
+    std::vector<std::vector<float>> first, second;
+    AdamWState<float> memory;
+    memory.step = step;
+    for (const auto& parameter : parameters) {
+        first.push_back(snapshot.read<float>("first." + parameter.name));
+        second.push_back(snapshot.read<float>("second." + parameter.name));
+    }
+    for (std::size_t k = 0; k < parameters.size(); ++k)
+        memory.moments.push_back({parameters[k].name, first[k], second[k]});
+    optimizer.restore(memory);
+    for (const auto& parameter : parameters) snapshot.read(parameter.name, parameter.values);
+}
+
 /// Snapshots of the block stage.
 class BlockSnapshots {
   public:
@@ -134,27 +160,15 @@ class BlockSnapshots {
         SnapshotWriter writer(unfinished(), configuration_, header);
         writer.add("best", state.best);
         writer.add("best_loss", std::vector<double>{state.best_loss});
-        for (const auto& parameter : optimizer.parameters().all())
-            writer.add(parameter.name, std::span<const float>(parameter.values));
-        const auto memory = optimizer.state();
-        for (const auto& moments : memory.moments) {
-            writer.add("first." + moments.name, moments.first);
-            writer.add("second." + moments.name, moments.second);
-        }
+        save_training(writer, optimizer);
         writer.finish();
     }
-    /// What is there of a layer in the making: numbers into its parameters, state and moments returned.
-    struct Unfinished {
-        BlockHealState state;
-        std::vector<std::vector<float>> first, second;
-        AdamWState<float> memory;
-    };
-    [[nodiscard]] std::optional<Unfinished> load_unfinished(
-        Index layer, const Parameters<float>& parameters) const {
+    /// The state of a layer in the making, into its parameters and the optimizer, too; none where there is none.
+    [[nodiscard]] std::optional<BlockHealState> load_unfinished(Index layer,
+                                                                AdamW<float>& optimizer) const {
         if (!std::filesystem::exists(unfinished())) return {};
         const Snapshot snapshot(unfinished(), configuration_);
-        Unfinished result;
-        auto& state = result.state;
+        BlockHealState state;
         read_header(snapshot, [&](const auto& json) {
             state.healing = block_healing(json);
             state.step = json.at("step");
@@ -163,16 +177,8 @@ class BlockSnapshots {
         if (state.healing.layer != layer) return {};
         state.best = snapshot.read<float>("best");
         state.best_loss = snapshot.read<double>("best_loss").at(0);
-        result.memory.step = state.step;
-        for (const auto& parameter : parameters.all()) {
-            result.first.push_back(snapshot.read<float>("first." + parameter.name));
-            result.second.push_back(snapshot.read<float>("second." + parameter.name));
-            snapshot.read(parameter.name, parameter.values);
-        }
-        for (std::size_t k = 0; k < result.first.size(); ++k)
-            result.memory.moments.push_back(
-                {parameters.all()[k].name, result.first[k], result.second[k]});
-        return result;
+        load_training(snapshot, state.step, optimizer);
+        return state;
     }
 
   private:

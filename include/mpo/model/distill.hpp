@@ -1,0 +1,395 @@
+// The second stage of healing: all layers together, towards what the teacher says of the next token (Hinton et
+// al., arXiv:1503.02531).
+//
+//   loss = alpha KL(teacher || student) + (1 - alpha) cross-entropy,   mean over positions
+//
+// with the divergence over the teacher's K most probable tokens and the rest in one (head_loss.hpp). The teacher's
+// side comes from a cache, made once (teacher_cache.hpp).
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mpo/core/communicator.hpp"
+#include "mpo/core/error.hpp"
+#include "mpo/core/stopwatch.hpp"
+#include "mpo/core/tensor.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/head_loss.hpp"
+#include "mpo/model/heal_blocks.hpp"
+#include "mpo/model/heal_snapshots.hpp"
+#include "mpo/model/optimizer.hpp"
+#include "mpo/model/snapshot.hpp"
+#include "mpo/model/teacher_cache.hpp"
+#include "mpo/model/trainable_transformer.hpp"
+#include "mpo/model/training_windows.hpp"
+
+namespace mpo {
+
+/// Distillation.
+struct DistillOptions {
+    Index steps = 200;        // of batch_windows windows each
+    Index batch_windows = 4;  // of one step, over all processes
+    Index accumulate = 1;  // parts that a step's windows are taken in, one behind the other: memory
+    LearningRate learning_rate = {1e-3, 20, LearningRateDecay::cosine, 0.05};
+    double weight_decay = 0;                     // of cores
+    double clip_norm = 1;                        // of all gradients of a step together; 0: any
+    double alpha = 0.9;                          // share of the divergence
+    Index top = 64;                              // K
+    Index evaluate_every = 25;                   // steps between two looks at the held-out windows
+    std::uint64_t seed = 1;                      // of the order of the windows
+    TrainedParts parts = {};                     // what is trained
+    Index max_workspace_bytes = Index{1} << 27;  // of one MPO; of logits
+    Index max_tape_bytes = Index{1} << 29;       // see TrainingOptions
+};
+
+/// A look at a model that is being distilled.
+struct DistillPoint {
+    Index step = 0;            // steps done
+    double training = 0;       // mean loss of the steps since the last look; 0 at the first
+    double divergence = 0;     // of the held-out windows, in nats per token
+    double cross_entropy = 0;  // the same
+    double agreement = 0;      // share of them whose most probable token is the teacher's
+};
+
+/// What became of it.
+struct Distillation {
+    std::vector<DistillPoint> curve = {};  // the first point: before the first step
+    Index best_step = 0;                   // whose numbers were kept: of the least held-out loss
+    double seconds_per_step = 0;           // mean
+};
+
+namespace detail {
+
+inline void require_distill_options(const DistillOptions& options, int processes) {
+    options.learning_rate.require_valid("distill");
+    if (options.steps < 1 || options.batch_windows < 1 || options.evaluate_every < 1 ||
+        options.accumulate < 1 || options.batch_windows % (options.accumulate * processes) != 0)
+        raise<ArgumentError>(
+            {"distill: need steps, batch_windows, accumulate and evaluate_every >= 1 "
+             "and windows that ",
+             processes, " processes share evenly in ", options.accumulate, " parts, got ",
+             options.steps, ", ", options.batch_windows, ", ", options.accumulate, " and ",
+             options.evaluate_every});
+}
+
+[[nodiscard]] inline nlohmann::ordered_json configuration(const DistillOptions& options,
+                                                          const std::string& student,
+                                                          const TeacherCacheRun& run,
+                                                          const TeacherCacheRun& held_out,
+                                                          int processes) {
+    return {{"stage", "distillation"},
+            {"student", student},
+            {"teacher", run.teacher},
+            {"windows", run.tokens},
+            {"held_out", held_out.tokens},
+            {"top", run.top},
+            {"steps", options.steps},
+            {"batch_windows", options.batch_windows},
+            {"accumulate", options.accumulate},
+            {"learning_rate", to_json(options.learning_rate)},
+            {"weight_decay", options.weight_decay},
+            {"clip_norm", options.clip_norm},
+            {"alpha", options.alpha},
+            {"evaluate_every", options.evaluate_every},
+            {"seed", options.seed},
+            {"parts", to_json(options.parts)},
+            {"processes", processes}};
+}
+
+/// Windows and what the teacher says of them.
+struct TaughtWindows {
+    const TrainingWindows& windows;
+    const TeacherCache& teacher;
+};
+
+/// Throws ArgumentError where windows, teacher and model do not belong together.
+inline void require_taught(const TaughtWindows& taught, const TransformerConfig& config) {
+    const auto& run = taught.teacher.run();
+    const auto& windows = taught.windows;
+    if (run.vocab_size != config.vocab_size)
+        raise<ArgumentError>({"distill: the teacher's vocabulary has ", run.vocab_size,
+                              " tokens, the student's ", config.vocab_size});
+    if (windows.count() < 1 || run.windows != windows.count() || run.window != windows.length ||
+        run.tokens != fingerprint(windows))
+        raise<ArgumentError>({"distill: the teacher's cache is of ", run.windows, " windows of ",
+                              run.window, " tokens with the fingerprint ", run.tokens,
+                              ", the text of ", windows.count(), " of ", windows.length, " with ",
+                              fingerprint(windows)});
+}
+
+/// A model in training, and the loss at its head.
+class DistillTrainer {
+  public:
+    DistillTrainer(TransformerConfig config, ModelWeights<float> weights, Index part_windows,
+                   Index length, const DistillOptions& options, const EigenBackend& backend)
+        : options_(options),
+          backend_(backend),
+          shape_{part_windows, length},
+          model_(std::move(config), std::move(weights), training_options(options, shape_.rows()),
+                 backend),
+          head_(model_.head_gradient() != nullptr
+                    ? HeadWeight<float>(as_matrix(std::as_const(model_).head().view()))
+                    : HeadWeight<float>(as_matrix(std::as_const(model_).head().view()), backend)),
+          gradient_({shape_.rows(), model_.config().hidden_size}) {}
+
+    [[nodiscard]] TrainableTransformer<float>& model() { return model_; }
+    [[nodiscard]] const WindowShape& shape() const { return shape_; }
+
+    /// Losses of shape().windows windows; gradients of the loss times `scale` where that is not 0.
+    HeadLossSums run(const TaughtWindows& taught, std::span<const Index> windows,
+                     std::span<const float> counts, double scale) {
+        std::vector<Index> tokens, next;
+        std::vector<float> weights;
+        for (std::size_t k = 0; k < windows.size(); ++k) {
+            const auto& all = taught.windows;
+            const auto t = all.tokens_of(windows[k]);
+            const auto n = all.next_of(windows[k]);
+            tokens.insert(tokens.end(), t.begin(), t.end());
+            next.insert(next.end(), n.begin(), n.end());
+            for (const float w : all.weights_of(windows[k])) weights.push_back(w * counts[k]);
+        }
+        const auto teacher = taught.teacher.targets(windows);
+        const auto& hidden = model_.forward(tokens, shape_);
+        HeadTargets targets;
+        targets.next = next;
+        targets.weights = weights;
+        targets.teacher = teacher.view();
+        HeadLossOptions options;
+        options.alpha = options_.alpha;
+        options.scale = scale;
+        options.max_workspace_bytes = options_.max_workspace_bytes;
+        if (scale == 0)
+            return head_loss<float>(as_matrix(hidden.view()), head_, targets, options, backend_);
+        auto* dW = model_.head_gradient();
+        const auto sums =
+            head_loss<float>(as_matrix(hidden.view()), head_, targets, options, backend_,
+                             as_matrix(gradient_.view()),
+                             dW != nullptr ? as_matrix(dW->view()) : MatrixView<float>{});
+        model_.backward(gradient_);
+        return sums;
+    }
+
+  private:
+    [[nodiscard]] static TrainingOptions training_options(const DistillOptions& options,
+                                                          Index rows) {
+        return {rows, options.max_workspace_bytes, options.max_tape_bytes, options.parts};
+    }
+
+    const DistillOptions& options_;
+    const EigenBackend& backend_;
+    WindowShape shape_;
+    TrainableTransformer<float> model_;
+    HeadWeight<float> head_;
+    Tensor<float> gradient_;
+};
+
+/// Losses of held-out windows; a part that is not full is filled with windows that count nothing.
+[[nodiscard]] inline HeadLossSums look_at(DistillTrainer& trainer, const TaughtWindows& held_out) {
+    const Index size = trainer.shape().windows, count = held_out.windows.count();
+    HeadLossSums sums;
+    for (Index begin = 0; begin < count; begin += size) {
+        std::vector<Index> part;
+        std::vector<float> counts;
+        for (Index k = begin; k < begin + size; ++k) {
+            part.push_back((std::min)(k, count - 1));
+            counts.push_back(k < count ? 1.0f : 0.0f);
+        }
+        sums += trainer.run(held_out, part, counts, 0);
+    }
+    return sums;
+}
+
+/// One step: the mean loss before it.
+template <Communicator Group>
+double distill_step(DistillTrainer& trainer, const TaughtWindows& taught,
+                    const std::vector<Index>& batch, const DistillOptions& options, Group& group,
+                    AdamW<float>& optimizer) {
+    const auto& parameters = optimizer.parameters();
+    parameters.clear_gradients();
+    double weight = 0;
+    for (const Index w : batch)
+        for (const float each : taught.windows.weights_of(w)) weight += each;
+    const auto mine = part_of(batch, group.rank(), group.size());
+    const auto size = static_cast<std::size_t>(trainer.shape().windows);
+    const std::vector<float> counts(size, 1.0f);
+    HeadLossSums sums;
+    for (std::size_t begin = 0; begin < mine.size(); begin += size)
+        sums += trainer.run(taught, std::span(mine).subspan(begin, size), counts, 1 / weight);
+    std::vector<double> loss{sums.loss(options.alpha) / weight};
+    sum_gradients(parameters, group);
+    group.all_reduce_sum(std::span<double>(loss));
+    optimizer.step({1, loss.front()});
+    trainer.model().refresh();
+    return loss.front();
+}
+
+/// Where distillation stands.
+struct DistillState {
+    Index step = 0;
+    Distillation report;
+    std::vector<float> best;
+    double best_loss = 0, training = 0, seconds = 0;
+};
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const Distillation& report) {
+    nlohmann::ordered_json curve = nlohmann::ordered_json::array();
+    for (const auto& point : report.curve)
+        curve.push_back({{"step", point.step},
+                         {"training", point.training},
+                         {"divergence", point.divergence},
+                         {"cross_entropy", point.cross_entropy},
+                         {"agreement", point.agreement}});
+    return {{"best_step", report.best_step},
+            {"seconds_per_step", report.seconds_per_step},
+            {"curve", std::move(curve)}};
+}
+
+/// Snapshot of distillation: "distillation.snapshot" in the work folder.
+inline void save_distillation(const std::filesystem::path& path,
+                              const nlohmann::ordered_json& configuration,
+                              const DistillState& state, const AdamW<float>& optimizer) {
+    auto header = to_json(state.report);
+    header["step"] = state.step;
+    header["seconds"] = state.seconds;
+    SnapshotWriter writer(path, configuration, header);
+    writer.add("best", state.best);
+    writer.add("best_loss", std::vector<double>{state.best_loss});
+    save_training(writer, optimizer);
+    writer.finish();
+}
+inline void load_distillation(const std::filesystem::path& path,
+                              const nlohmann::ordered_json& configuration, DistillState& state,
+                              AdamW<float>& optimizer) {
+    const Snapshot snapshot(path, configuration);
+    read_header(snapshot, [&](const nlohmann::json& json) {
+        state.step = json.at("step");
+        state.seconds = json.at("seconds");
+        state.report.best_step = json.at("best_step");
+        for (const auto& point : json.at("curve"))
+            state.report.curve.push_back({point.at("step"), point.at("training"),
+                                          point.at("divergence"), point.at("cross_entropy"),
+                                          point.at("agreement")});
+    });
+    state.best = snapshot.read<float>("best");
+    state.best_loss = snapshot.read<double>("best_loss").at(0);
+    load_training(snapshot, state.step, optimizer);
+}
+
+}  // namespace detail
+
+/// What distillation works on; all of it outlives the call.
+struct DistillSources {
+    std::filesystem::path student;             // compressed or dense checkpoint
+    std::filesystem::path work;                // folder of the snapshot
+    const TrainingWindows* windows = nullptr;  // to train on, and what the teacher says of them
+    const TeacherCache* teacher = nullptr;
+    const TrainingWindows* held_out =
+        nullptr;  // to look at, at least one, of the same length, and the teacher
+    const TeacherCache* held_out_teacher = nullptr;
+};
+
+/// A distilled model.
+struct Distilled {
+    Distillation report;
+    ModelWeights<float> weights;
+};
+
+/// Distils. The work folder has a snapshot as of the last look: killed at any moment, a run goes on from there and
+/// ends with the same bits.
+///
+/// group      as heal_blocks
+/// cost       steps times forward and backward of batch_windows windows, layers without a tape forward once more,
+///            and the head's two products
+/// memory     weights, three times what is trained besides (gradients, moments), states of all layers, tapes
+/// throws     as heal_blocks
+template <Communicator Group>
+[[nodiscard]] Distilled distill(const DistillSources& sources, const DistillOptions& options,
+                                const EigenBackend& backend, Group& group,
+                                const HealCallback& progress = {}) {
+    detail::require_distill_options(options, group.size());
+    auto [config, weights] = read_model_weights(sources.student, backend);
+    const detail::TaughtWindows taught{*sources.windows, *sources.teacher};
+    const detail::TaughtWindows held_out{*sources.held_out, *sources.held_out_teacher};
+    detail::require_taught(taught, config);
+    detail::require_taught(held_out, config);
+    const auto asked = detail::configuration(
+        options, detail::fingerprint(Checkpoint(sources.student)), sources.teacher->run(),
+        sources.held_out_teacher->run(), group.size());
+    const Index part = options.batch_windows / (options.accumulate * group.size());
+    detail::DistillTrainer trainer(std::move(config), std::move(weights), part,
+                                   sources.windows->length, options, backend);
+    auto& model = trainer.model();
+    for (auto& layer : model.layers()) detail::balance(layer);
+    model.refresh();
+    AdamWOptions adam;
+    adam.learning_rate = options.learning_rate;
+    adam.total_steps = options.steps;
+    adam.weight_decay = options.weight_decay;
+    adam.clip_norm = options.clip_norm;
+    AdamW<float> optimizer(model.parameters(), adam);
+    detail::DistillState state;
+    const auto path = sources.work / "distillation.snapshot";
+    if (std::filesystem::exists(path)) {
+        detail::load_distillation(path, asked, state, optimizer);
+        model.refresh();
+    }
+    group.barrier();
+    const auto look = [&](Index since) {
+        const auto sums = detail::look_at(trainer, held_out);
+        const double count = sums.weight, loss = sums.loss(options.alpha) / count;
+        const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
+        state.report.curve.push_back(
+            {state.step, training, sums.divergence / count, sums.cross_entropy / count,
+             static_cast<double>(sums.agreements) / static_cast<double>(sums.positions)});
+        state.training = 0;
+        if (state.best.empty() || loss < state.best_loss) {
+            state.best = detail::copy_values(model.parameters());
+            state.best_loss = loss;
+            state.report.best_step = state.step;
+        }
+        if (group.rank() != 0) return;
+        detail::save_distillation(path, asked, state, optimizer);
+        if (!progress) return;
+        const double steps = static_cast<double>((std::max)(state.step, Index{1}));
+        const double each = state.seconds / steps;
+        const double tokens = static_cast<double>(options.batch_windows * sources.windows->length);
+        const HealProgress now{-1,
+                               model.config().num_layers,
+                               state.step,
+                               options.steps,
+                               training,
+                               loss,
+                               each > 0 ? tokens / each : 0,
+                               each * static_cast<double>(options.steps - state.step)};
+        if (progress(now) == ProgressReply::cancel)
+            throw Cancelled(detail::concat("distill: cancelled after step ", state.step,
+                                           "; the work folder has all until there"));
+    };
+    if (state.report.curve.empty()) look(0);
+    std::vector<Index> all(static_cast<std::size_t>(sources.windows->count()));
+    for (std::size_t w = 0; w < all.size(); ++w) all[w] = static_cast<Index>(w);
+    while (state.step < options.steps) {
+        const double begin = detail::seconds_now();
+        const auto batch =
+            detail::windows_of_step(all, state.step, options.batch_windows, options.seed);
+        state.training += detail::distill_step(trainer, taught, batch, options, group, optimizer);
+        state.seconds += detail::seconds_now() - begin;
+        ++state.step;
+        const Index since = state.step - state.report.curve.back().step;
+        if (since == options.evaluate_every || state.step == options.steps) look(since);
+    }
+    state.report.seconds_per_step = state.seconds / static_cast<double>(state.step);
+    detail::paste_values(state.best, model.parameters());
+    return {std::move(state.report), model.weights()};
+}
+
+}  // namespace mpo
