@@ -5,6 +5,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,11 +36,11 @@ class HealedWriter {
 
     /// Writes the folder.
     ///
-    /// parts   that were trained
-    /// norm    before the head
-    /// throws  as OutputFolder; NumericalError where a number becomes too large for its stored type
+    /// parts    that were trained
+    /// outside  arrays outside the layers that were trained, by name
+    /// throws   as OutputFolder; NumericalError where a number becomes too large for its stored type
     void write(const std::filesystem::path& folder, const TrainedParts& parts,
-               const std::optional<Tensor<float>>& norm) {
+               const std::map<std::string, const Tensor<float>*>& outside) {
         CompressedWriter writer(folder);
         const auto& source = student_.checkpoint();
         for (const auto& tensor : source.tensors()) {
@@ -48,8 +49,8 @@ class HealedWriter {
                 if (tensor.name == core_name(core.linear->name, 0)) append(*core.linear, writer);
             } else if (core.linear != nullptr) {
                 if (tensor.name == core_name(core.linear->name, 0)) keep(*core.linear, writer);
-            } else if (norm && parts.norms && tensor.name == "model.norm.weight") {
-                writer.append(tensor.name, *norm, std::get<DType>(tensor.type));
+            } else if (const auto found = outside.find(tensor.name); found != outside.end()) {
+                writer.append(tensor.name, *found->second, std::get<DType>(tensor.type));
             } else if (const auto* healed = array_of(tensor.name, parts)) {
                 writer.append(tensor.name, *healed, std::get<DType>(tensor.type));
             } else {
@@ -90,9 +91,12 @@ class HealedWriter {
         if (parts.norms && name.ends_with(".input_layernorm.weight")) return &layer(*k).input_norm;
         if (parts.norms && name.ends_with(".post_attention_layernorm.weight"))
             return &layer(*k).post_attention_norm;
-        constexpr std::string_view bias = ".bias";
+        constexpr std::string_view bias = ".bias", weight = ".weight";
         if (parts.biases && name.ends_with(bias))
             return &linear(name.substr(0, name.size() - bias.size())).bias;
+        if (parts.weights && name.ends_with("_proj.weight"))
+            return std::get_if<Tensor<float>>(
+                &linear(name.substr(0, name.size() - weight.size())).weight);
         return nullptr;
     }
     void append(const CompressedLinear& was, CompressedWriter& writer) {

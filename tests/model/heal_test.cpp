@@ -1,0 +1,231 @@
+#include "mpo/model/heal.hpp"
+
+#include <cmath>
+
+#include "mpo/model/compress.hpp"
+#include "mpo/model/transformer.hpp"
+#include "support/catch.hpp"
+#include "support/files.hpp"
+#include "support/hashed_weights.hpp"
+#include "support/models.hpp"
+
+namespace {
+
+using namespace mpo;
+using namespace mpo::test;
+
+/// A tiny decoder, the same at half its parameters, and tokens that its own vocabulary has.
+struct Clinic {
+    TemporaryFolder folder;
+    TrainingWindows texts;
+
+    explicit Clinic(const std::string& name = "group_3",
+                    CompressForm form = CompressForm::automatic) {
+        const auto decoder = tiny_decoder(name);
+        write_decoder(teacher(), decoder);
+        CompressOptions options;
+        options.budget = 0.5;
+        options.form = form;
+        (void)compress(Checkpoint(teacher()), student(), options, cpu);
+        texts.length = 8;
+        Random random(5);
+        const Index vocab = decoder.config["vocab_size"];
+        std::vector<Index> text(8 * 24 + 1);
+        for (auto& id : text) id = random.below(vocab);
+        append_training_windows(text, 1, 0, "text", texts);
+    }
+    [[nodiscard]] std::filesystem::path teacher() const { return folder / "teacher"; }
+    [[nodiscard]] std::filesystem::path student() const { return folder / "student"; }
+
+    [[nodiscard]] static HealOptions options() {
+        HealOptions options;
+        options.held_out_every = 6;
+        options.blocks->steps = 12;
+        options.blocks->batch_windows = 2;
+        options.blocks->evaluate_every = 4;
+        options.blocks->learning_rate = {1e-2, 2, LearningRateDecay::linear, 0};
+        options.distillation->steps = 12;
+        options.distillation->batch_windows = 2;
+        options.distillation->evaluate_every = 4;
+        options.distillation->top = 8;
+        options.distillation->learning_rate = {3e-3, 2, LearningRateDecay::cosine, 0};
+        return options;
+    }
+    HealReport heal(const HealOptions& options, const std::string& to = "healed",
+                    const std::string& work = "work") const {
+        return mpo::heal(student(), teacher(), texts, folder / to, folder / work, options, cpu);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("heal: both stages lower what they measure, and write a model that can be read") {
+    const Clinic clinic;
+    const auto report = clinic.heal(Clinic::options());
+    CHECK(report.windows == 20);
+    CHECK(report.held_out == 4);
+    REQUIRE(report.blocks.size() == 2);
+    for (const auto& block : report.blocks) {
+        CHECK(block.curve.size() == 4);
+        CHECK(block.after().held_out < 0.95 * block.before().held_out);
+    }
+    REQUIRE(report.distillation);
+    const auto& curve = report.distillation->curve;
+    REQUIRE(curve.size() == 4);
+    CHECK(curve.back().divergence < 0.95 * curve.front().divergence);
+
+    // what the last look saw is what the file holds, but for bf16
+    const Transformer healed(clinic.folder / "healed", {}, cpu);
+    const Transformer blocks(clinic.folder / "work" / "blocks_model", {}, cpu);
+    const Transformer dense(clinic.teacher(), {}, cpu), before(clinic.student(), {}, cpu);
+    const auto divergence = [&](const Transformer& model) {
+        const auto windows = detail::divided(clinic.texts, Clinic::options()).held_out;
+        double sum = 0;
+        for (Index w = 0; w < windows.count(); ++w) {
+            const auto logits = [&](const Transformer& of) {
+                auto cache = of.make_cache(windows.length);
+                return of.logits(of.forward(windows.tokens_of(w), cache));
+            };
+            const auto p = logits(dense), q = logits(model);
+            const Index n = p.extent(1);
+            for (Index t = 0; t < windows.length; ++t)
+                sum += detail::divergence(
+                    n, p.data() + t * n, detail::log_sum_exp(n, p.data() + t * n), q.data() + t * n,
+                    detail::log_sum_exp(n, q.data() + t * n));
+        }
+        return sum / static_cast<double>(windows.count() * windows.length);
+    };
+    CHECK(divergence(blocks) < divergence(before));
+    CHECK(divergence(healed) < divergence(blocks));
+}
+
+TEST_CASE("heal: what is frozen keeps its bits, and everything else its place") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.blocks->parts.norms = options.distillation->parts.norms = false;
+    (void)clinic.heal(options);
+    const CompressedCheckpoint before(clinic.student()), after(clinic.folder / "healed");
+    REQUIRE(after.linears().size() == before.linears().size());
+    REQUIRE(after.checkpoint().tensors().size() == before.checkpoint().tensors().size());
+    Index changed = 0;
+    for (const auto& tensor : before.checkpoint().tensors()) {
+        INFO(tensor.name);
+        const auto& now = after.checkpoint().info(tensor.name);
+        CHECK(now.type == tensor.type);
+        CHECK(now.shape == tensor.shape);
+        const auto a = before.checkpoint().raw(tensor.name),
+                   b = after.checkpoint().raw(tensor.name);
+        const bool same = std::equal(a.data(), a.data() + a.size(), b.data());
+        const bool is_core = before.core_of(tensor.name).linear != nullptr;
+        CHECK((same || is_core));
+        changed += same ? 0 : 1;
+    }
+    CHECK(changed > 10);
+    CHECK(before.num_parameters() == after.num_parameters());
+}
+
+TEST_CASE("heal: broken off after any look, a run ends with the same bits") {
+    const Clinic clinic;
+    (void)clinic.heal(Clinic::options(), "unbroken", "work_unbroken");
+    const auto expected = contents(clinic.folder / "unbroken");
+    for (const Index looks : {1, 3, 4, 6, 9, 11}) {
+        INFO(looks);
+        auto options = Clinic::options();
+        Index seen = 0;
+        options.progress = [&](const HealProgress&) {
+            return ++seen == looks ? ProgressReply::cancel : ProgressReply::go_on;
+        };
+        const std::string work = "work_" + std::to_string(looks),
+                          to = "to_" + std::to_string(looks);
+        check_throws<Cancelled>([&] { clinic.heal(options, to, work); }, {"the work folder has"});
+        CHECK(!std::filesystem::exists(clinic.folder / to));
+        (void)clinic.heal(Clinic::options(), to, work);
+        CHECK(seen == looks);
+        CHECK(contents(clinic.folder / to) == expected);
+    }
+}
+
+TEST_CASE("heal: either stage alone") {
+    const Clinic clinic;
+    auto blocks = Clinic::options(), distillation = Clinic::options();
+    blocks.distillation.reset();
+    distillation.blocks.reset();
+    CHECK(!clinic.heal(blocks, "blocks", "work_1").distillation);
+    CHECK(clinic.heal(distillation, "distilled", "work_2").blocks.empty());
+    (void)Transformer(clinic.folder / "blocks", {}, cpu);
+    (void)Transformer(clinic.folder / "distilled", {}, cpu);
+    auto neither = blocks;
+    neither.blocks.reset();
+    check_throws<ArgumentError>([&] { clinic.heal(neither, "n", "work_3"); }, {"neither"});
+}
+
+TEST_CASE(
+    "heal: a loss that is no number stops the run, names its place, and leaves the last snapshot") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.blocks->learning_rate = {1e30, 0, LearningRateDecay::constant, 0};
+    check_throws<NumericalError>([&] { clinic.heal(options); }, {"layer 0", "step"});
+    CHECK(!std::filesystem::exists(clinic.folder / "healed"));
+    CHECK(std::filesystem::exists(clinic.folder / "work" / "blocks" / "layer.snapshot"));
+}
+
+TEST_CASE("heal: snapshots of another run are refused by what differs") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.distillation.reset();
+    (void)clinic.heal(options, "first");
+    options.blocks->steps = 16;
+    check_throws<ArgumentError>([&] { clinic.heal(options, "second"); },
+                                {"another configuration", "steps was 12, asked for is 16"});
+    options = Clinic::options();
+    options.distillation.reset();
+    const Clinic other("group_8");
+    check_throws<ArgumentError>(
+        [&] {
+            mpo::heal(other.student(), other.teacher(), other.texts, clinic.folder / "third",
+                      clinic.folder / "work", options, cpu);
+        },
+        {"another configuration", "asked for is"});
+}
+
+TEST_CASE("heal: student, teacher, texts and options that do not fit") {
+    const Clinic clinic, other("group_8");
+    const auto refuse = [&](const std::vector<std::string>& pieces, auto change) {
+        auto options = Clinic::options();
+        change(options);
+        check_throws<ArgumentError>([&] { clinic.heal(options, "x", "work_x"); }, pieces);
+        CHECK(!std::filesystem::exists(clinic.folder / "x"));
+    };
+    refuse({"learning rate", "got 0"}, [](auto& o) { o.blocks->learning_rate.peak = 0; });
+    refuse({"learning rate", "got -1"}, [](auto& o) { o.blocks->learning_rate.peak = -1; });
+    refuse({"learning rate", "got nan"},
+           [](auto& o) { o.blocks->learning_rate.peak = std::nan(""); });
+    refuse({"steps", "got 0"}, [](auto& o) { o.blocks->steps = 0; });
+    refuse({"sink_weight", "got -1"}, [](auto& o) { o.blocks->sink_weight = -1; });
+    refuse({"held_out_every >= 2", "got 1"}, [](auto& o) { o.held_out_every = 1; });
+    refuse({"learning rate", "got 0"}, [](auto& o) {
+        o.blocks.reset();
+        o.distillation->learning_rate.peak = 0;
+    });
+    const auto heal = [&](const std::filesystem::path& student,
+                          const std::filesystem::path& teacher, const TrainingWindows& texts) {
+        mpo::heal(student, teacher, texts, clinic.folder / "x", clinic.folder / "work_y",
+                  Clinic::options(), cpu);
+    };
+    check_throws<ShapeError>([&] { heal(clinic.student(), other.teacher(), clinic.texts); },
+                             {"the student's vocabulary is 32, the teacher's 31"});
+    check_throws<ArgumentError>([&] { heal(clinic.teacher(), clinic.teacher(), clinic.texts); },
+                                {"is no compressed checkpoint"});
+    TrainingWindows one;
+    one.length = 8;
+    append_training_windows(std::vector<Index>(9, 1), 1, 0, "text", one);
+    check_throws<ArgumentError>([&] { heal(clinic.student(), clinic.teacher(), one); },
+                                {"have 1 windows"});
+    auto beyond = clinic.texts;
+    beyond.tokens[3] = 32;
+    check_throws<ArgumentError>([&] { heal(clinic.student(), clinic.teacher(), beyond); },
+                                {"token 32 is outside the vocabulary of 32"});
+    write_file(clinic.folder / "there", "");
+    check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "there"); },
+                                {"exists already"});
+}
