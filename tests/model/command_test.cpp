@@ -143,8 +143,8 @@ TEST_CASE("mpo compress: every option arrives") {
             desk.run(std::string("compress model -o ") + argument +
                      " --budget 0.5 --form low-rank --json - --stored-as " + argument);
         REQUIRE(stored.status == 0);
-        const auto report = nlohmann::json::parse(stored.out);
-        for (const auto& linear : report["linears"]) CHECK(linear["stored_as"] == expected);
+        const auto written = nlohmann::json::parse(stored.out);
+        for (const auto& linear : written["linears"]) CHECK(linear["stored_as"] == expected);
     }
 }
 
