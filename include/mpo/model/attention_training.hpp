@@ -45,10 +45,9 @@ inline void check_attention(const AttentionShape& shape) {
     if (shape.windows < 0 || shape.length < 0 || shape.head_dim < 1 || shape.kv_heads < 1 ||
         shape.heads < 1 || shape.heads % shape.kv_heads != 0)
         raise<ShapeError>(
-            {"attend_windows: need windows >= 0, length >= 0, head_dim >= 1 and heads a "
-             "multiple of kv_heads >= 1, got ",
-             shape.windows, ", ", shape.length, ", ", shape.head_dim, ", ", shape.heads, " and ",
-             shape.kv_heads});
+            {"attend_windows: need windows >= 0, length >= 0, head_dim >= 1 and heads a ",
+             "multiple of kv_heads >= 1, got ", shape.windows, ", ", shape.length, ", ",
+             shape.head_dim, ", ", shape.heads, " and ", shape.kv_heads});
 }
 
 /// Positions of a window, so many to a tile.
