@@ -266,7 +266,7 @@ TEST_CASE("attention training: windows do not see each other") {
 }
 
 TEST_CASE("attention training: the same bits on any number of threads") {
-    Batch<float> first({3, 50, 6, 3, 16});
+    Batch<float> first({3, 150, 6, 3, 16});
     {
         const ThreadCount one(1);
         first.run();

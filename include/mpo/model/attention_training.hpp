@@ -294,7 +294,7 @@ class WindowBackward {
     void differentiate(MatrixView<T> P, MatrixView<T> dS, const T* log_sum, Index ahead) const {
         for (Index r = 0; r < P.rows; ++r) {
             T *p = P.data + r * P.cols, *ds = dS.data + r * P.cols;
-            const Index seen = (std::min)(P.cols, ahead + r + 1);
+            const Index seen = std::clamp(ahead + r + 1, Index{0}, P.cols);
             softmax_backward<T>(seen, log_sum[r], means_[r], p, ds);
             std::fill(p + seen, p + P.cols, T{0});
             std::fill(ds + seen, ds + P.cols, T{0});
