@@ -1,7 +1,6 @@
 #include "mpo/model/attention_training.hpp"
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
@@ -11,6 +10,7 @@
 #include "support/files.hpp"
 #include "support/finite_differences.hpp"
 #include "support/naive.hpp"
+#include "support/same_bits.hpp"
 #include "support/thread_count.hpp"
 #include "support/tolerance.hpp"
 
@@ -19,19 +19,10 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-const EigenBackend backend;
+const EigenBackend attention_backend;
 
 template <class T>
-[[nodiscard]] bool same_bits(const T* a, const T* b, Index n) {
-    return std::memcmp(a, b, static_cast<std::size_t>(n) * sizeof(T)) == 0;
-}
-template <class T>
-[[nodiscard]] bool same_bits(const Tensor<T>& a, const Tensor<T>& b) {
-    return a.shape() == b.shape() && same_bits(a.data(), b.data(), a.size());
-}
-
-template <class T>
-[[nodiscard]] Tensor<T> nothing(Shape shape) {
+[[nodiscard]] Tensor<T> unwritten(Shape shape) {
     Tensor<T> tensor(std::move(shape));
     std::fill_n(tensor.data(), tensor.size(), std::numeric_limits<T>::quiet_NaN());
     return tensor;
@@ -39,28 +30,29 @@ template <class T>
 
 /// Inputs and results of one batch, results NaN until they are written.
 template <class T>
-struct Batch {
-    explicit Batch(const AttentionShape& of)
+struct AttentionBatch {
+    explicit AttentionBatch(const AttentionShape& of)
         : shape(of),
           q(normal_tensor<T>({of.rows(), of.heads * of.head_dim}, 1)),
           k(normal_tensor<T>({of.rows(), of.kv_heads * of.head_dim}, 2)),
           v(normal_tensor<T>(k.shape(), 3)),
           dout(normal_tensor<T>(q.shape(), 4)),
-          out(nothing<T>(q.shape())),
-          log_sum(nothing<T>({of.heads, of.rows()})),
-          dq(nothing<T>(q.shape())),
-          dk(nothing<T>(k.shape())),
-          dv(nothing<T>(k.shape())) {
+          out(unwritten<T>(q.shape())),
+          log_sum(unwritten<T>({of.heads, of.rows()})),
+          dq(unwritten<T>(q.shape())),
+          dk(unwritten<T>(k.shape())),
+          dv(unwritten<T>(k.shape())) {
         for (Index i = 0; i < q.size(); ++i)
             q.data()[i] *= 1 / std::sqrt(static_cast<T>(of.head_dim));
     }
 
     void forward() {
-        attend_windows<T>(shape, q.data(), k.data(), v.data(), out.data(), log_sum.data(), backend);
+        attend_windows<T>(shape, q.data(), k.data(), v.data(), out.data(), log_sum.data(),
+                          attention_backend);
     }
     void backward() {
         attend_windows_backward<T>(shape, q.data(), k.data(), v.data(), out.data(), log_sum.data(),
-                                   dout.data(), dq.data(), dk.data(), dv.data(), backend);
+                                   dout.data(), dq.data(), dk.data(), dv.data(), attention_backend);
     }
     void run() {
         forward();
@@ -72,8 +64,8 @@ struct Batch {
 };
 
 /// The same numbers in double.
-[[nodiscard]] Batch<double> widened(const Batch<float>& narrow) {
-    Batch<double> wide(narrow.shape);
+[[nodiscard]] AttentionBatch<double> widened(const AttentionBatch<float>& narrow) {
+    AttentionBatch<double> wide(narrow.shape);
     wide.q = naive::widen(narrow.q);
     wide.k = naive::widen(narrow.k);
     wide.v = naive::widen(narrow.v);
@@ -82,7 +74,7 @@ struct Batch {
 }
 
 /// out and log_sum by their formulas.
-void attend_naively(Batch<double>& b) {
+void attend_naively(AttentionBatch<double>& b) {
     const auto& [windows, length, heads, kv_heads, d] = b.shape;
     for (Index r = 0; r < b.shape.rows(); ++r)
         for (Index h = 0; h < heads; ++h) {
@@ -107,16 +99,16 @@ void attend_naively(Batch<double>& b) {
 
 /// One, primes, and lengths around the tiles of 32, 48 and 96 positions; groups of 1, 2, 3 and 8; odd numbers
 /// of heads; heads that are no multiple of a vector.
-const std::vector<AttentionShape> shapes{{1, 1, 1, 1, 2},     {2, 2, 6, 3, 10},   {3, 7, 9, 3, 6},
-                                         {2, 31, 8, 1, 34},   {1, 32, 3, 3, 64},  {2, 33, 2, 2, 16},
-                                         {2, 47, 5, 5, 12},   {1, 48, 3, 1, 20},  {2, 49, 14, 7, 8},
-                                         {1, 95, 3, 1, 40},   {1, 96, 8, 1, 32},  {2, 97, 9, 3, 22},
-                                         {1, 145, 6, 2, 100}, {1, 193, 3, 1, 128}};
+const std::vector<AttentionShape> attention_shapes{
+    {1, 1, 1, 1, 2},     {2, 2, 6, 3, 10},   {3, 7, 9, 3, 6},   {2, 31, 8, 1, 34},
+    {1, 32, 3, 3, 64},   {2, 33, 2, 2, 16},  {2, 47, 5, 5, 12}, {1, 48, 3, 1, 20},
+    {2, 49, 14, 7, 8},   {1, 95, 3, 1, 40},  {1, 96, 8, 1, 32}, {2, 97, 9, 3, 22},
+    {1, 145, 6, 2, 100}, {1, 193, 3, 1, 128}};
 
 /// test(shape), one section of the report each.
 template <class F>
-void for_every_shape(F&& test) {
-    for (const auto& shape : shapes) {
+void for_every_attention(F&& test) {
+    for (const auto& shape : attention_shapes) {
         INFO(shape.windows << " windows of " << shape.length << ", " << shape.heads << " heads on "
                            << shape.kv_heads << " of " << shape.head_dim);
         test(shape);
@@ -124,7 +116,8 @@ void for_every_shape(F&& test) {
 }
 
 /// What rounding may do to gradients: dP = dout v^T sums over d, then meets k or q.
-[[nodiscard]] double rounding(const Batch<double>& b, const Tensor<double>& gradient) {
+[[nodiscard]] double gradient_rounding(const AttentionBatch<double>& b,
+                                       const Tensor<double>& gradient) {
     return tolerance<float>(b.shape.head_dim + b.shape.length,
                             naive::norm(gradient) + naive::norm(b.dout), 4);
 }
@@ -132,8 +125,8 @@ void for_every_shape(F&& test) {
 }  // namespace
 
 TEST_CASE("attention training: forward by its formula") {
-    for_every_shape([](const AttentionShape& shape) {
-        Batch<double> batch(shape);
+    for_every_attention([](const AttentionShape& shape) {
+        AttentionBatch<double> batch(shape);
         batch.forward();
         auto expected = batch;
         attend_naively(expected);
@@ -152,7 +145,7 @@ TEST_CASE("attention training: gradients against differences") {
                                                                    {1, 49, 3, 1, 10},
                                                                    {2, 97, 4, 2, 6}}) {
         INFO(shape.windows << " windows of " << shape.length);
-        Batch<double> batch(shape);
+        AttentionBatch<double> batch(shape);
         batch.run();
         const auto dq = batch.dq, dk = batch.dk, dv = batch.dv;
         const auto f = [&] {
@@ -169,8 +162,8 @@ TEST_CASE("attention training: gradients against differences") {
 }
 
 TEST_CASE("attention training: float is double, rounded") {
-    for_every_shape([](const AttentionShape& shape) {
-        Batch<float> narrow(shape);
+    for_every_attention([](const AttentionShape& shape) {
+        AttentionBatch<float> narrow(shape);
         auto wide = widened(narrow);
         narrow.run();
         wide.run();
@@ -178,15 +171,15 @@ TEST_CASE("attention training: float is double, rounded") {
         CHECK(naive::distance(narrow.out, wide.out) <= tolerance<float>(k, naive::norm(wide.out)));
         CHECK(naive::distance(narrow.log_sum, wide.log_sum) <=
               tolerance<float>(k, naive::norm(wide.log_sum) + 1));
-        CHECK(naive::distance(narrow.dq, wide.dq) <= rounding(wide, wide.dq));
-        CHECK(naive::distance(narrow.dk, wide.dk) <= rounding(wide, wide.dk));
-        CHECK(naive::distance(narrow.dv, wide.dv) <= rounding(wide, wide.dv));
+        CHECK(naive::distance(narrow.dq, wide.dq) <= gradient_rounding(wide, wide.dq));
+        CHECK(naive::distance(narrow.dk, wide.dk) <= gradient_rounding(wide, wide.dk));
+        CHECK(naive::distance(narrow.dv, wide.dv) <= gradient_rounding(wide, wide.dv));
     });
 }
 
 TEST_CASE("attention training: forward is the attention of inference") {
-    for_every_shape([](const AttentionShape& shape) {
-        Batch<float> batch(shape);
+    for_every_attention([](const AttentionShape& shape) {
+        AttentionBatch<float> batch(shape);
         batch.forward();
         Tensor<float> expected(batch.out.shape());
         for (Index w = 0; w < shape.windows; ++w) {
@@ -195,7 +188,7 @@ TEST_CASE("attention training: forward is the attention of inference") {
             cache.store(0, shape.length, batch.k.data() + row * batch.k.extent(1),
                         batch.v.data() + row * batch.v.extent(1));
             attend(batch.q.data() + row * width, shape.length, shape.heads, cache, 0,
-                   expected.data() + row * width, backend);
+                   expected.data() + row * width, attention_backend);
         }
         CHECK(naive::distance(batch.out, expected) <=
               tolerance<float>(shape.length + shape.head_dim, naive::norm(expected)));
@@ -203,8 +196,8 @@ TEST_CASE("attention training: forward is the attention of inference") {
 }
 
 TEST_CASE("attention training: no position hears of a later one") {
-    for_every_shape([](const AttentionShape& shape) {
-        Batch<float> batch(shape);
+    for_every_attention([](const AttentionShape& shape) {
+        AttentionBatch<float> batch(shape);
         batch.run();
         const auto before = batch;
         const Index width = batch.q.extent(1), changed = shape.length / 2;
@@ -236,13 +229,13 @@ TEST_CASE("attention training: no position hears of a later one") {
 }
 
 TEST_CASE("attention training: windows do not see each other") {
-    for_every_shape([](const AttentionShape& shape) {
-        Batch<float> batch(shape);
+    for_every_attention([](const AttentionShape& shape) {
+        AttentionBatch<float> batch(shape);
         batch.run();
         const auto one =
             AttentionShape{1, shape.length, shape.heads, shape.kv_heads, shape.head_dim};
         for (Index w = 0; w < shape.windows; ++w) {
-            Batch<float> alone(one);
+            AttentionBatch<float> alone(one);
             const auto take = [&](const Tensor<float>& from, Tensor<float>& to) {
                 std::copy_n(from.data() + w * to.size(), to.size(), to.data());
             };
@@ -266,14 +259,14 @@ TEST_CASE("attention training: windows do not see each other") {
 }
 
 TEST_CASE("attention training: the same bits on any number of threads") {
-    Batch<float> first({3, 50, 6, 3, 16});
+    AttentionBatch<float> first({3, 150, 6, 3, 16});
     {
         const ThreadCount one(1);
         first.run();
     }
     for (const int threads : {2, 3, 5, 16}) {
         const ThreadCount count(threads);
-        Batch<float> batch(first.shape);
+        AttentionBatch<float> batch(first.shape);
         batch.run();
         CHECK(same_bits(batch.out, first.out));
         CHECK(same_bits(batch.log_sum, first.log_sum));
@@ -284,7 +277,7 @@ TEST_CASE("attention training: the same bits on any number of threads") {
 }
 
 TEST_CASE("attention training: scores far apart") {
-    Batch<float> batch({1, 70, 3, 1, 8});
+    AttentionBatch<float> batch({1, 70, 3, 1, 8});
     for (Index i = 0; i < batch.q.size(); ++i) batch.q.data()[i] *= 300;  // exp of them overflows
     auto wide = widened(batch);
     batch.run();
@@ -300,7 +293,7 @@ TEST_CASE("attention training: scores far apart") {
 TEST_CASE("attention training: nothing to attend to, and shapes that are none") {
     for (const AttentionShape& shape :
          {AttentionShape{0, 5, 2, 1, 4}, AttentionShape{3, 0, 2, 1, 4}}) {
-        Batch<float> batch(shape);
+        AttentionBatch<float> batch(shape);
         batch.run();
         CHECK(batch.out.size() == 0);
     }
@@ -310,11 +303,12 @@ TEST_CASE("attention training: nothing to attend to, and shapes that are none") 
           AttentionShape{1, -1, 1, 1, 4}, AttentionShape{1, 1, 1, 1, 0}}) {
         float x = 0;
         const std::vector<std::string> pieces{"attend_windows", std::to_string(shape.heads)};
-        check_throws<ShapeError>([&] { attend_windows<float>(shape, &x, &x, &x, &x, &x, backend); },
-                                 pieces);
+        check_throws<ShapeError>(
+            [&] { attend_windows<float>(shape, &x, &x, &x, &x, &x, attention_backend); }, pieces);
         check_throws<ShapeError>(
             [&] {
-                attend_windows_backward<float>(shape, &x, &x, &x, &x, &x, &x, &x, &x, &x, backend);
+                attend_windows_backward<float>(shape, &x, &x, &x, &x, &x, &x, &x, &x, &x,
+                                               attention_backend);
             },
             pieces);
     }

@@ -1,6 +1,5 @@
 #include "mpo/model/decoder_block.hpp"
 
-#include <cstring>
 #include <map>
 
 #include "mpo/model/transformer.hpp"
@@ -8,6 +7,7 @@
 #include "support/files.hpp"
 #include "support/hashed_weights.hpp"
 #include "support/models.hpp"
+#include "support/same_bits.hpp"
 
 namespace {
 
@@ -18,11 +18,6 @@ using namespace mpo::test;
     Tensor<float> copy({A.rows, A.cols});
     std::copy_n(A.data, A.size(), copy.data());
     return copy;
-}
-
-[[nodiscard]] bool same_bits(const Tensor<float>& a, const Tensor<float>& b) {
-    return a.shape() == b.shape() &&
-           std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(float)) == 0;
 }
 
 }  // namespace

@@ -1,14 +1,13 @@
 #include "mpo/model/row_gradients.hpp"
 
 #include <cmath>
-#include <cstring>
-#include <functional>
 #include <vector>
 
 #include "mpo/core/random.hpp"
 #include "support/catch.hpp"
 #include "support/finite_differences.hpp"
 #include "support/naive.hpp"
+#include "support/same_bits.hpp"
 #include "support/thread_count.hpp"
 #include "support/tolerance.hpp"
 
@@ -17,32 +16,21 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-template <class T>
-[[nodiscard]] bool same_bits(const Tensor<T>& a, const Tensor<T>& b) {
-    return a.shape() == b.shape() &&
-           std::memcmp(a.data(), b.data(), static_cast<std::size_t>(a.size()) * sizeof(T)) == 0;
-}
-
-[[nodiscard]] double inner_product(const Tensor<double>& a, const Tensor<double>& b) {
-    double sum = 0;
-    for (Index i = 0; i < a.size(); ++i) sum += a.data()[i] * b.data()[i];
-    return sum;
-}
-
 /// Distance of what float made from what double made, in units of what rounding may do.
 [[nodiscard]] double rounding_of(const Tensor<float>& x, const Tensor<double>& expected) {
     return naive::distance(x, expected) / tolerance<float>(x.size(), naive::norm(expected), 2);
 }
 
-constexpr double epsilon = 0.01;
+constexpr double norm_epsilon = 0.01;
 
 struct NormGradients {
     template <class T>
     static std::vector<Tensor<T>> run(const std::vector<Tensor<T>>& in) {
         const Index n = in[0].size();
         std::vector<Tensor<T>> out(2, Tensor<T>({n}));
-        detail::normalize_row_backward<T>(n, in[0].data(), in[1].data(), static_cast<T>(epsilon),
-                                          in[2].data(), out[0].data(), out[1].data());
+        detail::normalize_row_backward<T>(n, in[0].data(), in[1].data(),
+                                          static_cast<T>(norm_epsilon), in[2].data(), out[0].data(),
+                                          out[1].data());
         return out;
     }
 };
@@ -87,8 +75,8 @@ TEST_CASE("row gradients: RMSNorm against differences") {
         const auto dy = normal_tensor<double>({n}, 13);
         Tensor<double> y({n});
         const auto f = [&] {
-            detail::normalize_row_t<double>(n, x.data(), w.data(), epsilon, y.data());
-            return inner_product(y, dy);
+            detail::normalize_row_t<double>(n, x.data(), w.data(), norm_epsilon, y.data());
+            return naive::inner(y, dy);
         };
         const auto gradients = NormGradients::run<double>({x, w, dy});
         check_gradient(x, gradients[0], f);
@@ -105,7 +93,7 @@ TEST_CASE("row gradients: SwiGLU against differences") {
         Tensor<double> h({n});
         const auto f = [&] {
             detail::silu_multiply_t<double>(n, gate.data(), up.data(), h.data());
-            return inner_product(h, dh);
+            return naive::inner(h, dh);
         };
         const auto gradients = SiluGradients::run<double>({gate, up, dh});
         check_gradient(gate, gradients[0], f);
@@ -244,8 +232,8 @@ TEST_CASE("row gradients: rotating back is the transpose of rotating") {
             angles.rotate(p, heads, 0.3, forward.data());
             angles.rotate_back(p, heads, 0.3, back.data());
             const double limit = tolerance<double>(heads * d, naive::norm(x) * naive::norm(y));
-            CHECK(std::abs(inner_product(forward, naive::widen(y)) -
-                           inner_product(naive::widen(x), back)) <= limit);
+            CHECK(std::abs(naive::inner(forward, naive::widen(y)) -
+                           naive::inner(naive::widen(x), back)) <= limit);
             CHECK(naive::distance(forward, naive::widen(x)) > 0.1);  // it does turn
             auto narrow = x, narrow_back = y;
             table.rotate(p, heads, 0.3f, narrow.data());

@@ -45,10 +45,9 @@ inline void check_attention(const AttentionShape& shape) {
     if (shape.windows < 0 || shape.length < 0 || shape.head_dim < 1 || shape.kv_heads < 1 ||
         shape.heads < 1 || shape.heads % shape.kv_heads != 0)
         raise<ShapeError>(
-            {"attend_windows: need windows >= 0, length >= 0, head_dim >= 1 and heads a "
-             "multiple of kv_heads >= 1, got ",
-             shape.windows, ", ", shape.length, ", ", shape.head_dim, ", ", shape.heads, " and ",
-             shape.kv_heads});
+            {"attend_windows: need windows >= 0, length >= 0, head_dim >= 1 and heads a ",
+             "multiple of kv_heads >= 1, got ", shape.windows, ", ", shape.length, ", ",
+             shape.head_dim, ", ", shape.heads, " and ", shape.kv_heads});
 }
 
 /// Positions of a window, so many to a tile.
@@ -295,7 +294,7 @@ class WindowBackward {
     void differentiate(MatrixView<T> P, MatrixView<T> dS, const T* log_sum, Index ahead) const {
         for (Index r = 0; r < P.rows; ++r) {
             T *p = P.data + r * P.cols, *ds = dS.data + r * P.cols;
-            const Index seen = (std::min)(P.cols, ahead + r + 1);
+            const Index seen = std::clamp(ahead + r + 1, Index{0}, P.cols);
             softmax_backward<T>(seen, log_sum[r], means_[r], p, ds);
             std::fill(p + seen, p + P.cols, T{0});
             std::fill(ds + seen, ds + P.cols, T{0});

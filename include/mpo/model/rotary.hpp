@@ -108,7 +108,8 @@ class RotaryAngles {
 
     /// Turns the `heads` heads of a row x at position first + p, and multiplies them with `scale`.
     void rotate(Index p, Index heads, T scale, T* x) const { turn(sines_, p, heads, scale, x); }
-    /// The transpose of rotate: derivatives by its result become derivatives by what it was given.
+    /// The transpose of rotate with the same p, heads and scale: x holds derivatives by its result, which become
+    /// derivatives by what it was given.
     void rotate_back(Index p, Index heads, T scale, T* x) const {
         turn(backward_sines_, p, heads, scale, x);
     }
