@@ -22,10 +22,10 @@ namespace {
 
 using namespace mpo;
 using namespace mpo::test;
-using Json = nlohmann::ordered_json;
+using WorkJson = nlohmann::ordered_json;
 
 template <class T>
-[[nodiscard]] bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
+[[nodiscard]] bool equal_bits(const std::vector<T>& a, const std::vector<T>& b) {
     return a.size() == b.size() &&
            (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
 }
@@ -41,12 +41,12 @@ template <class T, class Bits>
             T{1} / T{3},   std::bit_cast<T>(payload)};
 }
 
-const Json configuration{{"seed", 7}, {"rate", 0.1}, {"teacher", {{"name", "M"}, {"hash", "ab"}}}};
+const WorkJson our_work{{"seed", 7}, {"rate", 0.1}, {"teacher", {{"name", "M"}, {"hash", "ab"}}}};
 
 /// Parameters with gradients of their own, as one long array each.
-struct Model {
+struct TrainedPair {
     std::vector<float> a, b, da, db;
-    explicit Model(Index size)
+    explicit TrainedPair(Index size)
         : a(static_cast<std::size_t>(size), 1.0F), b(5, -2.0F), da(a.size()), db(5) {}
     [[nodiscard]] Parameters<float> parameters() {
         Parameters<float> all;
@@ -69,9 +69,10 @@ TEST_CASE("snapshot: what is read has the bits that were written") {
     const std::vector<std::int64_t> integers{0, -1, std::numeric_limits<std::int64_t>::min(),
                                              std::numeric_limits<std::int64_t>::max(),
                                              (std::int64_t{1} << 53) + 1};
-    const Json header{{"block", 3}, {"curve", {0.1, 1.0 / 3, 1e-300}}, {"\"name\"", "\u00fc\n"}};
+    const WorkJson header{
+        {"block", 3}, {"curve", {0.1, 1.0 / 3, 1e-300}}, {"\"name\"", "\u00fc\n"}};
     {
-        SnapshotWriter writer(folder / "s", configuration, header);
+        SnapshotWriter writer(folder / "s", our_work, header);
         writer.add("floats", floats);
         writer.add("doubles", doubles);
         writer.add("integers", integers);
@@ -82,49 +83,49 @@ TEST_CASE("snapshot: what is read has the bits that were written") {
         check_throws<ArgumentError>([&] { writer.finish(); }, {"committed before"});
     }
     CHECK(folder.names() == std::vector<std::string>{"s"});
-    const Snapshot snapshot(folder / "s", configuration);
+    const Snapshot snapshot(folder / "s", our_work);
     CHECK(snapshot.path() == folder / "s");
     CHECK(snapshot.names() ==
           std::vector<std::string>{"floats", "doubles", "integers", "nothing", "one"});
     CHECK(snapshot.header() == nlohmann::json::parse(header.dump()));
     CHECK(snapshot.header().at("curve")[1].get<double>() == 1.0 / 3);
-    CHECK(same_bits(snapshot.read<float>("floats"), floats));
-    CHECK(same_bits(snapshot.read<double>("doubles"), doubles));
-    CHECK(same_bits(snapshot.read<std::int64_t>("integers"), integers));
+    CHECK(equal_bits(snapshot.read<float>("floats"), floats));
+    CHECK(equal_bits(snapshot.read<double>("doubles"), doubles));
+    CHECK(equal_bits(snapshot.read<std::int64_t>("integers"), integers));
     CHECK(snapshot.read<float>("nothing").empty());
     CHECK(snapshot.contains("one"));
     CHECK(!snapshot.contains("two"));
     std::vector<float> into(floats.size());
     snapshot.read("floats", std::span<float>(into));
-    CHECK(same_bits(into, floats));
+    CHECK(equal_bits(into, floats));
 }
 
 TEST_CASE("snapshot: one of another configuration is refused, with what differs") {
     const TemporaryFolder folder;
-    SnapshotWriter(folder / "s", configuration).finish();
-    const auto refused = [&](const Json& asked, std::vector<std::string> pieces) {
+    SnapshotWriter(folder / "s", our_work).finish();
+    const auto refused = [&](const WorkJson& asked, std::vector<std::string> pieces) {
         pieces.insert(pieces.end(), {(folder / "s").string(), "another configuration"});
         check_throws<ArgumentError>([&] { const Snapshot snapshot(folder / "s", asked); }, pieces);
     };
-    auto other = configuration;
+    auto other = our_work;
     other["seed"] = 8;
     refused(other, {"seed was 7, asked for is 8"});
-    other = configuration;
+    other = our_work;
     other["rate"] = 0.1 + 1e-18;  // is 0.1
     CHECK_NOTHROW(Snapshot(folder / "s", other));
     other["rate"] = std::nextafter(0.1, 1.0);
     refused(other, {"rate was 0.1, asked for is 0.10000000000000002"});
-    other = configuration;
+    other = our_work;
     other["teacher"]["hash"] = "cd";
     refused(other, {"teacher was", "\"ab\"", "\"cd\""});
-    other = configuration;
+    other = our_work;
     other["steps"] = 5;
     refused(other, {"steps was (nothing), asked for is 5"});
-    other = configuration;
+    other = our_work;
     other.erase("seed");
     refused(other, {"seed was 7, asked for is (nothing)"});
-    refused(Json::object(), {"was", "(nothing)"});
-    other = Json{{"teacher", {{"hash", "ab"}, {"name", "M"}}}, {"rate", 0.1}, {"seed", 7}};
+    refused(WorkJson::object(), {"was", "(nothing)"});
+    other = WorkJson{{"teacher", {{"hash", "ab"}, {"name", "M"}}}, {"rate", 0.1}, {"seed", 7}};
     CHECK_NOTHROW(Snapshot(folder / "s", other));  // order means nothing
 }
 
@@ -132,10 +133,10 @@ TEST_CASE("snapshot: what is none, or holds other arrays, is refused by name") {
     const TemporaryFolder folder;
     const auto refused = [&](const std::string& file, std::vector<std::string> pieces) {
         pieces.push_back((folder / file).string());
-        check_throws<FormatError>([&] { const Snapshot snapshot(folder / file, configuration); },
+        check_throws<FormatError>([&] { const Snapshot snapshot(folder / file, our_work); },
                                   pieces);
     };
-    check_throws<FileError>([&] { const Snapshot snapshot(folder / "no", configuration); }, {"no"});
+    check_throws<FileError>([&] { const Snapshot snapshot(folder / "no", our_work); }, {"no"});
     write_file(folder / "junk", std::string("junk"));
     refused("junk", {"4 bytes"});
     SafetensorsWriter(folder / "plain").finish();
@@ -147,32 +148,31 @@ TEST_CASE("snapshot: what is none, or holds other arrays, is refused by name") {
             {.metadata = {{"mpo_snapshot", version}, {"configuration", kept}, {"header", header}}});
         writer.finish();
     };
-    with("v2", "2", configuration.dump(), "{}");
+    with("v2", "2", our_work.dump(), "{}");
     refused("v2", {"version 2", "reads 1"});
     with("list", "1", "[]", "{}");
     refused("list", {"'configuration'", "array"});
-    with("half", "1", configuration.dump(), "{");
+    with("half", "1", our_work.dump(), "{");
     refused("half", {});
-    for (const auto& bad : {Json(), Json(3), Json::array({1})})
+    for (const auto& bad : {WorkJson(), WorkJson(3), WorkJson::array({1})})
         for (const bool first : {true, false})
             check_throws<ArgumentError>(
                 [&] {
-                    SnapshotWriter(folder / "bad", first ? bad : configuration,
-                                   first ? configuration : bad);
+                    SnapshotWriter(folder / "bad", first ? bad : our_work, first ? our_work : bad);
                 },
                 {"bad", "objects"});
     check_throws<ArgumentError>(
         [&] {
-            SnapshotWriter(folder / "bad", Json{{"text", "\xff"}});
+            SnapshotWriter(folder / "bad", WorkJson{{"text", "\xff"}});
         },
         {"bad", "UTF-8"});
     CHECK(!std::filesystem::exists(folder / "bad"));
 
-    SnapshotWriter writer(folder / "s", configuration);
+    SnapshotWriter writer(folder / "s", our_work);
     writer.add("x", std::vector<float>{1, 2});
     check_throws<ArgumentError>([&] { writer.add("x", std::vector<float>{1}); }, {"'x'", "before"});
     writer.finish();
-    const Snapshot snapshot(folder / "s", configuration);
+    const Snapshot snapshot(folder / "s", our_work);
     check_throws<FormatError>([&] { (void)snapshot.read<float>("y"); }, {"'y'", "not there", "/s"});
     check_throws<FormatError>([&] { (void)snapshot.read<double>("x"); }, {"'x'", "F32", "F64"});
     std::vector<float> three{7, 7, 7};
@@ -184,7 +184,7 @@ TEST_CASE("snapshot: what is none, or holds other arrays, is refused by name") {
 TEST_CASE("snapshot: wherever the disk is full, the old one stays intact, and then it succeeds") {
     const TemporaryFolder folder;
     const auto save = [&](Index step) {
-        SnapshotWriter writer(folder / "s", configuration, Json{{"step", step}});
+        SnapshotWriter writer(folder / "s", our_work, WorkJson{{"step", step}});
         writer.add("x", std::vector<double>(4000, static_cast<double>(step)));
         writer.add("y", std::vector<float>(100, static_cast<float>(step)));
         writer.finish();
@@ -208,7 +208,7 @@ TEST_CASE("snapshot: wherever the disk is full, the old one stays intact, and th
         break;
     }
     CHECK(failures > 10);
-    const Snapshot snapshot(folder / "s", configuration);
+    const Snapshot snapshot(folder / "s", our_work);
     CHECK(snapshot.header().at("step") == 2);
     CHECK(snapshot.read<double>("x") == std::vector<double>(4000, 2.0));
 }
@@ -216,16 +216,15 @@ TEST_CASE("snapshot: wherever the disk is full, the old one stays intact, and th
 TEST_CASE("snapshot: one that is open stays readable when a newer one takes its name") {
     const TemporaryFolder folder;
     const auto save = [&](double value) {
-        SnapshotWriter writer(folder / "s", configuration);
+        SnapshotWriter writer(folder / "s", our_work);
         writer.add("x", std::vector<double>(100'000, value));
         writer.finish();
     };
     save(1);
-    const Snapshot old(folder / "s", configuration);
+    const Snapshot old(folder / "s", our_work);
     save(2);
     CHECK(old.read<double>("x") == std::vector<double>(100'000, 1.0));
-    CHECK(Snapshot(folder / "s", configuration).read<double>("x") ==
-          std::vector<double>(100'000, 2.0));
+    CHECK(Snapshot(folder / "s", our_work).read<double>("x") == std::vector<double>(100'000, 2.0));
 }
 
 TEST_CASE("snapshot: training that kill -9 ends goes on with the bits of an unbroken run") {
@@ -237,15 +236,15 @@ TEST_CASE("snapshot: training that kill -9 ends goes on with the bits of an unbr
     constexpr Index size = 20'000, steps = 60;
     const TemporaryFolder folder;
     const auto run = [&](const std::string& file, Index snapshot_every) {
-        Model model(size);
+        TrainedPair model(size);
         AdamW<float> optimizer(model.parameters(), options);
         if (std::filesystem::exists(folder / file))
-            restore_training(Snapshot(folder / file, configuration), optimizer);
+            restore_training(Snapshot(folder / file, our_work), optimizer);
         while (optimizer.num_steps() < steps) {
             model.differentiate();
             optimizer.step();
             if (optimizer.num_steps() % snapshot_every != 0) continue;
-            SnapshotWriter writer(folder / file, configuration);
+            SnapshotWriter writer(folder / file, our_work);
             add_training(writer, optimizer);
             writer.finish();
         }
@@ -260,7 +259,7 @@ TEST_CASE("snapshot: training that kill -9 ends goes on with the bits of an unbr
         if (wait_for(child).signal == 0) break;
         ++killed;
         if (std::filesystem::exists(folder / "killed"))
-            CHECK_NOTHROW(Snapshot(folder / "killed", configuration));
+            CHECK_NOTHROW(Snapshot(folder / "killed", our_work));
     }
     CHECK(killed > 0);
     CHECK(read_file(folder / "killed") == read_file(folder / "unbroken"));
@@ -268,21 +267,21 @@ TEST_CASE("snapshot: training that kill -9 ends goes on with the bits of an unbr
 
 TEST_CASE("snapshot: training of other parameters is refused and changes nothing") {
     const TemporaryFolder folder;
-    Model model(8);
+    TrainedPair model(8);
     AdamW<float> optimizer(model.parameters());
     model.differentiate();
     optimizer.step();
     {
-        SnapshotWriter writer(folder / "s", configuration);
+        SnapshotWriter writer(folder / "s", our_work);
         add_training(writer, optimizer);
         writer.finish();
     }
-    const Snapshot snapshot(folder / "s", configuration);
-    Model longer(9);
+    const Snapshot snapshot(folder / "s", our_work);
+    TrainedPair longer(9);
     AdamW<float> other(longer.parameters());
     check_throws<FormatError>([&] { restore_training(snapshot, other); },
                               {"layers.0.cores.1", "8 numbers", "9"});
-    CHECK(longer.a == Model(9).a);
+    CHECK(longer.a == TrainedPair(9).a);
     CHECK(other.num_steps() == 0);
     std::vector<double> x(8), dx(8);
     Parameters<double> parameters;
