@@ -14,11 +14,12 @@
 // can travel by this class's broadcast.
 #pragma once
 
-// MPI's C++ interface, withdrawn in MPI 3, stays out of every includer.
 #ifndef OMPI_SKIP_MPICXX
+/// Keeps the C++ interface of Open MPI, withdrawn in MPI 3, out of every includer.
 #define OMPI_SKIP_MPICXX 1
 #endif
 #ifndef MPICH_SKIP_MPICXX
+/// The same for MPICH.
 #define MPICH_SKIP_MPICXX 1
 #endif
 #include <mpi.h>
@@ -105,8 +106,10 @@ class MpiCommunicator {
     /// The same, exact; modulo 2^64 where it overflows.
     void all_reduce_sum(std::span<std::int64_t> values) { sum_in_order<std::uint64_t>(values); }
 
-    /// Everybody's bytes, of any lengths, in order of rank, at the root; nothing elsewhere. Throws ArgumentError for a
-    /// root outside the group.
+    /// Everybody's bytes in order of rank, at the root; nothing elsewhere.
+    ///
+    /// own      of this rank; as many as it likes
+    /// root     who gets them all; ArgumentError outside the group
     [[nodiscard]] std::vector<std::vector<std::byte>> gather(std::span<const std::byte> own,
                                                              int root) {
         require_root(root, "gather");
