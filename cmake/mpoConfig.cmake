@@ -1,9 +1,10 @@
-# find_package(mpo [COMPONENTS mpo compiled model cuda])
+# find_package(mpo [COMPONENTS mpo compiled model cuda mpi])
 #
 #   mpo       target mpo::mpo       always; Eigen 3.4 up to 5.x, threads
 #   compiled  target mpo::compiled  loaded wherever it was installed
 #   model     target mpo::model     only on request; adds nlohmann_json
 #   cuda      target mpo::cuda      only on request; adds the CUDA toolkit's cudart, cublas and cusolver
+#   mpi       target mpo::mpi       only on request; adds MPI
 #
 # Sets mpo_<component>_FOUND. A required component that cannot be had makes the call fail with a
 # sentence that names the component and what it lacks.
@@ -40,12 +41,17 @@ foreach(mpo_component IN LISTS mpo_FIND_COMPONENTS)
     if(NOT mpo_missing)
       include("${CMAKE_CURRENT_LIST_DIR}/mpo_cuda.cmake")
     endif()
+  elseif(mpo_component STREQUAL "mpi")
+    mpo_find_mpi(mpo_missing)
+    if(NOT mpo_missing)
+      include("${CMAKE_CURRENT_LIST_DIR}/mpo_mpi.cmake")
+    endif()
   elseif(mpo_component STREQUAL "compiled")
     if(NOT mpo_compiled_FOUND)
       set(mpo_missing "this copy was installed with MPO_INSTALL_COMPILED=OFF")
     endif()
   elseif(NOT mpo_component STREQUAL "mpo")
-    set(mpo_missing "no such component; there are mpo, compiled, model and cuda")
+    set(mpo_missing "no such component; there are mpo, compiled, model, cuda and mpi")
   endif()
 
   if(NOT mpo_missing)

@@ -23,12 +23,12 @@ using namespace mpo;
 using namespace mpo::test;
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr double infinite = std::numeric_limits<double>::infinity();
 
 /// Arrays to train: every second one does not decay.
 template <class T>
-struct Model {
-    explicit Model(const std::vector<Index>& sizes, std::uint64_t seed = 1) {
+struct TrainedArrays {
+    explicit TrainedArrays(const std::vector<Index>& sizes, std::uint64_t seed = 1) {
         for (const Index size : sizes) {
             const auto start = normal_tensor<double>({size}, seed++);
             values.emplace_back(start.data(), start.data() + size);
@@ -52,14 +52,14 @@ struct Model {
                     static_cast<T>(draw.data()[i] * std::exp2(static_cast<double>(i % 7)));
         }
     }
-    bool operator==(const Model&) const = default;
+    bool operator==(const TrainedArrays&) const = default;
 
     std::vector<std::vector<T>> values, gradients;
 };
 
 /// All moments, as they are in memory.
 template <class T>
-[[nodiscard]] std::vector<std::vector<T>> moments(const AdamW<T>& optimizer) {
+[[nodiscard]] std::vector<std::vector<T>> moments_of(const AdamW<T>& optimizer) {
     std::vector<std::vector<T>> all;
     for (const auto& one : optimizer.state().moments) {
         all.emplace_back(one.first.begin(), one.first.end());
@@ -73,7 +73,7 @@ class NaiveAdamW {
   public:
     explicit NaiveAdamW(const AdamWOptions& options) : options_(options) {}
 
-    void step(Model<double>& model, double factor) {
+    void step(TrainedArrays<double>& model, double factor) {
         if (first_.empty())
             for (const auto& values : model.values) {
                 first_.emplace_back(values.size());
@@ -189,8 +189,8 @@ TEMPLATE_TEST_CASE("optimizer: steps are those of the definition", "", float, do
     for (const auto& options : every)
         for (const std::vector<Index>& sizes :
              {std::vector<Index>{1}, {15, 16, 17, 0, 3}, {33'000, 2, 70'001}}) {
-            Model<TestType> model(sizes);
-            Model<double> reference(sizes);
+            TrainedArrays<TestType> model(sizes);
+            TrainedArrays<double> reference(sizes);
             for (std::size_t k = 0; k < sizes.size(); ++k)
                 reference.values[k].assign(model.values[k].begin(), model.values[k].end());
             AdamW<TestType> optimizer(model.parameters(), options);
@@ -297,7 +297,7 @@ TEST_CASE("optimizer: twenty steps of torch's AdamW, warmed up, decaying and cli
                 CHECK(std::abs(values[k][i] - after(step, static_cast<Index>(i))) < tolerated);
         }
     }
-    const auto all = moments(optimizer);
+    const auto all = moments_of(optimizer);
     for (std::size_t k = 0; k < 2; ++k) {
         const auto first = oracle.read<double>(names[k] + ".first"),
                    second = oracle.read<double>(names[k] + ".second");
@@ -313,14 +313,14 @@ TEST_CASE("optimizer: twenty steps of torch's AdamW, warmed up, decaying and cli
 TEMPLATE_TEST_CASE("optimizer: every number of threads gives the same bits", "", float, double) {
     const auto run = [](int threads) {
         const ThreadCount count(threads);
-        Model<TestType> model({100'003, 5, 40'000});
+        TrainedArrays<TestType> model({100'003, 5, 40'000});
         AdamW<TestType> optimizer(model.parameters(), {.weight_decay = 0.1, .clip_norm = 1});
         std::vector<double> norms;
         for (Index step = 0; step < 3; ++step) {
             model.differentiate(step);
             norms.push_back(optimizer.step().gradient_norm);
         }
-        return std::tuple(model, moments(optimizer), norms);
+        return std::tuple(model, moments_of(optimizer), norms);
     };
     const auto one = run(1);
     for (const int threads : {2, 3, 8}) CHECK(run(threads) == one);
@@ -328,7 +328,7 @@ TEMPLATE_TEST_CASE("optimizer: every number of threads gives the same bits", "",
 
 TEMPLATE_TEST_CASE("optimizer: gradients that were added up are averaged by the factor", "", float,
                    double) {
-    Model<TestType> once({40, 7}), four_times({40, 7});
+    TrainedArrays<TestType> once({40, 7}), four_times({40, 7});
     AdamW<TestType> a(once.parameters(), {.clip_norm = 1}),
         b(four_times.parameters(), {.clip_norm = 1});
     for (Index step = 0; step < 4; ++step) {
@@ -346,7 +346,7 @@ TEMPLATE_TEST_CASE("optimizer: gradients that were added up are averaged by the 
 
 TEMPLATE_TEST_CASE("optimizer: a step that throws changes nothing, and says where it is", "", float,
                    double) {
-    Model<TestType> model({40'000, 3, 17}), untouched({40'000, 3, 17});
+    TrainedArrays<TestType> model({40'000, 3, 17}), untouched({40'000, 3, 17});
     AdamW<TestType> optimizer(model.parameters(), {.clip_norm = 1}),
         other(untouched.parameters(), {.clip_norm = 1});
     model.differentiate(0);
@@ -354,18 +354,18 @@ TEMPLATE_TEST_CASE("optimizer: a step that throws changes nothing, and says wher
     optimizer.step();
     other.step();
     const auto values = model.values;
-    const auto before = moments(optimizer);
+    const auto before = moments_of(optimizer);
     const auto refused = [&](const AdamWStepOptions& options,
                              const std::vector<std::string>& pieces) {
         check_throws<NumericalError>([&] { optimizer.step(options); }, pieces);
         CHECK(model.values == values);
-        CHECK(moments(optimizer) == before);
+        CHECK(moments_of(optimizer) == before);
         CHECK(optimizer.num_steps() == 1);
     };
-    for (const double loss : {not_a_number, infinity, -infinity})
+    for (const double loss : {not_a_number, infinite, -infinite})
         refused({.loss = loss}, {"loss at step 2 is"});
     for (const auto& [k, i] : {std::pair<std::size_t, std::size_t>{0, 39'999}, {1, 0}, {2, 16}})
-        for (const double bad : {not_a_number, infinity, -infinity}) {
+        for (const double bad : {not_a_number, infinite, -infinite}) {
             const auto kept = std::exchange(model.gradients[k][i], static_cast<TestType>(bad));
             refused({}, {"layers." + std::to_string(k), "at step 2", "element " + std::to_string(i),
                          std::isnan(bad) ? "nan" : "inf"});
@@ -379,21 +379,21 @@ TEMPLATE_TEST_CASE("optimizer: a step that throws changes nothing, and says wher
     optimizer.step();
     other.step();
     CHECK(model.values == untouched.values);  // as if nothing had been
-    CHECK(moments(optimizer) == moments(other));
+    CHECK(moments_of(optimizer) == moments_of(other));
 }
 
 TEMPLATE_TEST_CASE("optimizer: a gradient whose square is no finite number stops", "", float,
                    double) {
-    Model<TestType> model({3, 4});
+    TrainedArrays<TestType> model({3, 4});
     const TestType huge = std::sqrt(std::numeric_limits<TestType>::max()) * 2;
     model.gradients[1][2] = huge;
     AdamW<TestType> optimizer(model.parameters());
     check_throws<NumericalError>([&] { optimizer.step(); }, {"layers.1", "at step 1"});
-    CHECK(model.values == Model<TestType>({3, 4}).values);
+    CHECK(model.values == TrainedArrays<TestType>({3, 4}).values);
     if constexpr (std::is_same_v<TestType,
                                  float>) {  // is squared in double, and may be scaled down
         optimizer.step({.gradient_factor = 1e-10});
-        CHECK(model.values != Model<TestType>({3, 4}).values);
+        CHECK(model.values != TrainedArrays<TestType>({3, 4}).values);
     }
 }
 
@@ -405,15 +405,15 @@ TEMPLATE_TEST_CASE("optimizer: a restored state goes on with the same bits", "",
         .total_steps = 9,
         .weight_decay = 0.1,
         .clip_norm = 1};
-    Model<TestType> unbroken({35'000, 9});
+    TrainedArrays<TestType> unbroken({35'000, 9});
     AdamW<TestType> whole(unbroken.parameters(), options);
-    Model<TestType> resumed = unbroken;
+    TrainedArrays<TestType> resumed = unbroken;
     std::vector<std::vector<TestType>> kept;
     for (Index step = 0; step < 9; ++step) {
         unbroken.differentiate(step);
         whole.step();
         if (step == 3) {
-            kept = moments(whole);
+            kept = moments_of(whole);
             resumed.values = unbroken.values;
         }
     }
@@ -425,20 +425,20 @@ TEMPLATE_TEST_CASE("optimizer: a restored state goes on with the same bits", "",
         again.step();
     }
     CHECK(resumed == unbroken);
-    CHECK(moments(again) == moments(whole));
+    CHECK(moments_of(again) == moments_of(whole));
 }
 
 TEST_CASE("optimizer: a state of other parameters is refused and changes nothing") {
-    Model<double> model({3, 2});
+    TrainedArrays<double> model({3, 2});
     AdamW<double> optimizer(model.parameters());
     model.differentiate(0);
     optimizer.step();
-    const auto before = moments(optimizer);
+    const auto before = moments_of(optimizer);
     std::vector<double> three{1, 2, 3}, two{4, 5}, bad{1, not_a_number}, negative{1, -1};
     const auto refused = [&]<class E>(E*, const AdamWState<double>& state,
                                       const std::vector<std::string>& pieces) {
         check_throws<E>([&] { optimizer.restore(state); }, pieces);
-        CHECK(moments(optimizer) == before);
+        CHECK(moments_of(optimizer) == before);
         CHECK(optimizer.num_steps() == 1);
     };
     ArgumentError* argument = nullptr;
@@ -458,7 +458,7 @@ TEST_CASE("optimizer: a state of other parameters is refused and changes nothing
 TEMPLATE_TEST_CASE("optimizer: after rescale it is as if the gradients had always been scaled", "",
                    float, double) {
     for (const double factor : {4.0, -0.5, 1.0}) {  // powers of two: no rounding
-        Model<TestType> model({20, 6}), scaled({20, 6});
+        TrainedArrays<TestType> model({20, 6}), scaled({20, 6});
         AdamW<TestType> a(model.parameters()), b(scaled.parameters());
         for (Index step = 0; step < 3; ++step) {
             model.differentiate(step);
@@ -468,12 +468,12 @@ TEMPLATE_TEST_CASE("optimizer: after rescale it is as if the gradients had alway
             b.step();
         }
         a.rescale("layers.1", factor);
-        CHECK(moments(a) == moments(b));
+        CHECK(moments_of(a) == moments_of(b));
     }
-    Model<TestType> model({2});
+    TrainedArrays<TestType> model({2});
     AdamW<TestType> optimizer(model.parameters());
     check_throws<ArgumentError>([&] { optimizer.rescale("norm", 2); }, {"norm"});
-    for (const double factor : {0.0, not_a_number, infinity})
+    for (const double factor : {0.0, not_a_number, infinite})
         check_throws<ArgumentError>([&] { optimizer.rescale("layers.0", factor); },
                                     {"layers.0", "got"});
 }
@@ -481,11 +481,11 @@ TEMPLATE_TEST_CASE("optimizer: after rescale it is as if the gradients had alway
 // -- what is refused --------------------------------------------------------------------------------
 
 TEST_CASE("optimizer: options outside their domain are refused with their number") {
-    Model<float> model({2});
+    TrainedArrays<float> model({2});
     const auto refused = [&](const AdamWOptions& options, const std::vector<std::string>& pieces) {
         check_throws<ArgumentError>([&] { AdamW<float>(model.parameters(), options); }, pieces);
     };
-    for (const double rate : {0.0, -0.5, not_a_number, infinity, 1e39})
+    for (const double rate : {0.0, -0.5, not_a_number, infinite, 1e39})
         refused({.learning_rate = {.peak = rate}}, {"AdamW: ", "learning rate", "got "});
     refused({.learning_rate = {.peak = -0.5}}, {"got -0.5"});
     refused({.learning_rate = {.warm_up_steps = -3}}, {"warm_up_steps -3"});
@@ -497,17 +497,17 @@ TEST_CASE("optimizer: options outside their domain are refused with their number
         refused({.beta1 = beta}, {"beta1", "[0, 1)"});
         refused({.beta2 = beta}, {"beta2", "[0, 1)"});
     }
-    for (const double epsilon : {0.0, -1e-8, not_a_number, infinity, 1e-60})
+    for (const double epsilon : {0.0, -1e-8, not_a_number, infinite, 1e-60})
         refused({.epsilon = epsilon}, {"epsilon", "got "});
-    for (const double decay : {-0.1, not_a_number, infinity})
+    for (const double decay : {-0.1, not_a_number, infinite})
         refused({.weight_decay = decay}, {"weight_decay", ">= 0"});
     refused({.learning_rate = {.peak = 2}, .weight_decay = 0.5},
             {"weight_decay", "below 1", "got 1"});
-    for (const double norm : {-1.0, not_a_number, infinity})
+    for (const double norm : {-1.0, not_a_number, infinite})
         refused({.clip_norm = norm}, {"clip_norm", ">= 0"});
     check_throws<ArgumentError>([] { AdamW<float>(Parameters<float>{}); },
                                 {"none of 0 parameters"});
-    Model<float> empty({0, 0});
+    TrainedArrays<float> empty({0, 0});
     check_throws<ArgumentError>([&] { AdamW<float>(empty.parameters()); },
                                 {"none of 2 parameters"});
     auto twice = model.parameters();

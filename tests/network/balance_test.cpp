@@ -18,7 +18,7 @@ using namespace mpo::test;
 
 /// A chain whose core k is 10^powers[k] times one of normal numbers.
 template <class T>
-[[nodiscard]] std::vector<Tensor<T>> chain(const std::vector<int>& powers) {
+[[nodiscard]] std::vector<Tensor<T>> chain_of_powers(const std::vector<int>& powers) {
     std::vector<Tensor<T>> cores;
     for (std::size_t k = 0; k < powers.size(); ++k) {
         const Index left = k == 0 ? 1 : 3, right = k + 1 == powers.size() ? 1 : 3;
@@ -30,7 +30,7 @@ template <class T>
 }
 
 template <class T>
-[[nodiscard]] bool same(const std::vector<Tensor<T>>& a, const std::vector<Tensor<T>>& b) {
+[[nodiscard]] bool same_numbers(const std::vector<Tensor<T>>& a, const std::vector<Tensor<T>>& b) {
     for (std::size_t k = 0; k < a.size(); ++k)
         if (!std::equal(a[k].data(), a[k].data() + a[k].size(), b[k].data())) return false;
     return a.size() == b.size();
@@ -42,7 +42,7 @@ TEMPLATE_LIST_TEST_CASE("balance: norms become equal, and the matrix stays", "",
     const EigenBackend backend;
     for (const std::vector<int>& powers :
          {std::vector<int>{3}, {2, -5}, {-4, 0, 7}, {0, 9, -9, 1}}) {
-        auto cores = chain<TestType>(powers);
+        auto cores = chain_of_powers<TestType>(powers);
         const auto before = cores;
         const auto factors = balance_bonds(cores);
         REQUIRE(factors.size() == cores.size());
@@ -69,21 +69,21 @@ TEMPLATE_LIST_TEST_CASE("balance: norms become equal, and the matrix stays", "",
         CHECK(std::sqrt(difference) <= tolerance<TestType>(3 * n, std::sqrt(size)));
         const auto once = cores;  // and a second time nothing is touched
         CHECK(balance_bonds(cores) == std::vector<double>(cores.size(), 1.0));
-        CHECK(same(cores, once));
+        CHECK(same_numbers(cores, once));
     }
 }
 
 TEMPLATE_LIST_TEST_CASE("balance: what cannot be balanced stays as it is", "", EveryScalar) {
     std::vector<Tensor<TestType>> none;
     CHECK(balance_bonds(none).empty());
-    auto zero = chain<TestType>({5, 0, 0});
+    auto zero = chain_of_powers<TestType>({5, 0, 0});
     zero[1] = Tensor<TestType>(zero[1].shape());
     const auto before = zero;
     CHECK(balance_bonds(zero) == std::vector<double>(3, 1.0));
-    CHECK(same(zero, before));
+    CHECK(same_numbers(zero, before));
     for (const auto bad : {std::numeric_limits<Real<TestType>>::quiet_NaN(),
                            std::numeric_limits<Real<TestType>>::infinity()}) {
-        auto cores = chain<TestType>({4, 0, 0});
+        auto cores = chain_of_powers<TestType>({4, 0, 0});
         cores[2].data()[3] = bad;
         const auto first = cores[0];
         check_throws<NumericalError>([&] { balance_bonds(cores); }, {"core 2 of 3"});

@@ -24,8 +24,8 @@ enum class LearningRateDecay { constant, linear, cosine };
 struct LearningRate {
     double peak = 1e-3;       // > 0
     Index warm_up_steps = 0;  // >= 0; where n <= w the rate is still rising at the end
-    LearningRateDecay decay = LearningRateDecay::constant;
-    double floor_ratio = 0;  // in [0, 1]: of the peak
+    LearningRateDecay decay = LearningRateDecay::constant;  // behind the warm-up
+    double floor_ratio = 0;                                 // in [0, 1]: of the peak
 
     /// The rate of the step before which `step` were done, of `total_steps`.
     [[nodiscard]] double at(Index step, Index total_steps) const {

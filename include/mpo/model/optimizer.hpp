@@ -36,13 +36,13 @@ namespace mpo {
 
 /// What AdamW is told once.
 struct AdamWOptions {
-    LearningRate learning_rate = {};
-    Index total_steps = 0;    // that the rate decays over; read by no constant rate
-    double beta1 = 0.9;       // in [0, 1)
-    double beta2 = 0.999;     // in [0, 1)
-    double epsilon = 1e-8;    // > 0
-    double weight_decay = 0;  // >= 0, decoupled; of parameters that decay
-    double clip_norm = 0;     // >= 0: the largest norm of all gradients together; 0: any
+    LearningRate learning_rate = {};  // > 0
+    Index total_steps = 0;            // that the rate decays over; read by no constant rate
+    double beta1 = 0.9;               // in [0, 1)
+    double beta2 = 0.999;             // in [0, 1)
+    double epsilon = 1e-8;            // > 0
+    double weight_decay = 0;          // >= 0, decoupled; of parameters that decay
+    double clip_norm = 0;             // >= 0: the largest norm of all gradients together; 0: any
 };
 
 /// What a step is told.
@@ -68,8 +68,8 @@ struct AdamWState {
         std::span<const T> first;   // m
         std::span<const T> second;  // v
     };
-    Index step = 0;  // steps done
-    std::vector<Moments> moments = {};
+    Index step = 0;                     // steps done
+    std::vector<Moments> moments = {};  // in the order of the parameters
 };
 
 /// The optimizer. It holds views of parameters and gradients, which must outlive it, and two numbers per

@@ -78,9 +78,8 @@ class SnapshotWriter {
 
     /// Adds an array.
     ///
-    /// T        float, double or std::int64_t
     /// name     UTF-8, once a file; else ArgumentError
-    /// values   any bits, NaN included
+    /// values   float, double or std::int64_t: any bits, NaN included
     /// throws   FileError where the system refuses; the writer is as it was
     template <class T>
     void add(const std::string& name, std::span<const T> values) {
