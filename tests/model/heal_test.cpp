@@ -20,12 +20,13 @@ struct Clinic {
     TrainingWindows texts;
 
     explicit Clinic(const std::string& name = "group_3",
-                    CompressForm form = CompressForm::automatic) {
+                    CompressForm form = CompressForm::automatic, const std::string& only = "") {
         const auto decoder = tiny_decoder(name);
         write_decoder(teacher(), decoder);
         CompressOptions options;
         options.budget = 0.5;
         options.form = form;
+        options.only = only;
         (void)compress(Checkpoint(teacher()), student(), options, cpu);
         texts.length = 8;
         Random random(5);
@@ -228,4 +229,22 @@ TEST_CASE("heal: student, teacher, texts and options that do not fit") {
     write_file(clinic.folder / "there", "");
     check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "there"); },
                                 {"exists already"});
+}
+
+TEST_CASE(
+    "heal: a layer of which nothing was taken keeps its bits, and is looked at all the same") {
+    const Clinic clinic("group_3", CompressForm::automatic, "layers\\.1");
+    auto options = Clinic::options();
+    options.distillation.reset();
+    const auto report = clinic.heal(options);
+    REQUIRE(report.blocks.size() == 2);
+    CHECK(report.blocks[0].curve.size() == 1);
+    CHECK(report.blocks[0].before().held_out < 1e-9);
+    CHECK(report.blocks[1].after().held_out < 0.95 * report.blocks[1].before().held_out);
+    const Checkpoint before(clinic.student()), after(clinic.folder / "healed");
+    for (const auto& tensor : before.tensors())
+        if (tensor.name.find("layers.0.") != std::string::npos) {
+            const auto a = before.raw(tensor.name), b = after.raw(tensor.name);
+            CHECK(std::equal(a.data(), a.data() + a.size(), b.data()));
+        }
 }

@@ -117,7 +117,7 @@ inline void write_healed_blocks(const HealSources& sources, const HealBlocksOpti
                                         backend);
             Parameters<float> parameters;
             layer.list(parameters);
-            if (parameters.num_values() > 0) (void)snapshots.load(k, parameters);
+            if (snapshots.has(k)) (void)snapshots.load(k, parameters);
             return layer.weights();
         },
         backend);

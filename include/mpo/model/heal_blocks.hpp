@@ -6,6 +6,7 @@
 // ends with the same bits.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <functional>
@@ -94,6 +95,14 @@ inline void require_same_decoder(const TransformerConfig& student,
     require("size of a head", student.head_dim, teacher.head_dim);
 }
 
+/// Whether there is something to heal: nothing was taken from a layer without a chain.
+[[nodiscard]] inline bool is_healed(const TrainableBlock<float>& layer, const TrainedParts& parts) {
+    const auto& linears = layer.linears();
+    return parts.weights || std::any_of(linears.begin(), linears.end(), [](const auto& linear) {
+               return linear.form() == WeightForm::mpo;
+           });
+}
+
 /// One layer of a run.
 struct LayerRun {
     Index layer, num_layers;
@@ -137,7 +146,7 @@ template <Communicator Group>
     BlockHealState state;
     state.healing.layer = run.layer;
     state.healing.sinks = flow.num_sinks();
-    if (parameters.num_values() == 0) {  // nothing to train, but something to say
+    if (!is_healed(layer, run.options.parts) || parameters.num_values() == 0) {
         look_at(layer, flow, split, run.options, trainer, parameters, state);
         return state.healing;
     }
@@ -179,7 +188,7 @@ struct HealWindows {
 
 }  // namespace detail
 
-/// Heals layer after layer. What it makes of them lies in sources.work afterwards; healed_weights reads it.
+/// Heals layer after layer, those without a chain aside. What it makes of them lies in sources.work afterwards.
 ///
 /// group      processes that share the windows of every step; all of them call, with the same arguments. The work
 ///            folder is written by rank 0, and must be seen by all
