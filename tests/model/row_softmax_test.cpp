@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -38,7 +39,7 @@ TEST_CASE("top logits: the largest of a row, descending, of equal ones the first
                 if (seed == 2)  // many equal ones
                     for (Index k = 0; k < n; ++k) row.data()[k] = std::round(2 * row.data()[k]);
                 if (seed == 3) std::sort(row.data(), row.data() + n);
-                find.find(row.data(), ids.data());
+                CHECK(find.find(row.data(), ids.data()));
                 CHECK(ids == sorted_places(row, top));
             }
         }
@@ -50,12 +51,27 @@ TEST_CASE("top logits: -inf comes last, and rows without any other number too") 
     row.data()[100] = 1;
     detail::TopLogits find(130, 2);
     std::vector<std::int32_t> ids(2);
-    find.find(row.data(), ids.data());
+    CHECK(find.find(row.data(), ids.data()));
     CHECK(ids == std::vector<std::int32_t>{100, 0});
     detail::TopLogits all(130, 130);
     ids.resize(130);
-    all.find(row.data(), ids.data());
+    CHECK(all.find(row.data(), ids.data()));
     CHECK(ids == sorted_places(row, 130));
+}
+
+TEST_CASE("top logits: NaN leads to no place outside the row") {
+    for (const Index place : {Index{0}, Index{1}, Index{64}, Index{129}})
+        for (const Index top : {Index{2}, Index{130}}) {
+            INFO(place << ", top " << top);
+            auto row = normal_tensor<float>({130}, 4);
+            row.data()[place] = std::numeric_limits<float>::quiet_NaN();
+            detail::TopLogits find(130, top);
+            std::vector<std::int32_t> ids(static_cast<std::size_t>(top), -1);
+            const bool found = find.find(row.data(), ids.data());
+            if (top == 130) CHECK_FALSE(found);
+            for (const auto id : ids)
+                CHECK((found ? id >= 0 && id < 130 && id != place : id == -1));
+        }
 }
 
 TEST_CASE("exponentiate row: exponentials and their sum, both scalars") {

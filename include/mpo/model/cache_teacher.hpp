@@ -83,16 +83,20 @@ namespace detail {
 inline void teach_row(Index vocab, float* z, TopLogits& top, std::span<std::int32_t> ids,
                       std::span<float> log_p, float& log_rest) {
     constexpr float nothing = -std::numeric_limits<float>::infinity();
-    const double log_sum = log_sum_exp(vocab, z);
-    if (!std::isfinite(log_sum)) raise<NumericalError>({"log-sum-exp ", log_sum});
-    top.find(z, ids.data());
+    if (!top.find(z, ids.data())) throw NumericalError("one is NaN");
+    double lead = -std::numeric_limits<double>::infinity(), sum = 0;
     for (std::size_t k = 0; k < ids.size(); ++k) {
-        float& logit = z[ids[k]];
-        log_p[k] = static_cast<float>((std::min)(0.0, static_cast<double>(logit) - log_sum));
-        logit = nothing;
+        log_p[k] = std::exchange(z[ids[k]], nothing);
+        lead = (std::max)(lead, static_cast<double>(log_p[k]));
     }
     const bool all = static_cast<Index>(ids.size()) == vocab;
-    log_rest = all ? nothing : static_cast<float>(log_sum_exp(vocab, z) - log_sum);
+    const double rest = all ? static_cast<double>(nothing) : log_sum_exp(vocab, z);
+    for (const float logit : log_p) sum += std::exp(static_cast<double>(logit) - lead);
+    const double log_sum = lead + std::log(sum + std::exp(rest - lead));
+    if (!std::isfinite(log_sum)) raise<NumericalError>({"log-sum-exp ", log_sum});
+    for (float& one : log_p)
+        one = static_cast<float>((std::min)(0.0, static_cast<double>(one) - log_sum));
+    log_rest = static_cast<float>((std::min)(0.0, rest - log_sum));
 }
 
 /// A teacher at work: memory of one window and of some rows of logits.

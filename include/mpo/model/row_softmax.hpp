@@ -52,14 +52,17 @@ class TopLogits {
     /// The places of the `top` largest numbers of `row`, descending; of equal ones the lower place is first. The
     /// top-th largest of the maxima of blocks is a floor under all that are wanted: few blocks reach it.
     ///
-    /// row   (n), no NaN
-    /// ids   (top), overwritten
-    /// cost  one maximum of the row, and about `top` blocks of 64 numbers
-    void find(const float* row, std::int32_t* ids) {
+    /// row       (n)
+    /// ids       (top), overwritten
+    /// returns   whether there are so many: false only where some number is NaN, and not always then
+    /// cost      one maximum of the row, and about `top` blocks of 64 numbers
+    [[nodiscard]] bool find(const float* row, std::int32_t* ids) {
         const auto wanted = static_cast<std::size_t>(top_);
         float floor = -std::numeric_limits<float>::infinity();
-        for (std::size_t b = 0; b < maxima_.size(); ++b)
+        for (std::size_t b = 0; b < maxima_.size(); ++b) {
             maxima_[b] = row_maximum(length_of(b), row + begin_of(b));
+            if (std::isnan(maxima_[b])) return false;  // it has no order
+        }
         if (maxima_.size() >= wanted) {
             sorted_ = maxima_;
             const auto last = sorted_.begin() + (top_ - 1);
@@ -73,10 +76,12 @@ class TopLogits {
             for (Index k = begin; k < end; ++k)
                 if (row[k] >= floor) candidates_.push_back(static_cast<std::int32_t>(k));
         }
+        if (candidates_.size() < wanted) return false;
         std::partial_sort_copy(candidates_.begin(), candidates_.end(), ids, ids + top_,
                                [&](std::int32_t a, std::int32_t b) {
                                    return row[a] != row[b] ? row[a] > row[b] : a < b;
                                });
+        return true;
     }
 
   private:
