@@ -133,7 +133,8 @@ TEST_CASE("heal: broken off after any look, a run ends with the same bits") {
         INFO(looks);
         auto options = Clinic::options();
         Index seen = 0;
-        options.progress = [&](const HealProgress&) {
+        options.progress = [&](const HealProgress& now) {
+            if (now.stage == HealStage::teacher) return ProgressReply::go_on;
             return ++seen == looks ? ProgressReply::cancel : ProgressReply::go_on;
         };
         const std::string work = "work_" + std::to_string(looks),
@@ -204,10 +205,10 @@ TEST_CASE("heal: student, teacher, texts and options that do not fit") {
     refuse({"steps", "got 0"}, [](auto& o) { o.blocks->steps = 0; });
     refuse({"sink_weight", "got -1"}, [](auto& o) { o.blocks->sink_weight = -1; });
     refuse({"held_out_every >= 2", "got 1"}, [](auto& o) { o.held_out_every = 1; });
-    refuse({"learning rate", "got 0"}, [](auto& o) {
-        o.blocks.reset();
-        o.distillation->learning_rate.peak = 0;
-    });
+    // of the second stage before the first has run
+    refuse({"learning rate", "got 0"}, [](auto& o) { o.distillation->learning_rate.peak = 0; });
+    refuse({"top must be 1 to 32", "got 33"}, [](auto& o) { o.distillation->top = 33; });
+    CHECK(!std::filesystem::exists(clinic.folder / "work_x"));
     const auto heal = [&](const std::filesystem::path& student,
                           const std::filesystem::path& teacher, const TrainingWindows& texts) {
         mpo::heal(student, teacher, texts, clinic.folder / "x", clinic.folder / "work_y",

@@ -369,7 +369,8 @@ template <Communicator Group>
                                training,
                                loss,
                                each > 0 ? tokens / each : 0,
-                               each * static_cast<double>(options.steps - state.step)};
+                               each * static_cast<double>(options.steps - state.step),
+                               HealStage::distillation};
         if (progress(now) == ProgressReply::cancel)
             throw Cancelled(detail::concat("distill: cancelled after step ", state.step,
                                            "; the work folder has all until there"));

@@ -94,6 +94,47 @@ inline void make_folder(const std::filesystem::path& folder) {
     if (error) throw file_error("create", folder, error.value());
 }
 
+/// Throws what a stage would throw of its options and of the models' sizes, before the stages in front of it have
+/// run for hours.
+inline void require_healable(const std::filesystem::path& student,
+                             const std::filesystem::path& teacher, const HealOptions& options,
+                             int processes) {
+    if (!options.blocks && !options.distillation)
+        throw ArgumentError("heal: neither the block stage nor distillation is asked for");
+    if (options.blocks) require_heal_options(*options.blocks);
+    if (options.distillation) require_distill_options(*options.distillation, processes);
+    if (!is_compressed(student))
+        raise<ArgumentError>({"heal: ", student.string(),
+                              " is no compressed checkpoint: it has no ", compressed_config_file});
+    const auto dense = transformer_config(Checkpoint(teacher));
+    require_same_decoder(transformer_config(Checkpoint(student)), dense);
+    if (!options.distillation) return;
+    if (const Index top = options.distillation->top; top < 1 || top > dense.vocab_size)
+        raise<ArgumentError>({"heal: top must be 1 to ", dense.vocab_size,
+                              ", the vocabulary, got ", top});
+}
+
+/// What the teacher says of windows, in a folder.
+inline void cache_taught(const std::filesystem::path& folder, const std::filesystem::path& teacher,
+                         const TrainingWindows& windows, CacheTeacherOptions caching,
+                         const HealCallback& progress, const EigenBackend& backend) {
+    const double begin = seconds_now();
+    Index before = -1;  // windows that an earlier run left
+    if (progress)
+        caching.progress = [&](Index done, Index count) {
+            if (before < 0) before = done - 1;
+            const double each = (seconds_now() - begin) / static_cast<double>(done - before);
+            HealProgress now;
+            now.step = done;
+            now.steps = count;
+            now.tokens_per_second = static_cast<double>(windows.length) / each;
+            now.seconds_left = each * static_cast<double>(count - done);
+            now.stage = HealStage::teacher;
+            return progress(now);
+        };
+    (void)cache_teacher(folder, teacher, windows, caching, backend);
+}
+
 /// The layers that a block stage left, written as a model.
 inline void write_healed_blocks(const HealSources& sources, const HealBlocksOptions& options,
                                 int processes, const std::filesystem::path& folder,
@@ -141,12 +182,7 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
                 const TrainingWindows& texts, const std::filesystem::path& folder,
                 const std::filesystem::path& work, const HealOptions& options,
                 const EigenBackend& backend, Group& group) {
-    if (!options.blocks && !options.distillation)
-        throw ArgumentError("heal: neither the block stage nor distillation is asked for");
-    if (!is_compressed(student))
-        detail::raise<ArgumentError>({"heal: ", student.string(),
-                                      " is no compressed checkpoint: it has no ",
-                                      compressed_config_file});
+    detail::require_healable(student, teacher, options, group.size());
     if (std::filesystem::exists(folder))
         detail::raise<ArgumentError>(
             {"heal: ", folder.string(), " exists already; nothing was done"});
@@ -172,9 +208,10 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
         CacheTeacherOptions caching;
         caching.top = options.distillation->top;
         if (group.rank() == 0) {
-            (void)cache_teacher(work / "teacher", teacher, windows.training, caching, backend);
-            (void)cache_teacher(work / "teacher_held_out", teacher, windows.held_out, caching,
-                                backend);
+            for (const auto& [name, part] : {std::pair{"teacher", &windows.training},
+                                             std::pair{"teacher_held_out", &windows.held_out}})
+                detail::cache_taught(work / name, teacher, *part, caching, options.progress,
+                                     backend);
             detail::make_folder(work / "distillation");
         }
         group.barrier();

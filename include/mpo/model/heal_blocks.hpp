@@ -41,16 +41,21 @@ struct HealSources {
     const TrainingWindows* held_out = nullptr;  // to look at, of the same length; at least one
 };
 
-/// Where a run is: told after every look. Members that a stage does not know are 0.
+/// What a run of healing is at: layer after layer, the teacher's pass over the windows, or all layers together.
+enum class HealStage { blocks, teacher, distillation };
+
+/// Where a run is: told after every look, and after every window that the teacher has read. Members that a stage
+/// does not know are 0.
 struct HealProgress {
     Index layer = -1;      // that is being healed; -1: all of them, by distillation
     Index num_layers = 0;  // of the model
-    Index step = 0;        // steps done of the layer, or of distillation
+    Index step = 0;        // steps done of the layer, or of distillation; windows that the teacher has read
     Index steps = 0;       // of all
     double loss = 0;       // mean since the last look
     double held_out = 0;   // loss of the held-out windows
     double tokens_per_second = 0;
     double seconds_left = 0;  // of the stage, at the rate so far
+    HealStage stage = HealStage::blocks;
 };
 
 /// Hears of progress, and may end the run: what the work folder has stays.
