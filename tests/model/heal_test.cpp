@@ -240,7 +240,7 @@ TEST_CASE(
     const auto report = clinic.heal(options);
     REQUIRE(report.blocks.size() == 2);
     CHECK(report.blocks[0].curve.size() == 1);
-    CHECK(report.blocks[0].before().held_out < 1e-9);
+    CHECK(report.blocks[0].before().held_out < 1e-4);  // it is stored as bf16
     CHECK(report.blocks[1].after().held_out < 0.95 * report.blocks[1].before().held_out);
     const Checkpoint before(clinic.student()), after(clinic.folder / "healed");
     for (const auto& tensor : before.tensors())

@@ -30,6 +30,7 @@
 #include "mpo/model/snapshot.hpp"
 #include "mpo/model/teacher_cache.hpp"
 #include "mpo/model/trainable_transformer.hpp"
+#include "mpo/model/training_snapshot.hpp"
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo {
@@ -263,7 +264,7 @@ inline void save_distillation(const std::filesystem::path& path,
     SnapshotWriter writer(path, configuration, header);
     writer.add("best", state.best);
     writer.add("best_loss", std::vector<double>{state.best_loss});
-    save_training(writer, optimizer);
+    add_training(writer, optimizer);
     writer.finish();
 }
 inline void load_distillation(const std::filesystem::path& path,
@@ -281,7 +282,7 @@ inline void load_distillation(const std::filesystem::path& path,
     });
     state.best = snapshot.read<float>("best");
     state.best_loss = snapshot.read<double>("best_loss").at(0);
-    load_training(snapshot, state.step, optimizer);
+    restore_training(snapshot, optimizer);
 }
 
 }  // namespace detail

@@ -18,6 +18,7 @@
 #include "mpo/model/heal_block.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/snapshot.hpp"
+#include "mpo/model/training_snapshot.hpp"
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo::detail {
@@ -93,32 +94,6 @@ void read_header(const Snapshot& snapshot, const Read& read) {
     }
 }
 
-/// Numbers of all parameters, and what the optimizer remembers of them.
-inline void save_training(SnapshotWriter& writer, const AdamW<float>& optimizer) {
-    for (const auto& parameter : optimizer.parameters().all())
-        writer.add(parameter.name, std::span<const float>(parameter.values));
-    const auto memory = optimizer.state();
-    for (const auto& moments : memory.moments) {
-        writer.add("first." + moments.name, moments.first);
-        writer.add("second." + moments.name, moments.second);
-    }
-}
-/// The same back, as of step `step`. Throws as Snapshot and AdamW::restore.
-inline void load_training(const Snapshot& snapshot, Index step, AdamW<float>& optimizer) {
-    const auto& parameters = optimizer.parameters().all();
-    std::vector<std::vector<float>> first, second;
-    AdamWState<float> memory;
-    memory.step = step;
-    for (const auto& parameter : parameters) {
-        first.push_back(snapshot.read<float>("first." + parameter.name));
-        second.push_back(snapshot.read<float>("second." + parameter.name));
-    }
-    for (std::size_t k = 0; k < parameters.size(); ++k)
-        memory.moments.push_back({parameters[k].name, first[k], second[k]});
-    optimizer.restore(memory);
-    for (const auto& parameter : parameters) snapshot.read(parameter.name, parameter.values);
-}
-
 /// Snapshots of the block stage.
 class BlockSnapshots {
   public:
@@ -160,7 +135,7 @@ class BlockSnapshots {
         SnapshotWriter writer(unfinished(), configuration_, header);
         writer.add("best", state.best);
         writer.add("best_loss", std::vector<double>{state.best_loss});
-        save_training(writer, optimizer);
+        add_training(writer, optimizer);
         writer.finish();
     }
     /// The state of a layer in the making, into its parameters and the optimizer, too; none where there is none.
@@ -177,7 +152,7 @@ class BlockSnapshots {
         if (state.healing.layer != layer) return {};
         state.best = snapshot.read<float>("best");
         state.best_loss = snapshot.read<double>("best_loss").at(0);
-        load_training(snapshot, state.step, optimizer);
+        restore_training(snapshot, optimizer);
         return state;
     }
 
