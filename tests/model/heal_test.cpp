@@ -249,3 +249,42 @@ TEST_CASE(
             CHECK(std::equal(a.data(), a.data() + a.size(), b.data()));
         }
 }
+
+TEST_CASE("heal: chains stay balanced, and the optimizer's memory with them") {
+    const Clinic clinic;
+    const EigenBackend& backend = cpu;
+    const TransformerOptions read;
+    detail::WeightReader reader(clinic.student(), read, backend);
+    const auto config = transformer_config(reader.checkpoint());
+    TrainingOptions training;
+    training.rows = 8;
+    TrainableBlock<float> layer("model.layers.0.", detail::read_layer_weights(reader, config, 0),
+                                config, training, backend);
+    Parameters<float> parameters;
+    layer.list(parameters);
+    AdamW<float> optimizer(parameters, {});
+    Random random(3);
+    for (const auto& parameter : parameters.all())
+        for (float& g : parameter.gradient) g = static_cast<float>(random.normal());
+    optimizer.step();
+    auto& q = layer.linears().front();
+    REQUIRE(q.form() == WeightForm::mpo);
+    for (auto& core : q.arrays())
+        for (Index k = 0; k < core.size(); ++k) core.data()[k] *= &core == &q.arrays()[0] ? 8.0f : 1.0f;
+    const auto norm = [](const auto& values) {
+        double sum = 0;
+        for (const float x : values) sum += static_cast<double>(x) * x;
+        return std::sqrt(sum);
+    };
+    const auto moment = [&] {
+        for (const auto& moments : optimizer.state().moments)
+            if (moments.name == q.name() + ".cores.0") return norm(moments.first);
+        return 0.0;
+    };
+    const double before = norm(detail::numbers(q.arrays()[0])), memory = moment();
+    detail::balance(layer, &optimizer);
+    const double after = norm(detail::numbers(q.arrays()[0]));
+    CHECK(after < 0.6 * before);
+    CHECK(after == Approx(norm(detail::numbers(q.arrays()[1]))));
+    CHECK(moment() == Approx(memory * before / after));
+}

@@ -329,7 +329,7 @@ template <Communicator Group>
     detail::DistillTrainer trainer(std::move(config), std::move(weights), part,
                                    sources.windows->length, options, backend);
     auto& model = trainer.model();
-    for (auto& layer : model.layers()) detail::balance(layer);
+    for (auto& layer : model.layers()) detail::balance(layer, nullptr);
     model.refresh();
     AdamWOptions adam;
     adam.learning_rate = options.learning_rate;
@@ -384,8 +384,12 @@ template <Communicator Group>
         const auto batch =
             detail::windows_of_step(all, state.step, options.batch_windows, options.seed);
         state.training += detail::distill_step(trainer, taught, batch, options, group, optimizer);
-        state.seconds += detail::seconds_now() - begin;
         ++state.step;
+        if (state.step % detail::balance_every == 0) {
+            for (auto& layer : model.layers()) detail::balance(layer, &optimizer);
+            model.refresh();
+        }
+        state.seconds += detail::seconds_now() - begin;
         const Index since = state.step - state.report.curve.back().step;
         if (since == options.evaluate_every || state.step == options.steps) look(since);
     }

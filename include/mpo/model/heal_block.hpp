@@ -21,6 +21,7 @@
 #include "mpo/core/random.hpp"
 #include "mpo/core/stopwatch.hpp"
 #include "mpo/core/tensor.hpp"
+#include "mpo/model/compressed_config.hpp"
 #include "mpo/model/heal_flow.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/optimizer.hpp"
@@ -147,10 +148,19 @@ inline void paste_values(const std::vector<float>& values, const Parameters<floa
     return sum;
 }
 
-/// Equal norms of the cores of every chain: Adam's steps depend on the gauge.
-inline void balance(TrainableBlock<float>& layer) {
-    for (auto& linear : layer.linears())
-        if (linear.form() == WeightForm::mpo) balance_bonds(linear.arrays());
+/// Steps after which chains are balanced again: norms drift slowly.
+inline constexpr Index balance_every = 10;
+
+/// Equal norms of the cores of every chain: Adam's steps depend on the gauge. What an optimizer remembers of cores
+/// that are trained follows; null where it remembers nothing yet.
+inline void balance(TrainableBlock<float>& layer, AdamW<float>* optimizer) {
+    for (auto& linear : layer.linears()) {
+        if (linear.form() != WeightForm::mpo || !linear.trains_weight()) continue;
+        const auto factors = balance_bonds(linear.arrays());
+        for (std::size_t k = 0; optimizer != nullptr && k < factors.size(); ++k)
+            if (factors[k] != 1)
+                optimizer->rescale(core_name(linear.name(), static_cast<Index>(k)), factors[k]);
+    }
 }
 
 /// One step; returns the loss before it.
@@ -250,8 +260,12 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
         } catch (const NumericalError& error) {
             raise<NumericalError>({"heal: layer ", state.healing.layer, ": ", error.what()});
         }
-        state.seconds += seconds_now() - begin;
         ++state.step;
+        if (state.step % balance_every == 0) {
+            balance(layer, &optimizer);
+            layer.refresh();
+        }
+        state.seconds += seconds_now() - begin;
         if (state.step % options.evaluate_every == 0 || state.step == options.steps) look();
         if (options.patience > 0 &&
             state.step - state.healing.best_step >= options.patience * options.evaluate_every)

@@ -160,7 +160,7 @@ template <Communicator Group>
     if (auto unfinished = snapshots.load_unfinished(run.layer, optimizer))
         state = std::move(*unfinished);
     else
-        balance(layer);
+        balance(layer, nullptr);
     layer.refresh();
     group.barrier();  // all have read what rank 0 is about to replace
     const auto observer = [&](const BlockHealState& now, const AdamW<float>& memory) {

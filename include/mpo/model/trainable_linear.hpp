@@ -118,6 +118,8 @@ class TrainableLinear {
     [[nodiscard]] Index cols() const { return cols_; }
     /// The form of its weight.
     [[nodiscard]] WeightForm form() const { return plan_ ? WeightForm::mpo : WeightForm::dense; }
+    /// Whether W or the cores are trained.
+    [[nodiscard]] bool trains_weight() const { return trains_weight_; }
     /// The plan of an MPO; null for a dense weight.
     [[nodiscard]] const Plan<T, EigenBackend>* plan() const { return plan_ ? &*plan_ : nullptr; }
     /// W (out, in) alone, or the cores (D, o, i, D') of a chain. Whoever changes them calls refresh.
