@@ -288,9 +288,14 @@ TEMPLATE_LIST_TEST_CASE("fit: losses never rise, and the last one is that of the
     for (const auto& chain : fitted_chains()) {
         const Index m = rows(chain.layout), n = cols(chain.layout);
         const auto w = normal_tensor<T>({m, n}, 43);
-        for (const auto& s : moments<GramScalar<B, T>>(n))
+        const auto heard = moments<GramScalar<B, T>>(n);
+        for (const auto& s : heard)
             for (const FitStart start : {FitStart::plain, FitStart::whitened})
                 for (const FitSolver solver : {FitSolver::direct, FitSolver::iterative}) {
+                    // of the second moment each start with one solver
+                    if (&s == &heard.back() &&
+                        (start == FitStart::plain) == (solver == FitSolver::iterative))
+                        continue;
                     CAPTURE(to_string(chain.layout), start, solver);
                     auto options = options_for<T>(chain);
                     options.start = start;
