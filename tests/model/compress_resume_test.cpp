@@ -103,7 +103,9 @@ TEST_CASE("resumed compression: interrupted anywhere, it ends in the same bytes 
         const auto whole = workshop.run("whole");
         const auto bytes = contents(workshop.folder / "whole");
         workshop.calibration.resume = workshop.folder / "state";
-        for (const Index linears : {1, 7, 8, 27, 49}) {
+        const bool everywhere = stored_as == StoredAs::gauge_fixed;
+        for (const Index linears :
+             everywhere ? std::vector<Index>{1, 7, 8, 27, 49} : std::vector<Index>{27}) {
             CAPTURE(linears);
             workshop.run_until(linears);
             const Index kept = (linears - 1) / 7;  // at most one layer is lost

@@ -227,7 +227,7 @@ TEMPLATE_LIST_TEST_CASE("fit: a solve takes a core to its minimum and says by ho
         for (const bool direct : {true, false}) {
             CAPTURE(to_string(layout), direct);
             auto x = detail::send<T>(mpo.core(0), backend);
-            const auto gain = direct ? solver.solve(x) : solver.iterate(x, {500, 0});
+            const auto gain = direct ? solver.solve(x) : solver.iterate(x, {200, 0});
             Tensor<T> X(mpo.core(0).shape());
             backend.download(static_cast<const T*>(x.data()), X.view());
             const double after = naive_loss(w, naive::to_dense(with_core(mpo, 0, X)), s);
@@ -288,13 +288,19 @@ TEMPLATE_LIST_TEST_CASE("fit: losses never rise, and the last one is that of the
     for (const auto& chain : fitted_chains()) {
         const Index m = rows(chain.layout), n = cols(chain.layout);
         const auto w = normal_tensor<T>({m, n}, 43);
-        for (const auto& s : moments<GramScalar<B, T>>(n))
+        const auto heard = moments<GramScalar<B, T>>(n);
+        for (const auto& s : heard)
             for (const FitStart start : {FitStart::plain, FitStart::whitened})
                 for (const FitSolver solver : {FitSolver::direct, FitSolver::iterative}) {
+                    // of the second moment each start with one solver
+                    if (&s == &heard.back() &&
+                        (start == FitStart::plain) == (solver == FitSolver::iterative))
+                        continue;
                     CAPTURE(to_string(chain.layout), start, solver);
                     auto options = options_for<T>(chain);
                     options.start = start;
                     options.solver = solver;
+                    options.max_sweeps = 2;
                     const auto [mpo, report] = fit(w, s, options, backend);
                     REQUIRE(mpo.layout() == chain.layout);
                     REQUIRE(report.losses.size() >= 1);
