@@ -110,8 +110,8 @@ inline void require_healable(const std::filesystem::path& student,
     require_same_decoder(transformer_config(Checkpoint(student)), dense);
     if (!options.distillation) return;
     if (const Index top = options.distillation->top; top < 1 || top > dense.vocab_size)
-        raise<ArgumentError>({"heal: top must be 1 to ", dense.vocab_size,
-                              ", the vocabulary, got ", top});
+        raise<ArgumentError>(
+            {"heal: top must be 1 to ", dense.vocab_size, ", the vocabulary, got ", top});
 }
 
 /// What the teacher says of windows, in a folder.

@@ -48,10 +48,11 @@ enum class HealStage { blocks, teacher, distillation };
 struct HealProgress {
     Index layer = -1;      // that is being healed; -1: all of them, by distillation
     Index num_layers = 0;  // of the model
-    Index step = 0;        // steps done of the layer, or of distillation; windows that the teacher has read
-    Index steps = 0;       // of all
-    double loss = 0;       // mean since the last look
-    double held_out = 0;   // loss of the held-out windows
+    Index step =
+        0;  // steps done of the layer, or of distillation; windows that the teacher has read
+    Index steps = 0;      // of all
+    double loss = 0;      // mean since the last look
+    double held_out = 0;  // loss of the held-out windows
     double tokens_per_second = 0;
     double seconds_left = 0;  // of the stage, at the rate so far
     HealStage stage = HealStage::blocks;
