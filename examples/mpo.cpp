@@ -250,6 +250,7 @@ int run(int argc, char** argv) {
     command::add_evaluate(app, line);
     command::add_generate(app);
     command::add_profile(app, line);
+    command::add_heal(app, line);
     add_tokenize(app);
     add_make_choices(app);
     try {

@@ -24,6 +24,7 @@ void add_reconstruct(CLI::App& app);
 void add_evaluate(CLI::App& app, const std::string& command_line);
 void add_generate(CLI::App& app);
 void add_profile(CLI::App& app, const std::string& command_line);
+void add_heal(CLI::App& app, const std::string& command_line);
 
 /// From here on there is something to remove. What the parent has ignored (nohup) stays ignored.
 void catch_interrupts();

@@ -37,11 +37,16 @@ template <class... Args>
     return mpo::detail::printable(text, 120);
 }
 
-/// "33.9 s, peak memory 553 MB", of the whole process.
-[[nodiscard]] inline std::string effort(double seconds) {
+/// The most memory that the process has had.
+[[nodiscard]] inline Index peak_bytes() {
     ::rusage usage{};
     ::getrusage(RUSAGE_SELF, &usage);
-    return text("%.1f s, peak memory ", seconds) + readable_bytes(Index{1024} * usage.ru_maxrss);
+    return Index{1024} * usage.ru_maxrss;
+}
+
+/// "33.9 s, peak memory 553 MB", of the whole process.
+[[nodiscard]] inline std::string effort(double seconds) {
+    return text("%.1f s, peak memory ", seconds) + readable_bytes(peak_bytes());
 }
 
 /// The arguments as a POSIX shell takes them back, quoted where it must be.
@@ -112,6 +117,8 @@ class ProgressLine {
               std::string(progress.linear) +
               text(": %.1f linears/s, %.0f s left", rate, progress.seconds_left));
     }
+    /// Anything, behind the verb.
+    void show(const std::string& what) { print(verb_ + " " + what); }
     /// Of what, how much of how much: tokens or items.
     void show(std::string_view what, Index done, Index count) {
         print(text("%s %td/%td ", verb_.c_str(), done, count) + name(std::string(what)));

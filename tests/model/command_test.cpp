@@ -1,15 +1,13 @@
 // The command `mpo` as a script sees it: exit status, stdout, stderr, files.
 
-#include <sys/wait.h>
-
 #include <cmath>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "mpo/model/compressed.hpp"
 #include "mpo/version.hpp"
 #include "support/catch.hpp"
+#include "support/desk.hpp"
 #include "support/files.hpp"
 #include "support/hashed_weights.hpp"
 #include "support/models.hpp"
@@ -17,53 +15,8 @@
 
 #ifdef MPO_COMMAND
 
-namespace {
-
 using namespace mpo;
 using namespace mpo::test;
-
-struct Result {
-    int status = 0;
-    std::string out, err;
-};
-
-/// A small model in "model", and the command run beside it by a shell.
-struct Desk {
-    Desk() { write_model(folder / "model", small_weights()); }
-    [[nodiscard]] Result run(const std::string& arguments, const std::string& before = "") const {
-        const std::string inside = "cd '" + folder.path().string() + "' && " + before + " '" +
-                                   MPO_COMMAND + "' " + arguments;
-        const int code = std::system(("{ " + inside + "; } > '" + (logs / "out").string() +
-                                      "' 2> '" + (logs / "err").string() + "'")
-                                         .c_str());
-        return {WIFEXITED(code) ? WEXITSTATUS(code) : -1, read_file(logs / "out"),
-                read_file(logs / "err")};
-    }
-    /// The command must fail so, with one line that has all the pieces, and leave nothing.
-    void refuse(int status, const std::string& arguments, const std::vector<std::string>& pieces,
-                const std::string& before = "") const {
-        const auto names = folder.names();
-        const auto result = run(arguments, before);
-        INFO("mpo " << arguments << "\nstderr: " << result.err);
-        CHECK(result.status == status);
-        CHECK(result.out.empty());
-        CHECK(result.err.starts_with("mpo: error: "));
-        CHECK(std::count(result.err.begin(), result.err.end(), '\n') == 1);
-        CHECK(result.err.ends_with("\n"));
-        for (const auto& piece : pieces) {
-            INFO("expected piece: " << piece);
-            CHECK(result.err.find(piece) != std::string::npos);
-        }
-        CHECK(folder.names() == names);
-    }
-    TemporaryFolder folder, logs;
-};
-
-[[nodiscard]] bool contains(const std::string& text, const std::string& piece) {
-    return text.find(piece) != std::string::npos;
-}
-
-}  // namespace
 
 TEST_CASE("mpo: version and help go to stdout") {
     const Desk desk;
@@ -72,7 +25,7 @@ TEST_CASE("mpo: version and help go to stdout") {
     CHECK(version.out == detail::concat("mpo ", MPO_VERSION_MAJOR, ".", MPO_VERSION_MINOR, ".",
                                         MPO_VERSION_PATCH, "\n"));
     for (const char* sub : {"", "info ", "compress ", "reconstruct ", "tokenize ", "make-choices ",
-                            "evaluate ", "generate ", "profile "}) {
+                            "evaluate ", "generate ", "profile ", "heal "}) {
         const auto help = desk.run(std::string(sub) + "--help");
         CHECK(help.status == 0);
         CHECK(help.err.empty());
@@ -325,22 +278,6 @@ TEST_CASE("mpo make-choices: a file of items, or none") {
     desk.refuse(1, "make-choices t.gguf --text text -o x --context 9000", {"9000 + 24"});
     desk.refuse(1, "make-choices t.gguf --text none -o x", {"none"});
 }
-
-namespace {
-
-/// "decoder", which runs, with the small vocabulary, and "text".
-void add_decoder(const Desk& desk) {
-    auto decoder = tiny_decoder("plain");
-    decoder.config["vocab_size"] = 262;
-    for (auto& [tensor, shape] : decoder.shapes)
-        if (tensor == "model.embed_tokens.weight" || tensor == "lm_head.weight") shape[0] = 262;
-    write_decoder(desk.folder / "decoder", decoder);
-    write_file(desk.folder / "decoder/tokenizer.json", tokenizer_json(small_byte_level()));
-    write_file(desk.folder / "text",
-               "the ab and the other, then the ab again, as if there were no other");
-}
-
-}  // namespace
 
 TEST_CASE("mpo compress --text: the language before and after, in the forms of the same size") {
     const Desk desk;

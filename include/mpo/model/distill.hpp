@@ -80,6 +80,8 @@ inline void require_distill_options(const DistillOptions& options, int processes
              processes, " processes share evenly in ", options.accumulate, " parts, got ",
              options.steps, ", ", options.batch_windows, ", ", options.accumulate, " and ",
              options.evaluate_every});
+    if (!(options.alpha >= 0 && options.alpha <= 1))
+        raise<ArgumentError>({"distill: alpha must lie in [0, 1], got ", options.alpha});
 }
 
 [[nodiscard]] inline nlohmann::ordered_json configuration(const DistillOptions& options,

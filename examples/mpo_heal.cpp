@@ -1,0 +1,322 @@
+// mpo heal: what compress took away from a model is trained back.
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "mpo/core/error.hpp"
+#include "mpo/core/parallel.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/calibration_texts.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/compressed.hpp"
+#include "mpo/model/evaluate_texts.hpp"
+#include "mpo/model/heal.hpp"
+#include "mpo/model/heal_json.hpp"
+#include "mpo/model/heal_report.hpp"
+#include "mpo/model/heal_results.hpp"
+#include "mpo/model/heal_texts.hpp"
+#include "mpo/model/made_by.hpp"
+#include "mpo/model/tokenizer.hpp"
+#include "mpo/model/training_windows.hpp"
+#include "mpo/model/transformer_config.hpp"
+#include "mpo_command.hpp"
+#include "mpo_output.hpp"
+
+namespace command {
+namespace {
+
+struct HealArguments {
+    std::string student, teacher, output, work, json, report, command;
+    std::vector<std::string> texts;
+    TextArguments evaluate;  // whose window, tokenizer and max_tokens are the training's, too
+    Index windows = 0;
+    std::optional<Index> look_every;
+    std::uint64_t seed = 1;
+    std::optional<int> threads;
+    bool resume = false;
+    mpo::HealBlocksOptions blocks;
+    mpo::DistillOptions distillation;
+    Index batch_windows = 4;
+};
+
+/// Peaks of memory at the last look of each stage.
+struct Peaks {
+    Index blocks = 0, distillation = 0;
+};
+
+/// "layer 3 (4/30) step 50/300: loss 0.1234, held out 0.1301, 812 tokens/s, 4211 s left".
+[[nodiscard]] std::string shown(const mpo::HealProgress& now) {
+    if (now.stage == mpo::HealStage::teacher)
+        return text("teacher %td/%td windows: %.0f tokens/s, %.0f s left", now.step, now.steps,
+                    now.tokens_per_second, now.seconds_left);
+    std::string line = now.stage == mpo::HealStage::blocks
+                           ? text("layer %td (%td/%td)", now.layer, now.layer + 1, now.num_layers)
+                           : std::string("distillation");
+    line += text(" step %td/%td: ", now.step, now.steps);
+    if (now.step > 0) line += text("loss %.4f, ", now.loss);
+    line += text("held out %.4f", now.held_out);
+    if (now.step > 0)
+        line += text(", %.0f tokens/s, %.0f s left", now.tokens_per_second, now.seconds_left);
+    return line;
+}
+
+/// Where a run keeps what makes it resumable, unless told.
+[[nodiscard]] std::filesystem::path work_folder(const HealArguments& arguments) {
+    if (!arguments.work.empty()) return arguments.work;
+    std::filesystem::path output = arguments.output;
+    if (!output.has_filename()) output = output.parent_path();  // "out/" is "out"
+    return output += ".work";
+}
+
+/// Refuses what would be found out after hours, and a work folder that nobody asked to go on with.
+void require_free(const HealArguments& arguments, const std::filesystem::path& work) {
+    const std::filesystem::path output = arguments.output;
+    const auto parent =
+        output.has_parent_path() ? output.parent_path() : std::filesystem::path(".");
+    if (std::filesystem::exists(output))
+        throw mpo::ArgumentError("heal: " + output.string() + " exists already; nothing was done");
+    if (!std::filesystem::is_directory(parent))
+        throw mpo::ArgumentError("heal: there is no folder " + parent.string() + " to put " +
+                                 output.string() + " in");
+    if (!arguments.resume && std::filesystem::exists(work))
+        throw mpo::ArgumentError("heal: the work folder " + work.string() +
+                                 " exists already; --resume goes on with it");
+}
+
+[[nodiscard]] mpo::HealOptions heal_options(const HealArguments& arguments) {
+    mpo::HealOptions options;
+    options.blocks.reset();
+    options.distillation.reset();
+    const auto set = [&](auto stage) {
+        stage.batch_windows = arguments.batch_windows;
+        stage.seed = arguments.seed;
+        if (arguments.look_every) stage.evaluate_every = *arguments.look_every;
+        return stage;
+    };
+    if (arguments.blocks.steps != 0) options.blocks = set(arguments.blocks);
+    if (arguments.distillation.steps != 0) options.distillation = set(arguments.distillation);
+    return options;
+}
+
+[[nodiscard]] mpo::TrainingWindows read_windows(const HealArguments& arguments,
+                                                const mpo::Checkpoint& teacher) {
+    const auto& tokenizer_path = arguments.evaluate.tokenizer;
+    const auto tokenizer = mpo::read_tokenizer(
+        tokenizer_path.empty() ? teacher.path() : std::filesystem::path(tokenizer_path));
+    const auto config = mpo::transformer_config(teacher);
+    mpo::require_fitting_vocabulary(tokenizer, config.vocab_size, teacher.path().string());
+    std::vector<mpo::CalibrationText> texts;
+    for (const auto& file : arguments.texts) {
+        mpo::CalibrationText text;
+        text.path = file;
+        text.max_tokens = arguments.evaluate.max_tokens;
+        text.spread = arguments.windows;
+        texts.push_back(std::move(text));
+    }
+    return mpo::training_windows(texts, tokenizer, config, arguments.evaluate.window);
+}
+
+/// Progress of all stages, and the memory that they took.
+[[nodiscard]] mpo::HealReport heal(const HealArguments& arguments, mpo::HealOptions& options,
+                                   const mpo::TrainingWindows& windows,
+                                   const std::filesystem::path& work, Peaks& peaks) {
+    ProgressLine line("heal");
+    options.progress = [&](const mpo::HealProgress& now) {
+        line.show(shown(now));
+        if (now.stage == mpo::HealStage::blocks) peaks.blocks = peak_bytes();
+        if (now.stage == mpo::HealStage::distillation) peaks.distillation = peak_bytes();
+        return reply();
+    };
+    return mpo::heal(arguments.student, arguments.teacher, windows, arguments.output, work, options,
+                     mpo::EigenBackend{});
+}
+
+/// The texts under every form that the run has left.
+[[nodiscard]] std::vector<mpo::HealedText> evaluate(const HealArguments& arguments,
+                                                    const mpo::HealOptions& options,
+                                                    const std::vector<mpo::EvaluationText>& texts,
+                                                    const std::filesystem::path& work) {
+    std::vector<mpo::HealedPath> forms{{mpo::HealedForm::compressed, arguments.student}};
+    if (options.blocks)
+        forms.push_back({mpo::HealedForm::blocks, options.distillation
+                                                      ? work / "blocks_model"
+                                                      : std::filesystem::path(arguments.output)});
+    if (options.distillation) forms.push_back({mpo::HealedForm::distilled, arguments.output});
+    ProgressLine line("evaluate");
+    const auto progress = [&line](std::string_view what, Index done, Index count) {
+        line.show(what, done, count);
+        return reply();
+    };
+    const Index window = arguments.evaluate.window;
+    return mpo::compare_healed(arguments.teacher, forms, texts, {window, window, progress},
+                               mpo::EigenBackend{});
+}
+
+// -- what it prints ------------------------------------------------------------------------------
+
+[[nodiscard]] std::string arrow(double before, double after) {
+    return text("%.4f -> %.4f", before, after);
+}
+
+void print_costs(const mpo::HealResults& results) {
+    Table table(1);
+    table.add({"stage", "parameters", "steps", "tokens/step", "tokens seen", "s/step", "tokens/s",
+               "peak memory"});
+    for (const auto& cost : results.costs)
+        table.add({cost.stage == mpo::HealStage::blocks ? "layers" : "distillation",
+                   readable_count(cost.parameters), std::to_string(cost.steps),
+                   std::to_string(cost.tokens_per_step), readable_count(cost.tokens_seen()),
+                   text("%.3g", cost.seconds_per_step), text("%.0f", cost.tokens_per_second()),
+                   cost.peak_bytes > 0 ? readable_bytes(cost.peak_bytes) : "-"});
+    table.print();
+}
+
+void print_losses(const mpo::HealResults& results) {
+    const auto& report = results.report;
+    if (!report.blocks.empty()) {
+        const mpo::detail::LayerMeans means(report.blocks);
+        std::cout << "held-out loss of the layers, mean: " << arrow(means.before, means.after)
+                  << '\n';
+    }
+    if (!report.distillation) return;
+    const auto& curve = report.distillation->curve;
+    const auto &first = curve.front(), &kept = curve[mpo::detail::kept_look(*report.distillation)];
+    std::cout << "held-out divergence from the teacher, nats per token: "
+              << arrow(first.divergence, kept.divergence)
+              << ", cross-entropy: " << arrow(first.cross_entropy, kept.cross_entropy) << '\n';
+}
+
+void print_texts(const mpo::HealResults& results) {
+    if (results.evaluation.empty()) return;
+    Table table(2);
+    table.add({"text", "model", "perplexity", "+-", "divergence", "+-", "99 %", "same choice"});
+    for (const auto& one : results.evaluation) {
+        const auto& teacher = one.forms.front().result.reference.perplexity;
+        table.add({name(one.text), "teacher", text("%.4g", teacher.mean),
+                   text("%.2g", teacher.standard_error)});
+        for (const auto& [form, result] : one.forms)
+            table.add({"", std::string(mpo::title_of(form)),
+                       text("%.4g", result.model.perplexity.mean),
+                       text("%.2g", result.model.perplexity.standard_error),
+                       text("%.4f", result.kld.mean), text("%.4f", result.kld.standard_error),
+                       text("%.4f", result.kld_99), text("%.2f %%", 100 * result.same_top.mean)});
+    }
+    table.print();
+}
+
+void print_results(const mpo::HealResults& results, const std::string& output) {
+    print_costs(results);
+    print_losses(results);
+    print_texts(results);
+    const auto& report = results.report;
+    std::cout << output << ": healed on " << report.windows << " windows of "
+              << report.tokens_per_window << " tokens, " << report.held_out << " held out, in "
+              << effort(report.seconds) << '\n';
+}
+
+// -- mpo heal ------------------------------------------------------------------------------------
+
+void require_other_texts(const HealArguments& arguments) {
+    for (const auto& judged : arguments.evaluate.files)
+        for (const auto& trained : arguments.texts) {
+            std::error_code ignored;
+            if (judged == trained || std::filesystem::equivalent(judged, trained, ignored))
+                throw CLI::ValidationError("--evaluate", judged + " is trained on");
+        }
+}
+
+void run_heal(HealArguments& arguments) {
+    require_other_texts(arguments);
+    if (!arguments.report.empty() && arguments.report == arguments.json)
+        throw CLI::ValidationError("--report", "names the same output as --json");
+    if (arguments.threads) mpo::set_num_threads(*arguments.threads);
+    const auto work = work_folder(arguments);
+    require_free(arguments, work);
+    arguments.evaluate.stride = arguments.evaluate.window;
+    auto options = heal_options(arguments);
+    const mpo::Checkpoint teacher(arguments.teacher);
+    const auto windows = read_windows(arguments, teacher);
+    const auto texts = read_texts(arguments.evaluate, teacher);
+    catch_interrupts();
+    TextOutput json(arguments.json), page(arguments.report);
+    mpo::HealResults results;
+    Peaks peaks;
+    results.report = heal(arguments, options, windows, work, peaks);
+    results.made_by = {mpo::version_text(), mpo::compiler_text(), arguments.command, arguments.seed,
+                       mpo::num_threads()};
+    results.student = arguments.student;
+    results.teacher = arguments.teacher;
+    results.texts = arguments.texts;
+    results.options = options;
+    results.costs =
+        mpo::heal_costs(results.report, options, mpo::CompressedCheckpoint(arguments.student));
+    for (auto& cost : results.costs)
+        cost.peak_bytes = cost.stage == mpo::HealStage::blocks ? peaks.blocks : peaks.distillation;
+    results.evaluation = evaluate(arguments, options, texts, work);
+    json.write(mpo::to_json(results));
+    page.write(arguments.report.empty() ? std::string() : mpo::to_html(results));
+    if (arguments.work.empty()) std::filesystem::remove_all(work);
+    if (!json.takes_stdout() && !page.takes_stdout()) print_results(results, arguments.output);
+}
+
+void add_stage_options(CLI::App& sub, HealArguments& arguments) {
+    sub.add_option("--blocks-steps", arguments.blocks.steps,
+                   "Of every layer (default 300); 0: no block stage");
+    sub.add_option("--distill-steps", arguments.distillation.steps,
+                   "Of all layers together (default 200); 0: no distillation");
+    sub.add_option("--batch-windows", arguments.batch_windows, "Windows of a step (default 4)");
+    sub.add_option("--learning-rate", arguments.blocks.learning_rate.peak,
+                   "Of the block stage, at its highest (default 0.004)");
+    sub.add_option("--distill-learning-rate", arguments.distillation.learning_rate.peak,
+                   "Of distillation, at its highest (default 0.001)");
+    sub.add_option("--alpha", arguments.distillation.alpha,
+                   "Share of the divergence, the rest is cross-entropy (default 0.9)");
+    sub.add_option("--top", arguments.distillation.top,
+                   "Tokens of the teacher that stand alone, the rest is one (default 64)");
+    sub.add_option("--look-every", arguments.look_every,
+                   "Steps between looks at held-out windows, each a snapshot (default 50 and 25)");
+    sub.add_option("--seed", arguments.seed, "Of the order of the windows (default 1)");
+}
+
+}  // namespace
+
+void add_heal(CLI::App& app, const std::string& command_line) {
+    auto* sub = app.add_subcommand("heal", "Train back what mpo compress took away");
+    const auto arguments = std::make_shared<HealArguments>();
+    arguments->command = command_line;
+    sub->add_option("compressed", arguments->student, "A folder that mpo compress wrote")
+        ->required();
+    sub->add_option("--teacher", arguments->teacher, "The model that it was made of")->required();
+    sub->add_option("--text", arguments->texts, "A text to train on; repeatable")
+        ->required()
+        ->expected(1)
+        ->take_all();
+    sub->add_option("-o,--output", arguments->output, "A folder that does not exist yet")
+        ->required();
+    sub->add_option("--work", arguments->work,
+                    "Folder of snapshots, kept; default: OUTPUT.work, removed at the end");
+    sub->add_flag("--resume", arguments->resume, "Go on with the work folder that is there");
+    add_stage_options(*sub, *arguments);
+    sub->add_option("--windows", arguments->windows,
+                    "Of every text, evenly spread over it; default: all that fit");
+    sub->add_option("--window", arguments->evaluate.window, "Tokens of each (default 512)");
+    sub->add_option("--max-tokens", arguments->evaluate.max_tokens, "Of every text; default: all");
+    sub->add_option("--tokenizer", arguments->evaluate.tokenizer,
+                    "A .gguf file, tokenizer.json or folder; default: beside the teacher");
+    sub->add_option("--evaluate", arguments->evaluate.files,
+                    "Another text, to judge every stage by; repeatable")
+        ->expected(1)
+        ->take_all();
+    sub->add_option("--json", arguments->json, "Write the results to a file, or - for stdout");
+    sub->add_option("--report", arguments->report,
+                    "Write a page to look at (HTML) to a file, or - for stdout");
+    sub->add_option("--threads", arguments->threads, "Default: all of the machine");
+    sub->callback([arguments] { run_heal(*arguments); });
+}
+
+}  // namespace command

@@ -1,0 +1,109 @@
+// HealResults as JSON; docs/schema/heal.json says what every member means.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "mpo/model/evaluate_results.hpp"
+#include "mpo/model/heal_results.hpp"
+#include "mpo/model/heal_snapshots.hpp"
+#include "mpo/model/json_lines.hpp"
+#include "mpo/model/made_by.hpp"
+
+namespace mpo {
+
+namespace detail {
+
+[[nodiscard]] inline nlohmann::ordered_json settings_json(const HealBlocksOptions& options) {
+    return {{"steps", options.steps},
+            {"batch_windows", options.batch_windows},
+            {"learning_rate", to_json(options.learning_rate)},
+            {"weight_decay", options.weight_decay},
+            {"clip_norm", options.clip_norm},
+            {"sink_weight", options.sink_weight},
+            {"sink_factor", options.sink_factor},
+            {"left_out", options.left_out},
+            {"evaluate_every", options.evaluate_every},
+            {"patience", options.patience},
+            {"parts", to_json(options.parts)}};
+}
+[[nodiscard]] inline nlohmann::ordered_json settings_json(const DistillOptions& options) {
+    return {{"steps", options.steps},
+            {"batch_windows", options.batch_windows},
+            {"accumulate", options.accumulate},
+            {"learning_rate", to_json(options.learning_rate)},
+            {"weight_decay", options.weight_decay},
+            {"clip_norm", options.clip_norm},
+            {"alpha", options.alpha},
+            {"top", options.top},
+            {"evaluate_every", options.evaluate_every},
+            {"parts", to_json(options.parts)}};
+}
+
+/// A stage: what it was asked for and what it cost.
+[[nodiscard]] inline nlohmann::ordered_json stage_json(nlohmann::ordered_json settings,
+                                                       const HealCost& cost) {
+    return {{"settings", std::move(settings)},
+            {"parameters", cost.parameters},
+            {"steps", cost.steps},
+            {"tokens_per_step", cost.tokens_per_step},
+            {"tokens_seen", cost.tokens_seen()},
+            {"seconds_per_step", cost.seconds_per_step},
+            {"peak_bytes", cost.peak_bytes > 0 ? nlohmann::ordered_json(cost.peak_bytes)
+                                               : nlohmann::ordered_json(nullptr)}};
+}
+
+[[nodiscard]] inline nlohmann::ordered_json to_json(const HealedText& text) {
+    constexpr const char* names[] = {"before", "blocks", "distillation"};
+    nlohmann::ordered_json json{{"text", text.text}};
+    if (!text.forms.empty()) json["teacher"] = detail::to_json(text.forms.front().result.reference);
+    for (const auto& form : text.forms)
+        json[names[static_cast<int>(form.form)]] = detail::to_json(form.result);
+    return json;
+}
+
+}  // namespace detail
+
+/// The results as a JSON object.
+[[nodiscard]] inline nlohmann::ordered_json describe(const HealResults& results) {
+    const auto& report = results.report;
+    nlohmann::ordered_json json{
+        {"schema_version", 1},
+        {"student", results.student},
+        {"teacher", results.teacher},
+        {"made_by", detail::to_json(results.made_by)},
+        {"texts", results.texts},
+        {"windows", report.windows},
+        {"held_out", report.held_out},
+        {"tokens_per_window", report.tokens_per_window},
+        {"seconds", report.seconds},
+        {"blocks", nullptr},
+        {"layers", nlohmann::ordered_json::array()},
+        {"distillation", nullptr},
+        {"curve", nlohmann::ordered_json::array()},
+        {"evaluation", nlohmann::ordered_json::array()},
+    };
+    for (const auto& cost : results.costs)
+        if (cost.stage == HealStage::blocks)
+            json["blocks"] =
+                detail::stage_json(detail::settings_json(*results.options.blocks), cost);
+        else
+            json["distillation"] =
+                detail::stage_json(detail::settings_json(*results.options.distillation), cost);
+    for (const auto& layer : report.blocks) json["layers"].push_back(detail::to_json(layer));
+    if (report.distillation) {
+        auto curve = detail::to_json(*report.distillation);
+        json["distillation"]["best_step"] = curve["best_step"];
+        json["curve"] = std::move(curve["curve"]);
+    }
+    for (const auto& text : results.evaluation) json["evaluation"].push_back(detail::to_json(text));
+    return json;
+}
+
+/// The same as text: one line per layer, look of distillation and text.
+[[nodiscard]] inline std::string to_json(const HealResults& results) {
+    return detail::json_lines(describe(results));
+}
+
+}  // namespace mpo
