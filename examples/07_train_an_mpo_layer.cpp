@@ -67,10 +67,7 @@ double loss_of(const Layer& layer, const Pairs& pairs, Tensor<float>& dY, Layer:
 /// Trains a weight of any form; returns the loss on other pairs, which have no noise.
 double train(mpo::LinearWeight<float> weight) {
     const auto training = ask_teacher(512, 0.3f, 100), other = ask_teacher(512, 0, 200);
-    mpo::TrainingOptions options;
-    options.rows = 512;
-    options.parts.weights = true;
-    Layer layer(std::move(weight), options, cpu);
+    Layer layer(std::move(weight), {.rows = 512, .parts = mpo::TrainedParts::all()}, cpu);
     mpo::Parameters<float> parameters;
     layer.list(parameters);
     mpo::AdamW<float> adam(parameters, {{5e-3, 20, mpo::LearningRateDecay::cosine}, 400});
