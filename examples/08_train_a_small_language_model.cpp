@@ -42,7 +42,7 @@ struct Trained {
     const auto config = shape_of_model(text.vocab);
     const mpo::TrainingOptions options{.rows = batch.rows(), .parts = mpo::TrainedParts::all()};
     Model model(config, random_weights(config, chi, random), options, cpu);
-    const mpo::LearningRate rate{4e-3, steps / 10, mpo::LearningRateDecay::cosine, 0.05};
+    const mpo::LearningRate rate{1e-2, steps / 10, mpo::LearningRateDecay::cosine, 0.05};
     mpo::AdamW<float> adam(model.parameters(),
                            {.learning_rate = rate, .total_steps = steps, .clip_norm = 1});
     for (Index step = 0; step < steps; ++step) {
