@@ -168,7 +168,7 @@ TEST_CASE(
     options.blocks->learning_rate = {1e30, 0, LearningRateDecay::constant, 0};
     check_throws<NumericalError>([&] { clinic.heal(options); }, {"layer 0", "step"});
     CHECK(!std::filesystem::exists(clinic.folder / "healed"));
-    CHECK(std::filesystem::exists(clinic.folder / "work" / "blocks" / "layer.snapshot"));
+    CHECK(std::filesystem::exists(clinic.folder / "work" / "blocks" / "layer_0.unfinished"));
 }
 
 TEST_CASE("heal: snapshots of another run are refused by what differs") {

@@ -23,6 +23,8 @@
 #include "mpo/core/stopwatch.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/agree.hpp"
+#include "mpo/model/distill_options.hpp"
 #include "mpo/model/head_loss.hpp"
 #include "mpo/model/heal_blocks.hpp"
 #include "mpo/model/heal_snapshots.hpp"
@@ -34,39 +36,6 @@
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo {
-
-/// Distillation.
-struct DistillOptions {
-    Index steps = 200;        // of batch_windows windows each
-    Index batch_windows = 4;  // of one step, over all processes
-    Index accumulate = 1;  // parts that a step's windows are taken in, one behind the other: memory
-    LearningRate learning_rate = {1e-3, 20, LearningRateDecay::cosine, 0.05};
-    double weight_decay = 0;                     // of cores
-    double clip_norm = 1;                        // of all gradients of a step together; 0: any
-    double alpha = 0.9;                          // share of the divergence
-    Index top = 64;                              // K
-    Index evaluate_every = 25;                   // steps between two looks at the held-out windows
-    std::uint64_t seed = 1;                      // of the order of the windows
-    TrainedParts parts = {};                     // what is trained
-    Index max_workspace_bytes = Index{1} << 27;  // of one MPO; of logits
-    Index max_tape_bytes = Index{1} << 29;       // see TrainingOptions
-};
-
-/// A look at a model that is being distilled.
-struct DistillPoint {
-    Index step = 0;            // steps done
-    double training = 0;       // mean loss of the steps since the last look; 0 at the first
-    double divergence = 0;     // of the held-out windows, in nats per token
-    double cross_entropy = 0;  // the same
-    double agreement = 0;      // share of them whose most probable token is the teacher's
-};
-
-/// What became of it.
-struct Distillation {
-    std::vector<DistillPoint> curve = {};  // the first point: before the first step
-    Index best_step = 0;                   // whose numbers were kept: of the least held-out loss
-    double seconds_per_step = 0;           // mean
-};
 
 namespace detail {
 
@@ -225,8 +194,10 @@ double distill_step(DistillTrainer& trainer, const TaughtWindows& taught,
     const auto size = static_cast<std::size_t>(trainer.shape().windows);
     const std::vector<float> counts(size, 1.0f);
     HeadLossSums sums;
-    for (std::size_t begin = 0; begin < mine.size(); begin += size)
-        sums += trainer.run(taught, std::span(mine).subspan(begin, size), counts, 1 / weight);
+    all_or_none(group, [&] {
+        for (std::size_t begin = 0; begin < mine.size(); begin += size)
+            sums += trainer.run(taught, std::span(mine).subspan(begin, size), counts, 1 / weight);
+    });
     std::vector<double> loss{sums.loss(options.alpha) / weight};
     sum_gradients(parameters, group);
     group.all_reduce_sum(std::span<double>(loss));
@@ -309,7 +280,7 @@ struct Distilled {
 /// Distils. The work folder has a snapshot as of the last look: killed at any moment, a run goes on from there and
 /// ends with the same bits.
 ///
-/// group      as heal_blocks
+/// group      processes that share the windows of every step, as heal_blocks with HealInputs::healed
 /// cost       steps times forward and backward of batch_windows windows, layers without a tape forward once more,
 ///            and the head's two products
 /// memory     weights, three times what is trained besides (gradients, moments), states of all layers, tapes
@@ -341,24 +312,12 @@ template <Communicator Group>
     AdamW<float> optimizer(model.parameters(), adam);
     detail::DistillState state;
     const auto path = sources.work / "distillation.snapshot";
-    if (std::filesystem::exists(path)) {
-        detail::load_distillation(path, asked, state, optimizer);
+    if (detail::answer_of_root(group, std::filesystem::exists(path))) {
+        detail::all_or_none(group,
+                            [&] { detail::load_distillation(path, asked, state, optimizer); });
         model.refresh();
     }
-    group.barrier();
-    const auto look = [&](Index since) {
-        const auto sums = detail::look_at(trainer, held_out);
-        const double count = sums.weight, loss = sums.loss(options.alpha) / count;
-        const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
-        state.report.curve.push_back(
-            {state.step, training, sums.divergence / count, sums.cross_entropy / count,
-             static_cast<double>(sums.agreements) / static_cast<double>(sums.positions)});
-        state.training = 0;
-        if (state.best.empty() || loss < state.best_loss) {
-            state.best = detail::copy_values(model.parameters());
-            state.best_loss = loss;
-            state.report.best_step = state.step;
-        }
+    const auto keep = [&](double loss, double training) {
         if (group.rank() != 0) return;
         detail::save_distillation(path, asked, state, optimizer);
         if (!progress) return;
@@ -377,6 +336,25 @@ template <Communicator Group>
         if (progress(now) == ProgressReply::cancel)
             throw Cancelled(detail::concat("distill: cancelled after step ", state.step,
                                            "; the work folder has all until there"));
+    };
+    const auto look = [&](Index since) {
+        const auto sums = detail::look_at(trainer, held_out);
+        const double count = sums.weight, loss = sums.loss(options.alpha) / count;
+        if (!std::isfinite(loss))
+            detail::raise<NumericalError>(
+                {"distill: the held-out loss after step ", state.step, " is ", loss});
+        const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
+        state.report.curve.push_back(
+            {state.step, training, sums.divergence / count, sums.cross_entropy / count,
+             static_cast<double>(sums.agreements) / static_cast<double>(sums.positions)});
+        state.training = 0;
+        if (state.best.empty() || loss < state.best_loss) {
+            state.best = detail::copy_values(model.parameters());
+            state.best_loss = loss;
+            state.report.best_step = state.step;
+        }
+        detail::require_same_everywhere(group, loss, "distill");
+        detail::all_or_none(group, [&] { keep(loss, training); });
     };
     if (state.report.curve.empty()) look(0);
     std::vector<Index> all(static_cast<std::size_t>(sources.windows->count()));

@@ -24,6 +24,7 @@
 #include "mpo/core/stopwatch.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/agree.hpp"
 #include "mpo/model/cache_teacher.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compressed.hpp"
@@ -174,7 +175,8 @@ inline void write_healed_blocks(const HealSources& sources, const HealBlocksOpti
 /// texts      windows of them: training_windows
 /// folder     the healed checkpoint; must not exist; appears when all of it is written
 /// work       folder of what makes the run resumable; the same call with the same folder goes on
-/// group      processes that share the work; all call with the same arguments, rank 0 writes
+/// group      processes that share the work, as in heal_blocks and distill; all call with the same arguments, and
+///            see the same folders. What one throws at its work all throw: nobody waits for one that has left
 /// cost       as heal_blocks and distill, and the teacher once over all windows
 /// throws     as heal_blocks, distill and cache_teacher; ArgumentError where there is no stage to run
 template <Communicator Group>
@@ -192,29 +194,33 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
     report.windows = windows.training.count();
     report.held_out = windows.held_out.count();
     report.tokens_per_window = texts.length;
-    if (group.rank() == 0) detail::make_folder(work);
-    group.barrier();
+    const auto at_root = [&](const auto& body) {
+        detail::all_or_none(group, [&] {
+            if (group.rank() == 0) body();
+        });
+    };
+    at_root([&] { detail::make_folder(work); });
     auto start = student;
     if (options.blocks) {
         const HealSources sources{student, teacher, work / "blocks", &windows.training,
                                   &windows.held_out};
         report.blocks = heal_blocks(sources, *options.blocks, backend, group, options.progress);
         start = options.distillation ? work / "blocks_model" : folder;
-        if (group.rank() == 0 && !std::filesystem::exists(start))
-            detail::write_healed_blocks(sources, *options.blocks, group.size(), start, backend);
-        group.barrier();
+        at_root([&] {
+            if (!std::filesystem::exists(start))
+                detail::write_healed_blocks(sources, *options.blocks, group.size(), start, backend);
+        });
     }
     if (options.distillation) {
         CacheTeacherOptions caching;
         caching.top = options.distillation->top;
-        if (group.rank() == 0) {
+        at_root([&] {
             for (const auto& [name, part] : {std::pair{"teacher", &windows.training},
                                              std::pair{"teacher_held_out", &windows.held_out}})
                 detail::cache_taught(work / name, teacher, *part, caching, options.progress,
                                      backend);
             detail::make_folder(work / "distillation");
-        }
-        group.barrier();
+        });
         const TeacherCache taught(work / "teacher",
                                   teacher_cache_run(teacher, windows.training, caching));
         const TeacherCache looked_at(work / "teacher_held_out",
@@ -223,7 +229,7 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
                                      &taught, &windows.held_out,     &looked_at};
         auto distilled = distill(sources, *options.distillation, backend, group, options.progress);
         report.distillation = std::move(distilled.report);
-        if (group.rank() == 0) {
+        at_root([&] {
             const CompressedCheckpoint before(start);
             const Checkpoint dense(teacher);
             auto& weights = distilled.weights;
@@ -237,8 +243,7 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
                 outside["model.embed_tokens.weight"] = &weights.embedding;
             if (parts.head && weights.head) outside["lm_head.weight"] = &*weights.head;
             writer.write(folder, parts, outside);
-        }
-        group.barrier();
+        });
     }
     report.seconds = detail::seconds_now() - begin;
     return report;

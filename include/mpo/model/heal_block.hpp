@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,6 +23,7 @@
 #include "mpo/core/stopwatch.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/compressed_config.hpp"
+#include "mpo/model/agree.hpp"
 #include "mpo/model/heal_flow.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/optimizer.hpp"
@@ -180,7 +182,9 @@ double heal_step(TrainableBlock<float>& layer, const HealFlow& flow,
         }
     const auto& parameters = optimizer.parameters();
     parameters.clear_gradients();
-    const auto loss = trainer.run(layer, flow, mine, weights, options.sink_weight, true);
+    BlockLossValue loss;
+    all_or_none(group,
+                [&] { loss = trainer.run(layer, flow, mine, weights, options.sink_weight, true); });
     std::vector<double> total{loss.total(options.sink_weight)};
     sum_gradients(parameters, group);
     group.all_reduce_sum(std::span<double>(total));
@@ -217,12 +221,16 @@ struct HealSplit {
     return adam;
 }
 
-/// Looks at a layer: at the held-out windows, and whether it was never better.
+/// Looks at a layer: at the held-out windows, and whether it was never better. Throws NumericalError for a loss that
+/// is no number.
 inline void look_at(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
                     const HealBlocksOptions& options, BlockTrainer& trainer,
                     const Parameters<float>& parameters, BlockHealState& state) {
     const auto loss = held_out_loss(layer, flow, split.held_out, options, trainer);
     const double total = loss.total(options.sink_weight);
+    if (!std::isfinite(total))
+        raise<NumericalError>({"heal: layer ", state.healing.layer,
+                               ": the held-out loss after step ", state.step, " is ", total});
     const auto& curve = state.healing.curve;
     const Index since = curve.empty() ? 0 : state.step - curve.back().step;
     const double training = since > 0 ? state.training / static_cast<double>(since) : 0;

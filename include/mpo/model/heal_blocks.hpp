@@ -10,7 +10,7 @@
 #include <cstddef>
 #include <filesystem>
 #include <functional>
-#include <optional>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +19,7 @@
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/agree.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/fingerprint.hpp"
 #include "mpo/model/heal_block.hpp"
@@ -112,7 +113,8 @@ inline void require_same_decoder(const TransformerConfig& student,
 /// One layer of a run.
 struct LayerRun {
     Index layer, num_layers;
-    Index tokens;  // of a step, over all processes
+    Index tokens;   // of a step, over all processes that share it
+    Index at_once;  // layers that are healed at the same time
     const HealBlocksOptions& options;
 };
 
@@ -130,7 +132,8 @@ struct LayerRun {
                           0};
     if (state.step == 0) return progress;
     progress.tokens_per_second = static_cast<double>(run.tokens) * steps / state.seconds;
-    const Index left = (run.num_layers - run.layer) * run.options.steps - state.step;
+    const Index layers = (run.num_layers - run.layer + run.at_once - 1) / run.at_once;
+    const Index left = layers * run.options.steps - state.step;
     progress.seconds_left = static_cast<double>(left) * state.seconds / steps;
     return progress;
 }
@@ -144,12 +147,12 @@ template <Communicator Group>
                                         const HealCallback& progress) {
     Parameters<float> parameters;
     layer.list(parameters);
-    if (snapshots.has(run.layer)) {
-        auto healing = snapshots.load(run.layer, parameters);
-        layer.refresh();
-        return healing;
-    }
     BlockHealState state;
+    if (answer_of_root(group, snapshots.has(run.layer))) {
+        all_or_none(group, [&] { state.healing = snapshots.load(run.layer, parameters); });
+        layer.refresh();
+        return state.healing;
+    }
     state.healing.layer = run.layer;
     state.healing.sinks = flow.num_sinks();
     if (!is_healed(layer, run.options.parts) || parameters.num_values() == 0) {
@@ -157,22 +160,25 @@ template <Communicator Group>
         return state.healing;
     }
     AdamW<float> optimizer(parameters, adam_of(run.options));
-    if (auto unfinished = snapshots.load_unfinished(run.layer, optimizer))
-        state = std::move(*unfinished);
+    if (answer_of_root(group, snapshots.has_unfinished(run.layer)))
+        all_or_none(group, [&] { state = snapshots.load_unfinished(run.layer, optimizer); });
     else
         balance(layer, nullptr);
     layer.refresh();
-    group.barrier();  // all have read what rank 0 is about to replace
     const auto observer = [&](const BlockHealState& now, const AdamW<float>& memory) {
-        if (group.rank() != 0) return;
-        snapshots.save(now, memory);
-        if (progress && progress(progress_of(now, run)) == ProgressReply::cancel)
-            throw Cancelled(concat("heal: cancelled in layer ", run.layer, " after step ", now.step,
-                                   "; the work folder has all until there"));
+        require_same_everywhere(group, now.healing.curve.back().held_out, "heal");
+        all_or_none(group, [&] {
+            if (group.rank() != 0) return;
+            snapshots.save(now, memory);
+            if (progress && progress(progress_of(now, run)) == ProgressReply::cancel)
+                throw Cancelled(concat("heal: cancelled in layer ", run.layer, " after step ",
+                                       now.step, "; the work folder has all until there"));
+        });
     };
     heal_block(layer, flow, split, run.options, trainer, group, optimizer, state, observer);
-    if (group.rank() == 0) snapshots.save(state.healing, parameters);
-    group.barrier();
+    all_or_none(group, [&] {
+        if (group.rank() == 0) snapshots.save(state.healing, parameters);
+    });
     return state.healing;
 }
 
@@ -192,55 +198,136 @@ struct HealWindows {
     }
 };
 
+/// What the layers of a run share, and its two orders.
+class BlockStage {
+  public:
+    /// processes   that share the windows of a step
+    BlockStage(const HealSources& sources, const HealBlocksOptions& options,
+               const EigenBackend& backend, int processes)
+        : options_(options),
+          backend_(backend),
+          student_(sources.student, read_, backend),
+          teacher_(sources.teacher, read_, backend),
+          config_(fitting(sources, processes)),
+          windows_(sources),
+          snapshots_(sources.work, configuration(options, fingerprint(student_.checkpoint()),
+                                                 fingerprint(teacher_.checkpoint()),
+                                                 *sources.windows, *sources.held_out, processes)),
+          flow_(
+              windows_.tokens, windows_.shape,
+              teacher_.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size}),
+              config_, backend),
+          batch_{options.batch_windows / processes, windows_.shape.length},
+          trainer_(config_, batch_) {
+        training_.rows = batch_.rows();
+        training_.max_workspace_bytes = options.max_workspace_bytes;
+        training_.parts = options.parts;
+    }
+
+    /// Layer after layer, all processes at the same one.
+    template <Communicator Group>
+    [[nodiscard]] std::vector<BlockHealing> in_order(Group& group, const HealCallback& progress) {
+        std::vector<BlockHealing> healed;
+        for (Index k = 0; k < config_.num_layers; ++k) {
+            advance_dense(k);
+            auto layer = layer_of(k);
+            healed.push_back(heal_layer(layer, k, 1, group, progress));
+            flow_.advance_healed(layer);
+        }
+        return healed;
+    }
+    /// As many layers at a time as there are processes, each from the dense states. They agree on failure, and on
+    /// the end, after every such round: until then a layer is its process' own.
+    template <Communicator Group>
+    [[nodiscard]] std::vector<BlockHealing> apart(Group& group, const HealCallback& progress) {
+        const Index size = group.size(), count = config_.num_layers;
+        std::vector<BlockHealing> healed;
+        for (Index first = 0; first < count; first += size) {
+            const Index last = (std::min)(first + size, count), own = first + group.rank();
+            BlockHealing healing;
+            all_or_none(group, [&] {
+                for (Index k = first; k < last; ++k) {
+                    if (k == own) flow_.restart_from_dense();
+                    advance_dense(k);
+                    if (k != own) continue;
+                    SingleProcess alone;
+                    auto layer = layer_of(k);
+                    healing = heal_layer(layer, k, size, alone,
+                                         group.rank() == 0 ? progress : HealCallback{});
+                }
+            });
+            for (Index k = first; k < last; ++k) {
+                const auto text = broadcast_text(group, k == own ? to_json(healing).dump() : "",
+                                                 static_cast<int>(k - first));
+                healed.push_back(block_healing(nlohmann::json::parse(text)));
+            }
+        }
+        return healed;
+    }
+
+  private:
+    [[nodiscard]] TransformerConfig fitting(const HealSources& sources, int processes) const {
+        auto config = transformer_config(student_.checkpoint());
+        require_same_decoder(config, transformer_config(teacher_.checkpoint()));
+        require_heal_windows(sources, config, options_.batch_windows, processes);
+        return config;
+    }
+    void advance_dense(Index k) {
+        flow_.advance_dense(read_layer(teacher_, config_, k), options_.sink_factor);
+    }
+    [[nodiscard]] TrainableBlock<float> layer_of(Index k) {
+        return {concat("model.layers.", k, "."), read_layer_weights(student_, config_, k), config_,
+                training_, backend_};
+    }
+    template <Communicator Group>
+    [[nodiscard]] BlockHealing heal_layer(TrainableBlock<float>& layer, Index k, Index at_once,
+                                          Group& group, const HealCallback& progress) {
+        const LayerRun run{k, config_.num_layers, batch_.rows() * group.size(), at_once, options_};
+        return heal_or_load(layer, flow_, windows_.split, run, trainer_, group, snapshots_,
+                            progress);
+    }
+
+    const HealBlocksOptions& options_;
+    const EigenBackend& backend_;
+    TransformerOptions read_;
+    WeightReader student_, teacher_;
+    TransformerConfig config_;
+    HealWindows windows_;
+    BlockSnapshots snapshots_;
+    HealFlow flow_;
+    WindowShape batch_;
+    BlockTrainer trainer_;
+    TrainingOptions training_;
+};
+
 }  // namespace detail
 
 /// Heals layer after layer, those without a chain aside. What it makes of them lies in sources.work afterwards.
 ///
-/// group      processes that share the windows of every step; all of them call, with the same arguments. The work
-///            folder is written by rank 0, and must be seen by all
-/// progress   called by rank 0 alone; may be empty
+/// With HealInputs::healed all processes are at the same layer and share the windows of every step: the same loss to
+/// rounding, whatever their number. With HealInputs::dense rank r heals layers r, r + size, .. alone, each with all
+/// windows of its steps: the same bits, whatever their number.
+///
+/// group      processes; all of them call, with the same arguments, on processors of one kind. The work folder must be
+///            seen by all of them; rank 0 writes it, or who heals a layer alone. What one throws in a step, at a look
+///            or with a layer of its own, all throw
+/// progress   called by rank 0 alone, of its own layers; may be empty. Where it cancels, all throw Cancelled: at once, or
+///            when everybody is through with the layer that is its own
 /// cost       per layer: the dense layer once for all windows; steps times forward and backward of batch_windows
-///            of them; the healed layer once for all
+///            of them; the healed layer once for all, where layers are healed in order. Layers of one's own: size()
+///            at a time, and the dense layers once per process
 /// memory     two states of all windows, (tokens, hidden) floats each; one layer with gradients, moments and tape
 /// throws     ShapeError, ArgumentError where student, teacher, windows or options do not fit, or the work folder
-///            is another run's; NumericalError, naming layer and step; Cancelled; FileError
+///            is another run's; NumericalError, naming layer and step, also where ranks differ in what must be the
+///            same; Cancelled; FileError
 template <Communicator Group>
 std::vector<BlockHealing> heal_blocks(const HealSources& sources, const HealBlocksOptions& options,
                                       const EigenBackend& backend, Group& group,
                                       const HealCallback& progress = {}) {
     detail::require_heal_options(options);
-    const TransformerOptions read;
-    detail::WeightReader student(sources.student, read, backend);
-    detail::WeightReader teacher(sources.teacher, read, backend);
-    const auto config = transformer_config(student.checkpoint());
-    detail::require_same_decoder(config, transformer_config(teacher.checkpoint()));
-    detail::require_heal_windows(sources, config, options.batch_windows, group.size());
-    const detail::HealWindows windows(sources);
-    const detail::BlockSnapshots snapshots(
-        sources.work, detail::configuration(options, detail::fingerprint(student.checkpoint()),
-                                            detail::fingerprint(teacher.checkpoint()),
-                                            *sources.windows, *sources.held_out, group.size()));
-    const auto embedding =
-        teacher.read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
-    detail::HealFlow flow(windows.tokens, windows.shape, embedding, config, backend);
-    const WindowShape batch{options.batch_windows / group.size(), windows.shape.length};
-    detail::BlockTrainer trainer(config, batch);
-    TrainingOptions training;
-    training.rows = batch.rows();
-    training.max_workspace_bytes = options.max_workspace_bytes;
-    training.parts = options.parts;
-    std::vector<BlockHealing> healed;
-    for (Index k = 0; k < config.num_layers; ++k) {
-        flow.advance_dense(detail::read_layer(teacher, config, k), options.sink_factor);
-        TrainableBlock<float> layer(detail::concat("model.layers.", k, "."),
-                                    detail::read_layer_weights(student, config, k), config,
-                                    training, backend);
-        const detail::LayerRun run{k, config.num_layers, batch.rows() * group.size(), options};
-        healed.push_back(detail::heal_or_load(layer, flow, windows.split, run, trainer, group,
-                                              snapshots, progress));
-        flow.advance_healed(layer);
-    }
-    return healed;
+    const bool apart = options.inputs == HealInputs::dense;
+    detail::BlockStage stage(sources, options, backend, apart ? 1 : group.size());
+    return apart ? stage.apart(group, progress) : stage.in_order(group, progress);
 }
 
 }  // namespace mpo

@@ -85,7 +85,7 @@ class HealFlow {
         return std::accumulate(sinks_.begin(), sinks_.end(), Index{0});
     }
 
-    /// The healed model's states become the dense ones: the layer is healed as if all before it were dense.
+    /// The healed model's states become the dense ones: the layer is healed as if all before it were dense (HealInputs).
     void restart_from_dense() { healed_ = dense_; }
     /// Runs the dense layer: states become outputs. Throws NumericalError for states that are not finite.
     void advance_dense(const DecoderLayer& layer, double sink_factor) {

@@ -12,6 +12,12 @@
 
 namespace mpo {
 
+/// What a layer is healed with as its inputs. Either way its outputs shall be the dense layer's of the dense state.
+enum class HealInputs {
+    healed,  // states of the model whose layers before it are healed: it learns to mend what these leave wrong
+    dense  // states of the dense model: layers do not depend on one another, and processes heal one each
+};
+
 /// The block stage.
 struct HealBlocksOptions {
     Index steps = 300;        // of every layer
@@ -26,6 +32,7 @@ struct HealBlocksOptions {
     Index patience = 0;         // looks without gain after which a layer is done; 0: all steps
     std::uint64_t seed = 1;     // of the order of the windows
     TrainedParts parts = {};    // what is trained
+    HealInputs inputs = HealInputs::healed;
     Index max_workspace_bytes = Index{1} << 27;  // of one MPO
 };
 

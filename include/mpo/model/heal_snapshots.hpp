@@ -1,11 +1,10 @@
-// What the block stage of healing keeps on the disk: "layer_<k>.snapshot" of a finished layer, "layer.snapshot" of
-// the one in the making, as of its last look.
+// What the block stage of healing keeps on the disk: "layer_<k>.snapshot" of a finished layer, "layer_<k>.unfinished"
+// of one in the making, as of its last look.
 #pragma once
 
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -36,27 +35,34 @@ namespace mpo::detail {
 }
 
 /// What a snapshot of the block stage belongs to.
+///
+/// processes   that share the windows of a step
 [[nodiscard]] inline nlohmann::ordered_json configuration(
     const HealBlocksOptions& options, const std::string& student, const std::string& teacher,
     const TrainingWindows& windows, const TrainingWindows& held_out, int processes) {
-    return {{"stage", "blocks"},
-            {"student", student},
-            {"teacher", teacher},
-            {"windows", fingerprint(windows)},
-            {"held_out", fingerprint(held_out)},
-            {"steps", options.steps},
-            {"batch_windows", options.batch_windows},
-            {"learning_rate", to_json(options.learning_rate)},
-            {"weight_decay", options.weight_decay},
-            {"clip_norm", options.clip_norm},
-            {"sink_weight", options.sink_weight},
-            {"sink_factor", options.sink_factor},
-            {"left_out", options.left_out},
-            {"evaluate_every", options.evaluate_every},
-            {"patience", options.patience},
-            {"seed", options.seed},
-            {"parts", to_json(options.parts)},
-            {"processes", processes}};
+    nlohmann::ordered_json json{{"stage", "blocks"},
+                                {"student", student},
+                                {"teacher", teacher},
+                                {"windows", fingerprint(windows)},
+                                {"held_out", fingerprint(held_out)},
+                                {"steps", options.steps},
+                                {"batch_windows", options.batch_windows},
+                                {"learning_rate", to_json(options.learning_rate)},
+                                {"weight_decay", options.weight_decay},
+                                {"clip_norm", options.clip_norm},
+                                {"sink_weight", options.sink_weight},
+                                {"sink_factor", options.sink_factor},
+                                {"left_out", options.left_out},
+                                {"evaluate_every", options.evaluate_every},
+                                {"patience", options.patience},
+                                {"seed", options.seed},
+                                {"parts", to_json(options.parts)},
+                                {"processes", processes}};
+    if (options.inputs == HealInputs::dense) {
+        json["inputs"] = "dense";
+        json["processes"] = 1;  // a layer is one process' own: how many there are leaves no trace
+    }
+    return json;
 }
 
 [[nodiscard]] inline nlohmann::ordered_json to_json(const BlockHealing& healing) {
@@ -115,7 +121,7 @@ class BlockSnapshots {
             writer.add(parameter.name, std::span<const float>(parameter.values));
         writer.finish();
         std::error_code ignored;
-        std::filesystem::remove(unfinished(), ignored);
+        std::filesystem::remove(unfinished(healing.layer), ignored);
     }
     /// Its numbers into the parameters. Throws as Snapshot does.
     [[nodiscard]] BlockHealing load(Index layer, const Parameters<float>& parameters) const {
@@ -132,24 +138,25 @@ class BlockSnapshots {
         auto header = to_json(state.healing);
         header["step"] = state.step;
         header["seconds"] = state.seconds;
-        SnapshotWriter writer(unfinished(), configuration_, header);
+        SnapshotWriter writer(unfinished(state.healing.layer), configuration_, header);
         writer.add("best", state.best);
         writer.add("best_loss", std::vector<double>{state.best_loss});
         add_training(writer, optimizer);
         writer.finish();
     }
-    /// The state of a layer in the making, into its parameters and the optimizer, too; none where there is none.
-    [[nodiscard]] std::optional<BlockHealState> load_unfinished(Index layer,
-                                                                AdamW<float>& optimizer) const {
-        if (!std::filesystem::exists(unfinished())) return {};
-        const Snapshot snapshot(unfinished(), configuration_);
+    /// Whether a layer is in the making.
+    [[nodiscard]] bool has_unfinished(Index layer) const {
+        return std::filesystem::exists(unfinished(layer));
+    }
+    /// Its state, into its parameters and the optimizer, too. Throws as Snapshot does.
+    [[nodiscard]] BlockHealState load_unfinished(Index layer, AdamW<float>& optimizer) const {
+        const Snapshot snapshot(unfinished(layer), configuration_);
         BlockHealState state;
         read_header(snapshot, [&](const auto& json) {
             state.healing = block_healing(json);
             state.step = json.at("step");
             state.seconds = json.at("seconds");
         });
-        if (state.healing.layer != layer) return {};
         state.best = snapshot.read<float>("best");
         state.best_loss = snapshot.read<double>("best_loss").at(0);
         restore_training(snapshot, optimizer);
@@ -157,7 +164,9 @@ class BlockSnapshots {
     }
 
   private:
-    [[nodiscard]] std::filesystem::path unfinished() const { return folder_ / "layer.snapshot"; }
+    [[nodiscard]] std::filesystem::path unfinished(Index layer) const {
+        return folder_ / concat("layer_", layer, ".unfinished");
+    }
     std::filesystem::path folder_;
     nlohmann::ordered_json configuration_;
 };
