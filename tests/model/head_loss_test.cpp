@@ -137,7 +137,7 @@ template <class T>
 
 /// How far a result in T may lie from that in double: rounding of logits, which grow with the row's products.
 template <class T>
-[[nodiscard]] double rounding(const Batch<T>& batch, double size) {
+[[nodiscard]] double rounding_of_loss(const Batch<T>& batch, double size) {
     const double logits = naive::norm(batch.hidden) * naive::norm(batch.W);
     return tolerance<T>(batch.problem.hidden, (1 + logits) * (1 + size));
 }
@@ -146,13 +146,14 @@ template <class T>
 void check_close(const Batch<T>& batch, const Outcome<T>& got, const Outcome<double>& expected) {
     const auto& sums = got.sums;
     const double loss = std::abs(expected.sums.divergence) + expected.sums.cross_entropy;
-    CHECK(std::abs(sums.divergence - expected.sums.divergence) < rounding(batch, loss));
-    CHECK(std::abs(sums.cross_entropy - expected.sums.cross_entropy) < rounding(batch, loss));
+    CHECK(std::abs(sums.divergence - expected.sums.divergence) < rounding_of_loss(batch, loss));
+    CHECK(std::abs(sums.cross_entropy - expected.sums.cross_entropy) <
+          rounding_of_loss(batch, loss));
     CHECK(sums.weight == expected.sums.weight);
     CHECK(sums.positions == expected.sums.positions);
     CHECK(naive::distance(got.dhidden, expected.dhidden) <
-          rounding(batch, naive::norm(expected.dhidden)));
-    CHECK(naive::distance(got.dW, expected.dW) < rounding(batch, naive::norm(expected.dW)));
+          rounding_of_loss(batch, naive::norm(expected.dhidden)));
+    CHECK(naive::distance(got.dW, expected.dW) < rounding_of_loss(batch, naive::norm(expected.dW)));
 }
 
 [[nodiscard]] std::vector<Problem> problems() {
@@ -208,7 +209,7 @@ TEST_CASE("head loss: gradients are the differences of the loss") {
             return worst;
         };
         // Rounding eps / step and the third derivative times step^2 are both eps^(2/3).
-        const double allowed = rounding(batch, std::abs(loss())) / step;
+        const double allowed = rounding_of_loss(batch, std::abs(loss())) / step;
         CHECK(largest_error(batch.hidden, got.dhidden) < allowed);
         CHECK(largest_error(batch.W, got.dW) < allowed);
     }
