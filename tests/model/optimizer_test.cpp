@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "mpo/impl/adam_update_inl.hpp"
+#include "mpo/impl/adam_kernel_inl.hpp"
 #include "mpo/io/safetensors.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
