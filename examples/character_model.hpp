@@ -1,4 +1,5 @@
-// The model of 08_train_a_small_language_model.cpp: characters as tokens, and a decoder of random numbers.
+// The model of 08_train_a_small_language_model.cpp, characters as tokens and a decoder of random numbers, and how
+// it is trained.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +9,9 @@
 #include <vector>
 
 #include "mpo/core/random.hpp"
+#include "mpo/core/stopwatch.hpp"
 #include "mpo/model/head_loss.hpp"
+#include "mpo/model/optimizer.hpp"
 #include "mpo/model/trainable_transformer.hpp"
 #include "mpo/network/layout.hpp"
 
@@ -139,6 +142,39 @@ using Model = mpo::TrainableTransformer<float>;
         sums += run(model, text, begins, false, cpu);
     }
     return sums;
+}
+
+/// What became of one model.
+struct Trained {
+    Index parameters = 0;
+    double accuracy = 0, nats = 0, minutes = 0;
+    double training = 0;  // nats of the last tenth of the steps
+};
+/// Trains on the first nine tenths of a text, and looks at the rest once.
+///
+/// peak   of the learning rate
+[[nodiscard]] inline Trained train(const Text& text, Index chi, double peak, Index steps,
+                                   Index seed, const mpo::EigenBackend& cpu) {
+    const double start = mpo::detail::seconds_now();
+    const Index end = static_cast<Index>(text.ids.size()) * 9 / 10;
+    Random random(static_cast<std::uint64_t>(seed));
+    const auto config = shape_of_model(text.vocab);
+    const mpo::TrainingOptions options{.rows = batch.rows(), .parts = mpo::TrainedParts::all()};
+    Model model(config, random_weights(config, chi, random), options, cpu);
+    const mpo::LearningRate rate{peak, steps / 10, mpo::LearningRateDecay::cosine, 0.05};
+    mpo::AdamW<float> adam(model.parameters(),
+                           {.learning_rate = rate, .total_steps = steps, .clip_norm = 1});
+    mpo::HeadLossSums last;
+    for (Index step = 0; step < steps; ++step) {
+        const auto sums = run(model, text, random_begins(end, random), true, cpu);
+        adam.step({.loss = sums.cross_entropy});
+        model.refresh();
+        if (step >= steps * 9 / 10) last += sums;
+    }
+    const auto sums = held_out(model, text, end, cpu);
+    return {model.parameters().num_values(), static_cast<double>(sums.hits) / sums.weight,
+            sums.cross_entropy / sums.weight, (mpo::detail::seconds_now() - start) / 60,
+            last.cross_entropy / last.weight};
 }
 
 }  // namespace example

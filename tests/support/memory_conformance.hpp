@@ -33,6 +33,13 @@ template <class T>
     };
     views.push_back(permuted(TensorView<T>(data, {3, 5, 7, 2, 4}), {4, 1, 3, 0, 2}));
     views.push_back(permuted(TensorView<T>(data, {8, 9, 10, 11}), {0, 2, 1, 3}));
+    for (const Index leg :
+         {2, 3, 4, 8}) {  // what stays together is short; in gaps that fit, or not
+        views.push_back(permuted(TensorView<T>(data, {37, 41, leg}), {1, 0, 2}));
+        views.push_back(permuted(TensorView<T>(data, {7, 64, 3, leg}), {2, 1, 0, 3}));
+        views.push_back({data, {5, 6, leg}, {leg, 12 * leg, 1}});
+        views.push_back({data, {5, 6, leg}, {leg + 1, 96, 1}});
+    }
     return views;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "mpo/core/parallel.hpp"
@@ -74,11 +75,15 @@ void copy_transposed(const T* from, Index from_stride, T* to, Index to_stride, I
     }
 }
 
-/// to = from, element by element; the two do not overlap.
+/// A few elements that lie together on both sides: short legs of cores come in such.
+template <class T, int N>
+struct Piece {
+    T elements[N];
+};
+
+/// to = from along these axes.
 template <class T>
-void copy_tensor(const TensorView<const T>& from, T* to, const Shape& to_strides) {
-    if (from.size() == 0) return;
-    auto axes = merged_axes(from.shape, from.strides, to_strides);
+void copy_along(std::vector<CopyAxis> axes, const T* from, T* to) {
     if (axes.empty()) axes.push_back({1, 1, 1});
     CopyAxis inner = axes.back();
     axes.pop_back();
@@ -101,7 +106,7 @@ void copy_tensor(const TensorView<const T>& from, T* to, const Shape& to_strides
     const Index grain = std::max<Index>(1, (Index{1} << 14) / (inner.extent * across.extent));
     parallel_for(0, positions, grain, [&](Index first, Index last) {
         for_each_position(axes, first, last, [&](Index source, Index target) {
-            const T* in = from.data + source;
+            const T* in = from + source;
             T* out = to + target;
             if (across.to != 0)
                 copy_transposed(in, inner.from, out, across.to, across.extent, inner.extent);
@@ -111,6 +116,33 @@ void copy_tensor(const TensorView<const T>& from, T* to, const Shape& to_strides
                 for (Index k = 0; k < inner.extent; ++k) out[k * inner.to] = in[k * inner.from];
         });
     });
+}
+
+/// The same where the last axis is one of N elements without gaps: a call of memcpy for each would take longer
+/// than the copy. False, and nothing is done, where it is not.
+template <int N, class T>
+[[nodiscard]] bool copy_pieces(std::vector<CopyAxis> axes, const T* from, T* to) {
+    if (axes.size() < 2 || axes.back().extent != N || axes.back().from != 1 || axes.back().to != 1)
+        return false;
+    axes.pop_back();
+    for (auto& axis : axes) {
+        if (axis.from % N != 0 || axis.to % N != 0) return false;
+        axis.from /= N, axis.to /= N;
+    }
+    copy_along(std::move(axes), reinterpret_cast<const Piece<T, N>*>(from),
+               reinterpret_cast<Piece<T, N>*>(to));
+    return true;
+}
+
+/// to = from, element by element; the two do not overlap.
+template <class T>
+void copy_tensor(const TensorView<const T>& from, T* to, const Shape& to_strides) {
+    if (from.size() == 0) return;
+    const auto axes = merged_axes(from.shape, from.strides, to_strides);
+    if (copy_pieces<2>(axes, from.data, to) || copy_pieces<3>(axes, from.data, to) ||
+        copy_pieces<4>(axes, from.data, to) || copy_pieces<8>(axes, from.data, to))
+        return;
+    copy_along(axes, from.data, to);
 }
 
 }  // namespace mpo::detail
