@@ -39,8 +39,8 @@ struct DistillOptions {
     Index steps = 200;        // of batch_windows windows each
     Index batch_windows = 4;  // of one step, over all processes
     Index accumulate = 1;  // parts that a step's windows are taken in, one behind the other: memory
-    LearningRate learning_rate = {1e-3, 20, LearningRateDecay::cosine, 0.05};
-    double weight_decay = 0;                     // of cores
+    LearningRate learning_rate = {1e-3, 20, LearningRateDecay::cosine, 0.05};  // > 0
+    double weight_decay = 0;                                                   // of cores
     double clip_norm = 1;                        // of all gradients of a step together; 0: any
     double alpha = 0.9;                          // share of the divergence
     Index top = 64;                              // K
@@ -290,19 +290,18 @@ inline void load_distillation(const std::filesystem::path& path,
 
 /// What distillation works on; all of it outlives the call.
 struct DistillSources {
-    std::filesystem::path student;             // compressed or dense checkpoint
-    std::filesystem::path work;                // folder of the snapshot
-    const TrainingWindows* windows = nullptr;  // to train on, and what the teacher says of them
-    const TeacherCache* teacher = nullptr;
-    const TrainingWindows* held_out =
-        nullptr;  // to look at, at least one, of the same length, and the teacher
-    const TeacherCache* held_out_teacher = nullptr;
+    std::filesystem::path student;                   // compressed or dense checkpoint
+    std::filesystem::path work;                      // folder of the snapshot
+    const TrainingWindows* windows = nullptr;        // to train on
+    const TeacherCache* teacher = nullptr;           // what the teacher says of them
+    const TrainingWindows* held_out = nullptr;       // to look at, at least one, of the same length
+    const TeacherCache* held_out_teacher = nullptr;  // what the teacher says of those
 };
 
 /// A distilled model.
 struct Distilled {
-    Distillation report;
-    ModelWeights<float> weights;
+    Distillation report;          // how it went
+    ModelWeights<float> weights;  // of the best look
 };
 
 /// Distils. The work folder has a snapshot as of the last look: killed at any moment, a run goes on from there and

@@ -104,9 +104,12 @@ struct BlockTape {
                 3 * config.intermediate_size);
     }
 
-    Tensor<T> normed, queries, keys, values, attended,
-        log_sums;                                              // (rows, .); log_sums (heads, rows)
-    Tensor<T> middle, normed_middle, gate, up, inner;          // (rows, .)
+    Tensor<T> normed;                                          // (rows, hidden): n
+    Tensor<T> queries, keys, values;                           // (rows, .): q, k, v, rotated
+    Tensor<T> attended;                                        // (rows, heads d): a
+    Tensor<T> log_sums;                                        // (heads, rows), of the scores
+    Tensor<T> middle, normed_middle;                           // (rows, hidden): m, n'
+    Tensor<T> gate, up, inner;                                 // (rows, intermediate): g, u, h
     Tensor<T> update;                                          // (rows, hidden): scratch
     std::array<typename TrainableLinear<T>::Tape, 7> linears;  // of the linears, in their order
 };
@@ -126,7 +129,10 @@ struct BlockGradients {
           up(gate.shape()),
           inner(gate.shape()) {}
 
-    Tensor<T> hidden, pulled, queries, attended, keys, values, gate, up, inner;  // (rows, .)
+    Tensor<T> hidden, pulled;     // (rows, hidden): of what linears read, two of them at a time
+    Tensor<T> queries, attended;  // (rows, heads d)
+    Tensor<T> keys, values;       // (rows, kv_heads d)
+    Tensor<T> gate, up, inner;    // (rows, intermediate)
 };
 
 /// One layer. Movable; one thread calls it. The backend must outlive it.
@@ -224,6 +230,7 @@ class TrainableBlock {
     /// dx of dy, in the same tensor (rows, hidden): dL/dy becomes dL/dx. Gradients of parameters grow.
     ///
     /// x, tape   those of apply; the tape is used up
+    /// g         of as many tokens; overwritten
     void gradient(const WindowShape& shape, const RotaryAngles<T>& angles, const Tensor<T>& x,
                   BlockTape<T>& tape, BlockGradients<T>& g, Tensor<T>& dy) {
         linears_[6].gradient(tape.inner, dy, g.inner, tape.linears[6]);
