@@ -104,13 +104,18 @@ struct BlockTape {
                 3 * config.intermediate_size);
     }
 
-    Tensor<T> normed;                                          // (rows, hidden): n
-    Tensor<T> queries, keys, values;                           // (rows, .): q, k, v, rotated
-    Tensor<T> attended;                                        // (rows, heads d): a
-    Tensor<T> log_sums;                                        // (heads, rows), of the scores
-    Tensor<T> middle, normed_middle;                           // (rows, hidden): m, n'
-    Tensor<T> gate, up, inner;                                 // (rows, intermediate): g, u, h
-    Tensor<T> update;                                          // (rows, hidden): scratch
+    Tensor<T> normed;         // (rows, hidden): n
+    Tensor<T> queries;        // (rows, heads d): q, rotated and scaled
+    Tensor<T> keys;           // (rows, kv_heads d): k, rotated
+    Tensor<T> values;         // (rows, kv_heads d): v
+    Tensor<T> attended;       // (rows, heads d): a
+    Tensor<T> log_sums;       // (heads, rows), of the scores
+    Tensor<T> middle;         // (rows, hidden): m
+    Tensor<T> normed_middle;  // (rows, hidden): n'
+    Tensor<T> gate;           // (rows, intermediate): g
+    Tensor<T> up;             // (rows, intermediate): u
+    Tensor<T> inner;          // (rows, intermediate): h
+    Tensor<T> update;         // (rows, hidden): scratch
     std::array<typename TrainableLinear<T>::Tape, 7> linears;  // of the linears, in their order
 };
 
@@ -129,10 +134,15 @@ struct BlockGradients {
           up(gate.shape()),
           inner(gate.shape()) {}
 
-    Tensor<T> hidden, pulled;     // (rows, hidden): of what linears read, two of them at a time
-    Tensor<T> queries, attended;  // (rows, heads d)
-    Tensor<T> keys, values;       // (rows, kv_heads d)
-    Tensor<T> gate, up, inner;    // (rows, intermediate)
+    Tensor<T> hidden;    // (rows, hidden): of what a linear read
+    Tensor<T> pulled;    // (rows, hidden): the same of another one that read it
+    Tensor<T> queries;   // (rows, heads d)
+    Tensor<T> attended;  // (rows, heads d)
+    Tensor<T> keys;      // (rows, kv_heads d)
+    Tensor<T> values;    // (rows, kv_heads d)
+    Tensor<T> gate;      // (rows, intermediate)
+    Tensor<T> up;        // (rows, intermediate)
+    Tensor<T> inner;     // (rows, intermediate)
 };
 
 /// One layer. Movable; one thread calls it. The backend must outlive it.
