@@ -183,6 +183,32 @@ TEST_CASE("mpo heal --resume: killed at random moments, a run ends with the same
     CHECK(kills > 3);
 }
 
+TEST_CASE("mpo heal --resume: killed while it judges, a run still says all that it did") {
+    const Ward ward;
+    REQUIRE(ward.run(ward.line(ward.heal("unbroken", {"--json", "u.json"}))).status == 0);
+    const auto arguments =
+        ward.heal("out", {"--resume", "--json", "j.json", "--evaluate", "judge"});
+    std::string long_text;
+    for (int k = 0; k < 40; ++k) long_text += read_file(ward.folder / "other");
+    write_file(ward.folder / "judge", long_text);
+    REQUIRE(ward.killed(
+        arguments, [&] { return std::filesystem::exists(ward.folder / "out.work" / "healed"); }));
+    CHECK(!std::filesystem::exists(ward.folder / "out"));
+    const auto rest = ward.run(ward.line(arguments));
+    INFO(rest.err);
+    REQUIRE(rest.status == 0);
+    CHECK(contents(ward.folder / "out") == contents(ward.folder / "unbroken"));
+    const auto whole = nlohmann::json::parse(read_file(ward.folder / "u.json"));
+    const auto json = nlohmann::json::parse(read_file(ward.folder / "j.json"));
+    CHECK(json["curve"] == whole["curve"]);
+    for (std::size_t k = 0; k < 2; ++k) {
+        CHECK(json["layers"][k]["curve"] == whole["layers"][k]["curve"]);
+        CHECK(json["layers"][k]["best_step"] == whole["layers"][k]["best_step"]);
+    }
+    CHECK(json["blocks"]["peak_bytes"].is_null());  // an earlier run's
+    CHECK(json["evaluation"][0].contains("distillation"));
+}
+
 TEST_CASE("mpo heal: a snapshot that cannot be written leaves the one before it, which goes on") {
     const Ward ward;
     const std::vector<std::string> long_run{"--distill-steps", "100"};
