@@ -170,10 +170,9 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
                                                     const std::filesystem::path& work) {
     std::vector<mpo::HealedPath> forms{{mpo::HealedForm::compressed, arguments.student}};
     if (options.blocks)
-        forms.push_back({mpo::HealedForm::blocks, options.distillation
-                                                      ? work / "blocks_model"
-                                                      : std::filesystem::path(arguments.output)});
-    if (options.distillation) forms.push_back({mpo::HealedForm::distilled, arguments.output});
+        forms.push_back({mpo::HealedForm::blocks,
+                         options.distillation ? work / "blocks_model" : healed_folder(work)});
+    if (options.distillation) forms.push_back({mpo::HealedForm::distilled, healed_folder(work)});
     ProgressLine line("evaluate");
     const auto progress = [&line](std::string_view what, Index done, Index count) {
         line.show(what, done, count);
