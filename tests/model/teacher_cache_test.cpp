@@ -297,8 +297,8 @@ TEST_CASE("teacher cache: another text, teacher, K or window is refused, with bo
     run.window = 6;
     check_throws<ArgumentError>([&] { (void)TeacherCache(room.folder / "cache", run); },
                                 {"has window 5", "asked for is 6"});
-    std::filesystem::create_directory(room.folder /
-                                      "killed");  // before its first file had its name
+    // killed before its first file had its name
+    std::filesystem::create_directory(room.folder / "killed");
     write_file(room.folder / "killed" / ".run.json.3127.tmp", "{");
     (void)room.cache("killed");
     write_file(room.folder / "text", "this is no cache");

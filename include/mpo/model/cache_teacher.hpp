@@ -180,6 +180,7 @@ inline std::string write_shard(const std::filesystem::path& folder, const Teache
 
 /// Whether a folder has nothing but what a run leaves that was killed before its first file had its name.
 [[nodiscard]] inline bool is_unused(const std::filesystem::path& folder) {
+    if (!std::filesystem::is_directory(folder)) return false;
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {
         const auto name = entry.path().filename().string();
         if (!name.starts_with(".run.json.") || !name.ends_with(".tmp")) return false;
