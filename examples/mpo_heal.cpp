@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "mpo/core/error.hpp"
@@ -21,6 +22,7 @@
 #include "mpo/model/heal_results.hpp"
 #include "mpo/model/heal_texts.hpp"
 #include "mpo/model/made_by.hpp"
+#include "mpo/model/output_folder.hpp"
 #include "mpo/model/tokenizer.hpp"
 #include "mpo/model/training_windows.hpp"
 #include "mpo/model/transformer_config.hpp"
@@ -65,17 +67,41 @@ struct Peaks {
     return line;
 }
 
+/// "out/" is "out".
+[[nodiscard]] std::filesystem::path output_folder(const HealArguments& arguments) {
+    const std::filesystem::path output = arguments.output;
+    return output.has_filename() ? output : output.parent_path();
+}
+
 /// Where a run keeps what makes it resumable, unless told.
 [[nodiscard]] std::filesystem::path work_folder(const HealArguments& arguments) {
     if (!arguments.work.empty()) return arguments.work;
-    std::filesystem::path output = arguments.output;
-    if (!output.has_filename()) output = output.parent_path();  // "out/" is "out"
-    return output += ".work";
+    return output_folder(arguments) += ".work";
+}
+
+/// Where the healed model lies until it is judged: a run that is killed meanwhile can still say what it did.
+[[nodiscard]] std::filesystem::path healed_folder(const std::filesystem::path& work) {
+    return work / "healed";
+}
+
+/// Gives the healed model its name; a folder on another disk is copied there.
+void move_to_output(const HealArguments& arguments, const std::filesystem::path& healed) {
+    const auto output = output_folder(arguments);
+    if (std::filesystem::exists(output))
+        throw mpo::ArgumentError("heal: " + output.string() +
+                                 " exists already; the healed model is " + healed.string());
+    std::error_code error;
+    std::filesystem::rename(healed, output, error);
+    if (!error) return;
+    mpo::OutputFolder copy(output);
+    std::filesystem::copy(healed, copy.path(), std::filesystem::copy_options::recursive);
+    copy.commit();
+    std::filesystem::remove_all(healed);
 }
 
 /// Refuses what would be found out after hours, and a work folder that nobody asked to go on with.
 void require_free(const HealArguments& arguments, const std::filesystem::path& work) {
-    const std::filesystem::path output = arguments.output;
+    const auto output = output_folder(arguments);
     const auto parent =
         output.has_parent_path() ? output.parent_path() : std::filesystem::path(".");
     if (std::filesystem::exists(output))
@@ -132,8 +158,9 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
         if (now.stage == mpo::HealStage::distillation) peaks.distillation = peak_bytes();
         return reply();
     };
-    return mpo::heal(arguments.student, arguments.teacher, windows, arguments.output, work, options,
-                     mpo::EigenBackend{});
+    std::filesystem::remove_all(healed_folder(work));  // of a run that was killed while it judged
+    return mpo::heal(arguments.student, arguments.teacher, windows, healed_folder(work), work,
+                     options, mpo::EigenBackend{});
 }
 
 /// The texts under every form that the run has left.
@@ -143,10 +170,9 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
                                                     const std::filesystem::path& work) {
     std::vector<mpo::HealedPath> forms{{mpo::HealedForm::compressed, arguments.student}};
     if (options.blocks)
-        forms.push_back({mpo::HealedForm::blocks, options.distillation
-                                                      ? work / "blocks_model"
-                                                      : std::filesystem::path(arguments.output)});
-    if (options.distillation) forms.push_back({mpo::HealedForm::distilled, arguments.output});
+        forms.push_back({mpo::HealedForm::blocks,
+                         options.distillation ? work / "blocks_model" : healed_folder(work)});
+    if (options.distillation) forms.push_back({mpo::HealedForm::distilled, healed_folder(work)});
     ProgressLine line("evaluate");
     const auto progress = [&line](std::string_view what, Index done, Index count) {
         line.show(what, done, count);
@@ -260,6 +286,7 @@ void run_heal(HealArguments& arguments) {
     results.evaluation = evaluate(arguments, options, texts, work);
     json.write(mpo::to_json(results));
     page.write(arguments.report.empty() ? std::string() : mpo::to_html(results));
+    move_to_output(arguments, healed_folder(work));
     if (arguments.work.empty()) std::filesystem::remove_all(work);
     if (!json.takes_stdout() && !page.takes_stdout()) print_results(results, arguments.output);
 }

@@ -134,20 +134,24 @@ TEST_CASE("mpo heal: both stages, what they cost, and what became of another tex
 
 TEST_CASE("mpo heal: the parameters of its table are those that training has") {
     const Ward ward;
-    const CompressedCheckpoint student(ward.folder / "small");
-    for (const auto& parts : {TrainedParts{}, TrainedParts::all(), TrainedParts{.norms = false},
-                              TrainedParts{.cores = false, .weights = true, .head = true}}) {
-        auto [config, weights] = read_model_weights(ward.folder / "small", cpu);
-        TrainingOptions options;
-        options.rows = 8;
-        options.parts = parts;
-        TrainableTransformer<float> model(std::move(config), std::move(weights), options, cpu);
-        CHECK(trained_parameters(student, parts, HealStage::distillation) ==
-              model.parameters().num_values());
-        Parameters<float> layers;
-        for (auto& layer : model.layers()) layer.list(layers);
-        CHECK(trained_parameters(student, parts, HealStage::blocks) == layers.num_values());
-    }
+    REQUIRE(ward.run("compress decoder -o half --budget 0.5 --only 'layers\\.0'").status == 0);
+    for (const char* name : {"small", "half"})
+        for (const auto& parts : {TrainedParts{}, TrainedParts::all(), TrainedParts{.norms = false},
+                                  TrainedParts{.cores = false, .weights = true, .head = true}}) {
+            const CompressedCheckpoint student(ward.folder / name);
+            auto [config, weights] = read_model_weights(ward.folder / name, cpu);
+            TrainingOptions options;
+            options.rows = 8;
+            options.parts = parts;
+            TrainableTransformer<float> model(std::move(config), std::move(weights), options, cpu);
+            CHECK(trained_parameters(student, parts, HealStage::distillation) ==
+                  model.parameters().num_values());
+            Parameters<float> layers;
+            for (auto& layer : model.layers())  // nothing is healed where nothing was taken
+                if (parts.weights || layer.linears().front().form() == WeightForm::mpo)
+                    layer.list(layers);
+            CHECK(trained_parameters(student, parts, HealStage::blocks) == layers.num_values());
+        }
 }
 
 TEST_CASE("mpo heal --resume: killed at random moments, a run ends with the same bytes") {
@@ -177,6 +181,32 @@ TEST_CASE("mpo heal --resume: killed at random moments, a run ends with the same
         std::filesystem::remove_all(ward.folder / "out.work");
     }
     CHECK(kills > 3);
+}
+
+TEST_CASE("mpo heal --resume: killed while it judges, a run still says all that it did") {
+    const Ward ward;
+    REQUIRE(ward.run(ward.line(ward.heal("unbroken", {"--json", "u.json"}))).status == 0);
+    const auto arguments =
+        ward.heal("out", {"--resume", "--json", "j.json", "--evaluate", "judge"});
+    std::string long_text;
+    for (int k = 0; k < 40; ++k) long_text += read_file(ward.folder / "other");
+    write_file(ward.folder / "judge", long_text);
+    REQUIRE(ward.killed(
+        arguments, [&] { return std::filesystem::exists(ward.folder / "out.work" / "healed"); }));
+    CHECK(!std::filesystem::exists(ward.folder / "out"));
+    const auto rest = ward.run(ward.line(arguments));
+    INFO(rest.err);
+    REQUIRE(rest.status == 0);
+    CHECK(contents(ward.folder / "out") == contents(ward.folder / "unbroken"));
+    const auto whole = nlohmann::json::parse(read_file(ward.folder / "u.json"));
+    const auto json = nlohmann::json::parse(read_file(ward.folder / "j.json"));
+    CHECK(json["curve"] == whole["curve"]);
+    for (std::size_t k = 0; k < 2; ++k) {
+        CHECK(json["layers"][k]["curve"] == whole["layers"][k]["curve"]);
+        CHECK(json["layers"][k]["best_step"] == whole["layers"][k]["best_step"]);
+    }
+    CHECK(json["blocks"]["peak_bytes"].is_null());  // an earlier run's
+    CHECK(json["evaluation"][0].contains("distillation"));
 }
 
 TEST_CASE("mpo heal: a snapshot that cannot be written leaves the one before it, which goes on") {
@@ -220,7 +250,7 @@ TEST_CASE("mpo heal: work of another run is refused by what differs") {
     refused({"--seed", "2"}, {"another configuration", "seed was 1, asked for is 2"});
     const auto train = read_file(ward.folder / "train");
     write_file(ward.folder / "train", "ab " + train.substr(3));
-    refused({}, {"another configuration", "windows was"});
+    refused({}, {"another configuration", "was", "asked for is"});
     refused({"--blocks-steps", "0"}, {"teacher", "tokens"});  // the cache, asked alone
     write_file(ward.folder / "train", train);
     refused({"--blocks-steps", "0", "--top", "9"}, {"teacher", "top"});

@@ -297,6 +297,10 @@ TEST_CASE("teacher cache: another text, teacher, K or window is refused, with bo
     run.window = 6;
     check_throws<ArgumentError>([&] { (void)TeacherCache(room.folder / "cache", run); },
                                 {"has window 5", "asked for is 6"});
+    // killed before its first file had its name
+    std::filesystem::create_directory(room.folder / "killed");
+    write_file(room.folder / "killed" / ".run.json.3127.tmp", "{");
+    (void)room.cache("killed");
     write_file(room.folder / "text", "this is no cache");
     check_throws<ArgumentError>([&] { (void)room.cache("."); }, {"something else"});
     check_throws<FileError>([&] { (void)TeacherCache(room.folder / "nothing", room.run()); },

@@ -182,11 +182,21 @@ inline std::string write_shard(const std::filesystem::path& folder, const Teache
     return result.to_string();
 }
 
-/// Begins a cache in a folder that does not exist or is empty, or goes on with the same one.
+/// Whether a folder has nothing but what a run leaves that was killed before its first file had its name.
+[[nodiscard]] inline bool is_unused(const std::filesystem::path& folder) {
+    if (!std::filesystem::is_directory(folder)) return false;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        const auto name = entry.path().filename().string();
+        if (!name.starts_with(".run.json.") || !name.ends_with(".tmp")) return false;
+    }
+    return true;
+}
+
+/// Begins a cache in a folder that does not exist or is unused, or goes on with the same one.
 inline void begin_cache(const std::filesystem::path& folder, const TeacherCacheRun& run) {
     const auto path = folder / "run.json";
     if (std::filesystem::exists(path)) return require_same_run(folder, run);
-    if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))
+    if (std::filesystem::exists(folder) && !is_unused(folder))
         raise<ArgumentError>(
             {"teacher cache: ", folder.string(), " holds something else than a teacher's cache"});
     std::error_code error;

@@ -52,12 +52,12 @@ struct HealProgress {
     Index num_layers = 0;  // of the model
     Index step =
         0;  // steps done of the layer, or of distillation; windows that the teacher has read
-    Index steps = 0;      // of all
-    double loss = 0;      // mean since the last look
-    double held_out = 0;  // loss of the held-out windows
-    double tokens_per_second = 0;
-    double seconds_left = 0;  // of the stage, at the rate so far
-    HealStage stage = HealStage::blocks;
+    Index steps = 0;                      // of all
+    double loss = 0;                      // mean since the last look
+    double held_out = 0;                  // loss of the held-out windows
+    double tokens_per_second = 0;         // over all processes, mean
+    double seconds_left = 0;              // of the stage, at the rate so far
+    HealStage stage = HealStage::blocks;  // which
 };
 
 /// Hears of progress, and may end the run: what the work folder has stays.

@@ -132,20 +132,23 @@ template <class Of>
                      heal_plot("Held-out loss over the steps of every layer", step_axis(last), y));
 }
 
+/// Whether there was any.
+[[nodiscard]] inline bool has_sinks(const std::vector<BlockHealing>& layers) {
+    return std::any_of(layers.begin(), layers.end(),
+                       [](const auto& layer) { return layer.sinks > 0; });
+}
+
 /// The charts of the block stage.
 [[nodiscard]] inline std::string block_charts(const std::vector<BlockHealing>& layers) {
-    const bool sinks = std::any_of(layers.begin(), layers.end(),
-                                   [](const auto& layer) { return layer.sinks > 0; });
     std::string text = "<div class=\"panels wide\">\n";
     text += heal_figure("held out", "windows that no step has seen",
                         over_layers(layers, "Held-out loss over the layers",
                                     [](const HealPoint& point) { return point.held_out; }));
-    if (sinks)
+    if (has_sinks(layers))
         text += heal_figure("sinks", "error of their states, relative",
                             over_layers(layers, "Error of the sinks over the layers",
                                         [](const HealPoint& point) { return point.sinks; }));
-    text += heal_figure("training", "means up to the first look, up to the last",
-                        training_over_layers(layers));
+    text += heal_figure("training", "up to the first look, the last", training_over_layers(layers));
     text += heal_figure("held out, over the steps", "a line per layer", curves_of_layers(layers));
     return text + "</div>\n";
 }
@@ -197,7 +200,7 @@ template <class Of>
         heal_figure("divergence", "held out; the dot was kept",
                     over_looks(run, "Held-out divergence over the steps", "nats per token",
                                [](const DistillPoint& point) { return point.divergence; })),
-        heal_figure("same first choice", "held out, share of the tokens",
+        heal_figure("same first choice", "share of held-out tokens",
                     over_looks(run, "Held-out agreement over the steps", "share",
                                [](const DistillPoint& point) { return point.agreement; })),
         "</div>\n");

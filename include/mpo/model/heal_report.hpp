@@ -103,42 +103,45 @@ struct LayerMeans {
     return text + "</tbody></table></section>\n";
 }
 
-[[nodiscard]] inline std::string layer_row(const BlockHealing& layer, std::size_t k) {
+[[nodiscard]] inline std::string layer_row(const BlockHealing& layer, std::size_t k, bool sinks) {
     std::size_t kept = 0;
     while (kept + 1 < layer.curve.size() && layer.curve[kept].step != layer.best_step) ++kept;
     const auto point = [&](std::size_t p, const char* member) {
         return concat("/layers/", k, "/curve/", p, '/', member);
     };
     const auto &before = layer.before(), &after = layer.after();
-    return concat(
-        "<tr><th scope=\"row\">", layer.layer, "</th>",
-        cell("held out, before", error_datum(before.held_out, point(0, "held_out"))),
-        cell("after", error_datum(after.held_out, point(kept, "held_out"))),
-        cell("of before",
-             before.held_out > 0 ? fixed_number(after.held_out / before.held_out, 2) : "-"),
-        layer.sinks == 0 ? std::string("<td></td><td></td>")
-                         : cell("sinks, before", error_datum(before.sinks, point(0, "sinks"))) +
-                               cell("after", error_datum(after.sinks, point(kept, "sinks"))),
-        cell("kept step", datum(layer.best_step, std::to_string(layer.best_step),
-                                concat("/layers/", k, "/best_step"))),
-        cell("s per step", datum(layer.seconds_per_step, short_number(layer.seconds_per_step, 3),
-                                 concat("/layers/", k, "/seconds_per_step"))),
-        "</tr>\n");
+    std::string text =
+        concat("<tr><th scope=\"row\">layer ", layer.layer, "</th>",
+               cell("held out, before", error_datum(before.held_out, point(0, "held_out"))),
+               cell("after", error_datum(after.held_out, point(kept, "held_out"))),
+               cell("of before",
+                    before.held_out > 0 ? fixed_number(after.held_out / before.held_out, 2) : "-"));
+    if (sinks)
+        text += cell("sinks, before", error_datum(before.sinks, point(0, "sinks"))) +
+                cell("sinks, after", error_datum(after.sinks, point(kept, "sinks")));
+    return text +
+           cell("kept step", datum(layer.best_step, std::to_string(layer.best_step),
+                                   concat("/layers/", k, "/best_step"))) +
+           cell("s per step", datum(layer.seconds_per_step, short_number(layer.seconds_per_step, 3),
+                                    concat("/layers/", k, "/seconds_per_step"))) +
+           "</tr>\n";
 }
 
 [[nodiscard]] inline std::string block_section(const HealResults& results) {
     const auto& layers = results.report.blocks;
     if (layers.empty()) return {};
+    const bool sinks = has_sinks(layers);
     std::string text = concat(
         "<section><h2>Layer after layer</h2>\n<p class=\"how\">Loss: squared error of a "
-        "layer\u2019s "
-        "outputs, of what the dense layer adds to its states; inputs are those that the healed "
-        "layers before it give. The best look at the held-out windows was kept.</p>\n",
+        "layer\u2019s outputs, of what the dense layer adds to its states; inputs are those that "
+        "the healed layers before it give. The best look at the held-out windows was kept.",
+        sinks ? " Sinks: squared error of their states, of these." : "", "</p>\n",
         block_charts(layers),
-        "<table class=\"cards\"><thead><tr><th>Layer</th><th>Held out,<br>before</th><th>after</th>"
-        "<th>of before</th><th>Sinks,<br>before</th><th>after</th><th>Kept<br>step</th><th>s per"
-        "<br>step</th></tr></thead><tbody>\n");
-    for (std::size_t k = 0; k < layers.size(); ++k) text += layer_row(layers[k], k);
+        "<table class=\"cards\"><thead><tr><th></th><th>Held out,<br>before</th><th>after</th>"
+        "<th>of before</th>",
+        sinks ? "<th>Sinks,<br>before</th><th>after</th>" : "",
+        "<th>Kept<br>step</th><th>s per<br>step</th></tr></thead><tbody>\n");
+    for (std::size_t k = 0; k < layers.size(); ++k) text += layer_row(layers[k], k, sinks);
     return text + "</tbody></table></section>\n";
 }
 
@@ -182,7 +185,7 @@ struct LayerMeans {
             cell("tokens seen", count_datum(cost.tokens_seen(), at + "tokens_seen")),
             cell("s per step", datum(cost.seconds_per_step, short_number(cost.seconds_per_step, 3),
                                      at + "seconds_per_step")),
-            cell("tokens per s", short_number(cost.tokens_per_second(), 3)),
+            cell("tokens per s", readable_count(static_cast<Index>(cost.tokens_per_second()))),
             cell("peak memory",
                  cost.peak_bytes > 0 ? bytes_datum(cost.peak_bytes, at + "peak_bytes") : "-"),
             "</tr>\n");

@@ -2,6 +2,7 @@
 // texts. heal_json.hpp writes it, heal_report.hpp draws it.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -66,8 +67,9 @@ struct HealResults {
     std::vector<HealedText> evaluation = {};  // of other texts
 };
 
-/// Numbers that a stage trains of a compressed model. A chain counts with all numbers of its cores, whatever the
-/// gauge leaves of them on the disk.
+/// Numbers that a stage trains of a compressed model: distillation of all layers, the block stage of those that have
+/// a chain, or all where dense weights are trained. A chain counts with all numbers of its cores, whatever the gauge
+/// leaves of them on the disk.
 [[nodiscard]] inline Index trained_parameters(const CompressedCheckpoint& student,
                                               const TrainedParts& parts, HealStage stage) {
     Index sum = 0;
@@ -78,12 +80,19 @@ struct HealResults {
                 sum += linear.bonds[at] * linear.layout.out[at] * linear.layout.in[at] *
                        linear.bonds[at + 1];
             }
+    const auto is_healed = [&](std::string_view tensor) {  // what is in "model.layers.3."
+        const auto layer =
+            tensor.substr(0, tensor.find('.', tensor.find_first_of("0123456789")) + 1);
+        return parts.weights ||
+               std::any_of(student.linears().begin(), student.linears().end(),
+                           [&](const auto& linear) { return linear.name.starts_with(layer); });
+    };
     const bool has_head = student.checkpoint().contains("lm_head.weight");
     for (const auto& tensor : student.checkpoint().tensors()) {
         if (student.core_of(tensor.name).linear != nullptr) continue;
         const std::string_view name = tensor.name;
         const bool inside = name.starts_with("model.layers.");
-        if (!inside && stage == HealStage::blocks) continue;
+        if (stage == HealStage::blocks && (!inside || !is_healed(name))) continue;
         bool trained =
             parts.norms && (name.ends_with("layernorm.weight") || name == "model.norm.weight");
         if (inside && name.ends_with(".bias")) trained = parts.biases;

@@ -23,6 +23,7 @@ struct HealedPath {
 
 /// Every text under every form, beside the teacher.
 ///
+/// forms    in the order of healing
 /// options  window, stride and progress; nothing is timed
 /// cost     per form one pass of it and one of the teacher over all texts. Memory: both, MPOs perhaps with the dense
 ///          W that is faster to apply, and one window

@@ -104,7 +104,7 @@ tfoot td,tfoot th{border-top:2px solid var(--rule)}tfoot th{color:var(--ink);fon
 .keep{white-space:nowrap}.strip svg{display:inline-block;min-width:96px;vertical-align:-3px}
 .soft{color:var(--soft)}
 .panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(248px,1fr));gap:28px 20px}
-.panels.wide{grid-template-columns:repeat(auto-fill,minmax(min(300px,100%),1fr))}
+.panels.wide{margin-bottom:20px;grid-template-columns:repeat(auto-fill,minmax(min(300px,100%),1fr))}
 figure{margin:0;min-width:0}.panels svg{width:100%}figcaption{line-height:1.35;margin-bottom:6px}figcaption b{margin-right:6px}
 svg{display:block;max-width:100%;height:auto;font-family:inherit}
 svg text{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}

@@ -104,10 +104,18 @@ struct BlockTape {
                 3 * config.intermediate_size);
     }
 
-    Tensor<T> normed, queries, keys, values, attended,
-        log_sums;                                              // (rows, .); log_sums (heads, rows)
-    Tensor<T> middle, normed_middle, gate, up, inner;          // (rows, .)
-    Tensor<T> update;                                          // (rows, hidden): scratch
+    Tensor<T> normed;         // (rows, hidden): n
+    Tensor<T> queries;        // (rows, heads d): q, rotated and scaled
+    Tensor<T> keys;           // (rows, kv_heads d): k, rotated
+    Tensor<T> values;         // (rows, kv_heads d): v
+    Tensor<T> attended;       // (rows, heads d): a
+    Tensor<T> log_sums;       // (heads, rows), of the scores
+    Tensor<T> middle;         // (rows, hidden): m
+    Tensor<T> normed_middle;  // (rows, hidden): n'
+    Tensor<T> gate;           // (rows, intermediate): g
+    Tensor<T> up;             // (rows, intermediate): u
+    Tensor<T> inner;          // (rows, intermediate): h
+    Tensor<T> update;         // (rows, hidden): scratch
     std::array<typename TrainableLinear<T>::Tape, 7> linears;  // of the linears, in their order
 };
 
@@ -126,7 +134,15 @@ struct BlockGradients {
           up(gate.shape()),
           inner(gate.shape()) {}
 
-    Tensor<T> hidden, pulled, queries, attended, keys, values, gate, up, inner;  // (rows, .)
+    Tensor<T> hidden;    // (rows, hidden): of what a linear read
+    Tensor<T> pulled;    // (rows, hidden): the same of another one that read it
+    Tensor<T> queries;   // (rows, heads d)
+    Tensor<T> attended;  // (rows, heads d)
+    Tensor<T> keys;      // (rows, kv_heads d)
+    Tensor<T> values;    // (rows, kv_heads d)
+    Tensor<T> gate;      // (rows, intermediate)
+    Tensor<T> up;        // (rows, intermediate)
+    Tensor<T> inner;     // (rows, intermediate)
 };
 
 /// One layer. Movable; one thread calls it. The backend must outlive it.
@@ -224,6 +240,7 @@ class TrainableBlock {
     /// dx of dy, in the same tensor (rows, hidden): dL/dy becomes dL/dx. Gradients of parameters grow.
     ///
     /// x, tape   those of apply; the tape is used up
+    /// g         of as many tokens; overwritten
     void gradient(const WindowShape& shape, const RotaryAngles<T>& angles, const Tensor<T>& x,
                   BlockTape<T>& tape, BlockGradients<T>& g, Tensor<T>& dy) {
         linears_[6].gradient(tape.inner, dy, g.inner, tape.linears[6]);
