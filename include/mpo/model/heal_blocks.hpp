@@ -199,10 +199,10 @@ struct HealWindows {
 };
 
 /// What the layers of a run share, and its two orders.
-class BlockStage {
+class BlockStageRun {
   public:
     /// processes   that share the windows of a step
-    BlockStage(const HealSources& sources, const HealBlocksOptions& options,
+    BlockStageRun(const HealSources& sources, const HealBlocksOptions& options,
                const EigenBackend& backend, int processes)
         : options_(options),
           backend_(backend),
@@ -326,7 +326,7 @@ std::vector<BlockHealing> heal_blocks(const HealSources& sources, const HealBloc
                                       const HealCallback& progress = {}) {
     detail::require_heal_options(options);
     const bool apart = options.inputs == HealInputs::dense;
-    detail::BlockStage stage(sources, options, backend, apart ? 1 : group.size());
+    detail::BlockStageRun stage(sources, options, backend, apart ? 1 : group.size());
     return apart ? stage.apart(group, progress) : stage.in_order(group, progress);
 }
 
