@@ -125,6 +125,18 @@ TEST_CASE(
     check_throws<NumericalError>([&] { clinic.heal(options); }, {"layer 0", "step"});
     CHECK(!std::filesystem::exists(clinic.folder / "healed"));
     CHECK(std::filesystem::exists(clinic.folder / "work" / "blocks" / "layer_0.unfinished"));
+    // the loss that is looked at, too, and of either stage
+    options.blocks->evaluate_every = 1;
+    check_throws<NumericalError>([&] { clinic.heal(options, "healed", "work_2"); },
+                                 {"layer 0: the held-out loss after step 1 is"});
+    options = Clinic::options();
+    options.blocks.reset();
+    options.distillation->learning_rate = {1e30, 0, LearningRateDecay::constant, 0};
+    check_throws<NumericalError>([&] { clinic.heal(options, "healed", "work_3"); },
+                                 {"distill: step 2: "});
+    options.distillation->evaluate_every = 1;
+    check_throws<NumericalError>([&] { clinic.heal(options, "healed", "work_4"); },
+                                 {"distill: held-out windows after step 1: "});
 }
 
 TEST_CASE("heal: snapshots of another run are refused by what differs") {

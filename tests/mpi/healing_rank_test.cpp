@@ -3,6 +3,8 @@
 
 #include <filesystem>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "mpo/model/transformer.hpp"
 #include "support/catch.hpp"
@@ -31,12 +33,14 @@ constexpr double soon =
 TEST_CASE(
     "healing rank: one that is killed ends all; another run has the bits of an unbroken one") {
     const Clinic clinic;
-    for (const std::string inputs : {"healed", "dense"}) {
+    const std::pair<std::string, std::vector<int>> kinds[] = {{"healed", {2, 100, 300, 600}},
+                                                              {"dense", {2, 3}}};
+    for (const auto& [inputs, sums] : kinds) {
         const auto unbroken = heal_job(clinic, inputs, inputs, "none", 0);
         INFO(unbroken.err);
         REQUIRE(unbroken.status == 0);
         const auto expected = contents(clinic.folder / inputs);
-        for (const int sum : {2, 100, 250, 600}) {
+        for (const int sum : sums) {
             const std::string to = inputs + std::to_string(sum);
             INFO(to);
             const auto job = heal_job(clinic, to, inputs, "kill", sum);
@@ -44,6 +48,11 @@ TEST_CASE(
             CHECK(job.status != 0);
             CHECK(job.seconds < soon);
             CHECK(!std::filesystem::exists(clinic.folder / to));
+            const auto layers = clinic.folder / ("work_" + to) / "blocks";
+            if (sum == 100) CHECK(std::filesystem::exists(layers / "layer_0.unfinished"));
+            if (sum > 100) CHECK(std::filesystem::exists(layers / "layer_0.snapshot"));
+            if (sum == 2 && inputs == "dense")  // its layer was done
+                CHECK(std::filesystem::exists(layers / "layer_1.snapshot"));
             const auto again = heal_job(clinic, to, inputs, "none", 0);
             INFO(again.err);
             CHECK(again.status == 0);
