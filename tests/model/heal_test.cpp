@@ -1,62 +1,18 @@
 #include "mpo/model/heal.hpp"
 
 #include <cmath>
+#include <cstring>
 
-#include "mpo/model/compress.hpp"
 #include "mpo/model/transformer.hpp"
 #include "support/catch.hpp"
+#include "support/clinic.hpp"
 #include "support/files.hpp"
-#include "support/hashed_weights.hpp"
 #include "support/models.hpp"
 
 namespace {
 
 using namespace mpo;
 using namespace mpo::test;
-
-/// A tiny decoder, the same at half its parameters, and tokens that its own vocabulary has.
-struct Clinic {
-    TemporaryFolder folder;
-    TrainingWindows texts;
-
-    explicit Clinic(const std::string& name = "group_3",
-                    CompressForm form = CompressForm::automatic, const std::string& only = "") {
-        const auto decoder = tiny_decoder(name);
-        write_decoder(teacher(), decoder);
-        CompressOptions options;
-        options.budget = 0.5;
-        options.form = form;
-        options.only = only;
-        (void)compress(Checkpoint(teacher()), student(), options, cpu);
-        texts.length = 8;
-        Random random(5);
-        const Index vocab = decoder.config["vocab_size"];
-        std::vector<Index> text(8 * 24 + 1);
-        for (auto& id : text) id = random.below(vocab);
-        append_training_windows(text, 1, 0, "text", texts);
-    }
-    [[nodiscard]] std::filesystem::path teacher() const { return folder / "teacher"; }
-    [[nodiscard]] std::filesystem::path student() const { return folder / "student"; }
-
-    [[nodiscard]] static HealOptions options() {
-        HealOptions options;
-        options.held_out_every = 6;
-        options.blocks->steps = 12;
-        options.blocks->batch_windows = 2;
-        options.blocks->evaluate_every = 4;
-        options.blocks->learning_rate = {1e-2, 2, LearningRateDecay::linear, 0};
-        options.distillation->steps = 12;
-        options.distillation->batch_windows = 2;
-        options.distillation->evaluate_every = 4;
-        options.distillation->top = 8;
-        options.distillation->learning_rate = {3e-3, 2, LearningRateDecay::cosine, 0};
-        return options;
-    }
-    HealReport heal(const HealOptions& options, const std::string& to = "healed",
-                    const std::string& work = "work") const {
-        return mpo::heal(student(), teacher(), texts, folder / to, folder / work, options, cpu);
-    }
-};
 
 }  // namespace
 
@@ -169,6 +125,18 @@ TEST_CASE(
     check_throws<NumericalError>([&] { clinic.heal(options); }, {"layer 0", "step"});
     CHECK(!std::filesystem::exists(clinic.folder / "healed"));
     CHECK(std::filesystem::exists(clinic.folder / "work" / "blocks" / "layer_0.unfinished"));
+    // the loss that is looked at, too, and of either stage
+    options.blocks->evaluate_every = 1;
+    check_throws<NumericalError>([&] { clinic.heal(options, "healed", "work_2"); },
+                                 {"layer 0: the held-out loss after step 1 is"});
+    options = Clinic::options();
+    options.blocks.reset();
+    options.distillation->learning_rate = {1e30, 0, LearningRateDecay::constant, 0};
+    check_throws<NumericalError>([&] { clinic.heal(options, "healed", "work_3"); },
+                                 {"distill: step 2: "});
+    options.distillation->evaluate_every = 1;
+    check_throws<NumericalError>([&] { clinic.heal(options, "healed", "work_4"); },
+                                 {"distill: held-out windows after step 1: "});
 }
 
 TEST_CASE("heal: snapshots of another run are refused by what differs") {
@@ -287,4 +255,58 @@ TEST_CASE("heal: chains stay balanced, and the optimizer's memory with them") {
     CHECK(after < 0.6 * before);
     CHECK(after == Approx(norm(detail::numbers(q.arrays()[1]))));
     CHECK(moment() == Approx(memory * before / after));
+TEST_CASE("heal: from the dense states, a layer does not depend on those before it") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.distillation.reset();
+    const auto in_order = clinic.heal(options, "in_order", "work_in_order");
+    options.blocks->inputs = HealInputs::dense;
+    const auto apart = clinic.heal(options, "apart", "work_apart");
+    REQUIRE(apart.blocks.size() == 2);
+    for (const auto& block : apart.blocks)
+        CHECK(block.after().held_out < 0.95 * block.before().held_out);
+    // nothing was lost before the first layer; before the second the healed states are others
+    CHECK(apart.blocks[0].after().held_out == in_order.blocks[0].after().held_out);
+    CHECK(apart.blocks[1].before().held_out < in_order.blocks[1].before().held_out);
+
+    // the second layer's bits do not care what became of the first
+    const auto second_behind_another_first = [&](const std::string& work) {
+        const auto copy = clinic.folder / (work + "_copy");
+        std::filesystem::create_directories(copy / "blocks");
+        auto first = read_file(clinic.folder / work / "blocks" / "layer_0.snapshot");
+        const float other = 0.5f;  // in the place of the last number
+        std::memcpy(first.data() + first.size() - sizeof other, &other, sizeof other);
+        write_file(copy / "blocks" / "layer_0.snapshot", first);
+        (void)clinic.heal(options, work + "_healed_copy", work + "_copy");
+        return snapshot_arrays(copy / "blocks" / "layer_1.snapshot") ==
+               snapshot_arrays(clinic.folder / work / "blocks" / "layer_1.snapshot");
+    };
+    CHECK(second_behind_another_first("work_apart"));
+    options.blocks->inputs = HealInputs::healed;
+    CHECK(!second_behind_another_first("work_in_order"));
+    check_throws<ArgumentError>([&] { clinic.heal(options, "x", "work_apart"); },
+                                {"another configuration", "inputs", "dense"});
+}
+
+TEST_CASE("heal: layers apart, broken off after any look, end with the same bits") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.blocks->inputs = HealInputs::dense;
+    options.distillation.reset();
+    (void)clinic.heal(options, "unbroken", "work_unbroken");
+    const auto expected = contents(clinic.folder / "unbroken");
+    for (const Index looks : {1, 2, 4, 5, 7}) {
+        INFO(looks);
+        auto broken = options;
+        Index seen = 0;
+        broken.progress = [&](const HealProgress&) {
+            return ++seen == looks ? ProgressReply::cancel : ProgressReply::go_on;
+        };
+        const std::string work = "work_" + std::to_string(looks),
+                          to = "to_" + std::to_string(looks);
+        check_throws<Cancelled>([&] { clinic.heal(broken, to, work); }, {"the work folder has"});
+        (void)clinic.heal(options, to, work);
+        CHECK(seen == looks);
+        CHECK(contents(clinic.folder / to) == expected);
+    }
 }

@@ -1,38 +1,17 @@
 // A rank that fails or dies ends the whole job, soon, with a status other than 0 and, where it can still speak, one line.
 
-#include <chrono>
 #include <string>
 
 #include "support/catch.hpp"
-#include "support/child.hpp"
-#include "support/files.hpp"
+#include "support/mpi_job.hpp"
 
 namespace {
 
 using namespace mpo::test;
 
-struct Job : Ended {
-    double seconds = 0;
-};
-
 /// mpirun -n ranks mpo_mpi_failing_rank how
 [[nodiscard]] Job run_job(int ranks, const std::string& how) {
-    const TemporaryFolder folder;
-    const auto begin = std::chrono::steady_clock::now();
-    Job job;
-    static_cast<Ended&>(job) = run_program(
-        "/usr/bin/env",
-        {MPO_MPIEXEC, MPO_MPIEXEC_NUMPROC_FLAG, std::to_string(ranks), MPO_MPI_FAILING_RANK, how},
-        folder.path());
-    job.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    return job;
-}
-
-[[nodiscard]] std::size_t count(const std::string& text, const std::string& piece) {
-    std::size_t found = 0;
-    for (auto at = text.find(piece); at != std::string::npos; at = text.find(piece, at + 1))
-        ++found;
-    return found;
+    return mpo::test::run_job(ranks, MPO_MPI_FAILING_RANK, {how});
 }
 
 constexpr double soon =

@@ -167,6 +167,16 @@ class CalibrationWalk {
         stage_ = static_cast<BlockStage>(static_cast<int>(stage_) + 1);
     }
 
+    /// One flow again from this layer on: the compressed one becomes the dense one. Throws ArgumentError inside a
+    /// layer.
+    void rejoin() {
+        if (stage_ != BlockStage::attention)
+            detail::raise<ArgumentError>(
+                {"CalibrationWalk::rejoin: the walk stands inside layer ", layer_});
+        replaced_.clear();
+        diverged_ = false;
+    }
+
   private:
     void require_options() const {
         if (!(options_.sink_factor > 1) || !(options_.reader_sink_weight >= 0))

@@ -20,7 +20,9 @@
 #include <utility>
 #include <vector>
 
+#include "mpo/core/communicator.hpp"
 #include "mpo/linalg/compensation.hpp"
+#include "mpo/model/agree.hpp"
 #include "mpo/model/calibrated_linear.hpp"
 #include "mpo/model/calibration_walk.hpp"
 #include "mpo/model/compress.hpp"
@@ -82,6 +84,22 @@ class CalibratedJob {
     void run() {
         while (state_ && !walk_.done() && state_->has(walk_.layer())) restore_layer();
         while (!walk_.done()) run_layer();
+    }
+
+    /// Those of the layers that fall to one of `size` processes, each behind dense ones: into the resume folder.
+    void run_apart(int rank, int size) {
+        while (!walk_.done()) {
+            const Index layer = walk_.layer();
+            if (layer % size == rank && !state_->has(layer)) {
+                memory_ = {};  // the same competitors, whoever compresses it
+                run_layer();
+                walk_.rejoin();
+                continue;
+            }
+            for (; !walk_.done() && walk_.layer() == layer; walk_.advance())
+                for (const auto& name : wanted())
+                    meter_.skip(factorisation_work(linear_of_.at(name)->tensor->shape));
+        }
     }
 
     [[nodiscard]] std::unordered_map<std::string, CalibratedLinear>& results() { return results_; }
@@ -226,32 +244,18 @@ class CalibratedJob {
     std::unordered_map<std::string, CalibratedLinear> results_;
 };
 
-}  // namespace detail
-
-/// The same as compress in the metric of real inputs: see above.
-///
-/// source       dense safetensors or GGUF of a decoder that Transformer takes
-/// folder       must not exist; appears when all of it is written
-/// options      budget or budget_bytes, form, sites, layouts, only, skip, dtype, seed, progress
-/// calibration  tokens, and how they are used
-/// returns      as compress, with what calibration says of every linear and of the whole
-/// error        losses are measured on the calibration tokens; fewer of them than a linear has inputs leave
-///              directions that nothing was heard of, where the weight is kept as it is
-/// cost         per layer the moments of both flows (n^2 multiply-adds per token, stage and moment), the layer
-///              itself for both, and search_fit for each linear. Memory: as CalibrationWalk, all stored cores
-/// throws       as compress; ArgumentError (no tokens; shares; another run in the resume folder), NumericalError, naming the linear, for
-///              activations that are not finite
+/// Front to back, or what is missing of it in the resume folder; then the output.
 template <Backend B>
-[[nodiscard]] CompressReport compress(const Checkpoint& source, const std::filesystem::path& folder,
-                                      const CompressOptions& options,
-                                      const CompressCalibration& calibration, const B& backend) {
-    detail::validate(options, calibration);
-    detail::require_dense(source);
-    auto planned = detail::plan_linears(source, options);
-    detail::CompressedWriter writer(folder);
-    detail::CalibratedJob<B> job(source, std::move(planned), options, calibration, backend);
+[[nodiscard]] CompressReport compress_in_order(const Checkpoint& source,
+                                               const std::filesystem::path& folder,
+                                               const CompressOptions& options,
+                                               const CompressCalibration& calibration,
+                                               const B& backend) {
+    auto planned = plan_linears(source, options);
+    CompressedWriter writer(folder);
+    CalibratedJob<B> job(source, std::move(planned), options, calibration, backend);
     job.run();
-    auto report = detail::begin_report(source, options);
+    auto report = begin_report(source, options);
     for (const auto& tensor : source.tensors()) {
         report.bytes_before += tensor.bytes;
         report.parameters_before += num_elements(tensor.shape);
@@ -268,7 +272,7 @@ template <Backend B>
         if (form.cores.empty())
             writer.copy(source, tensor.name, options.dtype);
         else
-            detail::append_linear(writer, linear, form, options.dtype);
+            append_linear(writer, linear, form, options.dtype);
         report.linears.push_back(std::move(linear));
     }
     const auto written = writer.finish(source, options.dtype);
@@ -278,6 +282,68 @@ template <Backend B>
     report.parameters = written.num_parameters();
     writer.commit();
     return report;
+}
+
+}  // namespace detail
+
+/// The same as compress in the metric of real inputs: see above.
+///
+/// source       dense safetensors or GGUF of a decoder that Transformer takes
+/// folder       must not exist; appears when all of it is written
+/// options      budget or budget_bytes, form, sites, layouts, only, skip, dtype, seed, progress
+/// calibration  tokens, and how they are used
+/// group        processes that call with the same arguments and see the same folders: with CompressInputs::dense rank
+///              r compresses layers r, r + size, .., to the same bits, whatever their number; else one. Rank 0
+///              writes, and is told of progress; what one throws all throw, when everybody is through with its layers
+/// returns      on rank 0, the others have an empty report: as compress, with what calibration says of every linear and of the whole
+/// error        losses are measured on the calibration tokens; fewer of them than a linear has inputs leave
+///              directions that nothing was heard of, where the weight is kept as it is
+/// cost         per layer the moments of both flows (n^2 multiply-adds per token, stage and moment), the layer
+///              itself for both, and search_fit for each linear. Memory: as CalibrationWalk, all stored cores
+///              Layers apart: the dense flow once per process, and both flows once more on rank 0 at the end
+/// throws       as compress; ArgumentError (no tokens; shares; another run in the resume folder; several processes for layers that read what
+///              those before them give), NumericalError, naming the linear, for
+///              activations that are not finite
+template <Backend B, Communicator Group>
+[[nodiscard]] CompressReport compress(const Checkpoint& source, const std::filesystem::path& folder,
+                                      const CompressOptions& options,
+                                      const CompressCalibration& calibration, const B& backend,
+                                      Group& group) {
+    detail::validate(options, calibration);
+    detail::require_dense(source);
+    const bool apart = calibration.inputs == CompressInputs::dense;
+    if (!apart && group.size() > 1)
+        detail::raise<ArgumentError>({"compress: ", group.size(),
+                                      " processes share layers with CompressInputs::dense alone"});
+    if (apart) {
+        detail::all_or_none(group, [&] {
+            if (group.rank() != 0) return;
+            const detail::CompressedWriter free(folder);  // the place of the output
+            const detail::CompressState begun(calibration.resume,
+                                              detail::requested(source, options, calibration));
+        });
+        detail::all_or_none(group, [&] {
+            auto own = options;
+            if (group.rank() != 0) own.progress = {};
+            detail::CalibratedJob<B> job(source, detail::plan_linears(source, options), own,
+                                         calibration, backend);
+            job.run_apart(group.rank(), group.size());
+        });
+    }
+    CompressReport report;
+    detail::all_or_none(group, [&] {
+        if (group.rank() == 0)
+            report = detail::compress_in_order(source, folder, options, calibration, backend);
+    });
+    return report;
+}
+/// The same by one process.
+template <Backend B>
+[[nodiscard]] CompressReport compress(const Checkpoint& source, const std::filesystem::path& folder,
+                                      const CompressOptions& options,
+                                      const CompressCalibration& calibration, const B& backend) {
+    SingleProcess alone;
+    return compress(source, folder, options, calibration, backend, alone);
 }
 
 }  // namespace mpo

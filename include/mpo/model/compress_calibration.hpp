@@ -18,14 +18,21 @@ namespace mpo {
 /// Whether a linear makes good for what the layers before it have lost.
 enum class Compensation { off, on };
 
+/// What a layer reads while it is compressed.
+enum class CompressInputs {
+    compressed,  // what the compressed layers before it give: their losses can be made good for
+    dense  // what the dense ones give: layers do not depend on one another, and processes take one each
+};
+
 /// What a calibrated compression needs to know.
 struct CompressCalibration {
-    std::vector<CalibrationWindow> windows = {};   // the texts, see calibration_texts.hpp
-    CalibrationOptions walk = {};                  // how moments are accumulated
-    double sink_weight = default_sink_weight;      // see moments.hpp, >= 0
-    Compensation compensation = Compensation::on;  // for what earlier layers lost
-    double compensation_ridge = 1e-3;              // see compensating_map, > 0
-    CalibratedFitOptions linear = {};              // how each linear is compressed
+    std::vector<CalibrationWindow> windows = {};         // the texts, see calibration_texts.hpp
+    CalibrationOptions walk = {};                        // how moments are accumulated
+    double sink_weight = default_sink_weight;            // see moments.hpp, >= 0
+    Compensation compensation = Compensation::on;        // for what earlier layers lost
+    double compensation_ridge = 1e-3;                    // see compensating_map, > 0
+    CompressInputs inputs = CompressInputs::compressed;  // dense: needs `resume`
+    CalibratedFitOptions linear = {};                    // how each linear is compressed
     /// Share of its numbers per module, in (0, 1], 1: dense; where it is not named, the share that all have in
     /// common. Of allocate, from a profile.
     std::map<std::string, double> shares = {};
@@ -52,6 +59,9 @@ inline void validate(const CompressOptions& options, const CompressCalibration& 
         raise<ArgumentError>({"compress: max_flops_ratio must be above 0, got ",
                               calibration.linear.max_flops_ratio});
     validate(calibration.linear.fit);
+    if (calibration.inputs == CompressInputs::dense && calibration.resume.empty())
+        throw ArgumentError(
+            "compress: layers apart, from dense inputs, need a folder to resume from");
     for (const auto& [module, share] : calibration.shares)
         if (!(share > 0 && share <= 1))
             raise<ArgumentError>(

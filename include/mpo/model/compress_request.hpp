@@ -61,7 +61,8 @@ template <std::size_t n, class E>
         {"reader_sink_weight", calibration.walk.reader_sink_weight},
         {"precision", static_cast<int>(model.precision)},
         {"sink_weight", calibration.sink_weight},
-        {"compensation", calibration.compensation == Compensation::on ? "on" : "off"},
+        {"compensation", std::string(calibration.compensation == Compensation::on ? "on" : "off") +
+                             (calibration.inputs == CompressInputs::dense ? ", layers apart" : "")},
         {"compensation_ridge", calibration.compensation_ridge},
         {"shares", nlohmann::ordered_json(calibration.shares)},
         {"max_flops_ratio", linear.max_flops_ratio},  // null: no bound

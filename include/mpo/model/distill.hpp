@@ -227,10 +227,12 @@ double distill_step(DistillTrainer& trainer, const TaughtWindows& taught,
     const auto size = static_cast<std::size_t>(trainer.shape().windows);
     const std::vector<float> counts(size, 1.0f);
     HeadLossSums sums;
-    all_or_none(group, [&] {
+    const auto losses = [&] {
         for (std::size_t begin = 0; begin < mine.size(); begin += size)
             sums += trainer.run(taught, std::span(mine).subspan(begin, size), counts, 1 / weight);
-    });
+    };
+    all_or_none(group,
+                [&] { naming_place(concat("distill: step ", optimizer.num_steps() + 1), losses); });
     std::vector<double> loss{sums.loss(options.alpha) / weight};
     sum_gradients(parameters, group);
     group.all_reduce_sum(std::span<double>(loss));
@@ -370,11 +372,16 @@ template <Communicator Group>
                                            "; the work folder has all until there"));
     };
     const auto look = [&](Index since) {
-        const auto sums = detail::look_at(trainer, held_out);
+        HeadLossSums sums;
+        detail::all_or_none(group, [&] {
+            detail::naming_place(
+                detail::concat("distill: held-out windows after step ", state.step), [&] {
+                    sums = detail::look_at(trainer, held_out);
+                    if (!std::isfinite(sums.loss(options.alpha) / sums.weight))
+                        detail::raise<NumericalError>({"the loss is no number"});
+                });
+        });
         const double count = sums.weight, loss = sums.loss(options.alpha) / count;
-        if (!std::isfinite(loss))
-            detail::raise<NumericalError>(
-                {"distill: the held-out loss after step ", state.step, " is ", loss});
         const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
         state.report.curve.push_back(
             {state.step, training, sums.divergence / count, sums.cross_entropy / count,

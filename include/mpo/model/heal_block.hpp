@@ -53,6 +53,16 @@ namespace mpo::detail {
     return result;
 }
 
+/// f(); what it throws of numbers says where before.
+template <class F>
+void naming_place(const std::string& place, F&& f) {
+    try {
+        f();
+    } catch (const NumericalError& error) {
+        raise<NumericalError>({place, ": ", error.what()});
+    }
+}
+
 /// The part of a batch that belongs to one process of several.
 [[nodiscard]] inline std::vector<Index> part_of(const std::vector<Index>& batch, int rank,
                                                 int size) {
@@ -255,7 +265,8 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
                 AdamW<float>& optimizer, BlockHealState& state, const HealObserver& observer) {
     const auto& parameters = optimizer.parameters();
     const auto look = [&] {
-        look_at(layer, flow, split, options, trainer, parameters, state);
+        all_or_none(group,
+                    [&] { look_at(layer, flow, split, options, trainer, parameters, state); });
         if (observer) observer(state, optimizer);
     };
     if (state.healing.curve.empty()) look();

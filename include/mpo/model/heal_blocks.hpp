@@ -204,6 +204,7 @@ class BlockStageRun {
     /// processes   that share the windows of a step
     BlockStageRun(const HealSources& sources, const HealBlocksOptions& options,
                const EigenBackend& backend, int processes)
+                  const EigenBackend& backend, int processes)
         : options_(options),
           backend_(backend),
           student_(sources.student, read_, backend),

@@ -1,0 +1,73 @@
+// A tiny decoder, the same at half its parameters, and tokens of its own vocabulary: what healing is tested on.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "files.hpp"
+#include "hashed_weights.hpp"
+#include "heal_settings.hpp"
+#include "models.hpp"
+#include "mpo/io/safetensors.hpp"
+#include "mpo/model/compress.hpp"
+#include "mpo/model/heal.hpp"
+
+namespace mpo::test {
+
+/// "teacher" and "student" in a folder, which goes with the object that made it.
+struct Clinic {
+    explicit Clinic(const std::string& name = "group_3",
+                    CompressForm form = CompressForm::automatic, const std::string& only = "")
+        : own(std::make_shared<TemporaryFolder>()), folder(own->path()) {
+        write_decoder(teacher(), tiny_decoder(name));
+        CompressOptions options;
+        options.budget = 0.5;
+        options.form = form;
+        options.only = only;
+        (void)compress(Checkpoint(teacher()), student(), options, cpu);
+        texts = heal_texts(teacher());
+    }
+    /// One that another process has made.
+    [[nodiscard]] static Clinic in(const std::filesystem::path& folder) { return Clinic(folder); }
+
+    [[nodiscard]] std::filesystem::path teacher() const { return folder / "teacher"; }
+    [[nodiscard]] std::filesystem::path student() const { return folder / "student"; }
+    [[nodiscard]] static HealOptions options() { return heal_settings(); }
+
+    /// By one process.
+    HealReport heal(const HealOptions& options, const std::string& to = "healed",
+                    const std::string& work = "work") const {
+        SingleProcess alone;
+        return heal_by(alone, options, to, work);
+    }
+    template <Communicator Group>
+    HealReport heal_by(Group& group, const HealOptions& options, const std::string& to,
+                       const std::string& work) const {
+        return mpo::heal(student(), teacher(), texts, folder / to, folder / work, options, cpu,
+                         group);
+    }
+
+    std::shared_ptr<TemporaryFolder> own;
+    std::filesystem::path folder;
+    TrainingWindows texts;
+
+  private:
+    explicit Clinic(const std::filesystem::path& made)
+        : folder(made), texts(heal_texts(teacher())) {}
+};
+
+/// The bytes of a snapshot's arrays by name: all of it but what its header says of the time it took.
+[[nodiscard]] inline std::map<std::string, std::string> snapshot_arrays(
+    const std::filesystem::path& path) {
+    std::map<std::string, std::string> arrays;
+    const SafetensorsFile file(path);
+    for (const auto& tensor : file.tensors()) {
+        const auto bytes = file.bytes(tensor.name);
+        arrays[tensor.name].assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
+    return arrays;
+}
+
+}  // namespace mpo::test
