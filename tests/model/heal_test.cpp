@@ -238,7 +238,8 @@ TEST_CASE("heal: chains stay balanced, and the optimizer's memory with them") {
     auto& q = layer.linears().front();
     REQUIRE(q.form() == WeightForm::mpo);
     for (auto& core : q.arrays())
-        for (Index k = 0; k < core.size(); ++k) core.data()[k] *= &core == &q.arrays()[0] ? 8.0f : 1.0f;
+        for (Index k = 0; k < core.size(); ++k)
+            core.data()[k] *= &core == &q.arrays()[0] ? 8.0f : 1.0f;
     const auto norm = [](const auto& values) {
         double sum = 0;
         for (const float x : values) sum += static_cast<double>(x) * x;
@@ -255,6 +256,8 @@ TEST_CASE("heal: chains stay balanced, and the optimizer's memory with them") {
     CHECK(after < 0.6 * before);
     CHECK(after == Approx(norm(detail::numbers(q.arrays()[1]))));
     CHECK(moment() == Approx(memory * before / after));
+}
+
 TEST_CASE("heal: from the dense states, a layer does not depend on those before it") {
     const Clinic clinic;
     auto options = Clinic::options();

@@ -203,7 +203,6 @@ class BlockStageRun {
   public:
     /// processes   that share the windows of a step
     BlockStageRun(const HealSources& sources, const HealBlocksOptions& options,
-               const EigenBackend& backend, int processes)
                   const EigenBackend& backend, int processes)
         : options_(options),
           backend_(backend),
