@@ -30,7 +30,7 @@ struct Clinic {
         texts = heal_texts(teacher());
     }
     /// One that another process has made.
-    [[nodiscard]] static Clinic in(const std::filesystem::path& folder) { return Clinic(folder); }
+    [[nodiscard]] static Clinic in(const std::filesystem::path& folder) { return {Made{}, folder}; }
 
     [[nodiscard]] std::filesystem::path teacher() const { return folder / "teacher"; }
     [[nodiscard]] std::filesystem::path student() const { return folder / "student"; }
@@ -54,8 +54,8 @@ struct Clinic {
     TrainingWindows texts;
 
   private:
-    explicit Clinic(const std::filesystem::path& made)
-        : folder(made), texts(heal_texts(teacher())) {}
+    struct Made {};
+    Clinic(Made, const std::filesystem::path& made) : folder(made), texts(heal_texts(teacher())) {}
 };
 
 /// The bytes of a snapshot's arrays by name: all of it but what its header says of the time it took.
