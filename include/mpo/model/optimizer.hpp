@@ -204,10 +204,11 @@ class AdamW {
             refuse("beta1", "lie in [0, 1)", options.beta1);
         if (!(options.beta2 >= 0 && options.beta2 < 1))
             refuse("beta2", "lie in [0, 1)", options.beta2);
-        if (!(options.learning_rate.peak / (1 - options.beta1) < std::numeric_limits<T>::max()))
+        if (!(options.learning_rate.peak / (1 - options.beta1) < (std::numeric_limits<T>::max)()))
             refuse("learning rate over 1 - beta1", "be a finite number",
                    options.learning_rate.peak / (1 - options.beta1));
-        if (!(options.epsilon >= std::numeric_limits<T>::min()) || !std::isfinite(options.epsilon))
+        if (!(options.epsilon >= (std::numeric_limits<T>::min)()) ||
+            !std::isfinite(options.epsilon))
             refuse("epsilon", "be a positive normal number", options.epsilon);
         if (!(options.weight_decay >= 0) || !std::isfinite(options.weight_decay))
             refuse("weight_decay", "be a number >= 0", options.weight_decay);
@@ -249,7 +250,7 @@ class AdamW {
     /// No square may become infinite in T: v would stay so, and its values would never move again.
     void require_square(const AdamWStep& result) const {
         const double clipped = result.gradient_norm * result.clip_factor;
-        if (clipped * clipped <= static_cast<double>(std::numeric_limits<T>::max()) / 4) return;
+        if (clipped * clipped <= static_cast<double>((std::numeric_limits<T>::max)()) / 4) return;
         const auto largest = std::max_element(sums_.begin(), sums_.end()) - sums_.begin();
         const auto& piece = pieces_[static_cast<std::size_t>(largest)];
         detail::raise<NumericalError>(
