@@ -32,7 +32,7 @@ struct HealBlocksOptions {
     Index patience = 0;         // looks without gain after which a layer is done; 0: all steps
     std::uint64_t seed = 1;     // of the order of the windows
     TrainedParts parts = {};    // what is trained
-    HealInputs inputs = HealInputs::healed;
+    HealInputs inputs = HealInputs::healed;      // what a layer is trained on
     Index max_workspace_bytes = Index{1} << 27;  // of one MPO
 };
 
