@@ -313,3 +313,36 @@ TEST_CASE("heal: layers apart, broken off after any look, end with the same bits
         CHECK(contents(clinic.folder / to) == expected);
     }
 }
+
+TEST_CASE("heal: a position that only the healed model makes long counts by its own length") {
+    const Clinic clinic;
+    const TransformerOptions read;
+    detail::WeightReader reader(clinic.teacher(), read, cpu);
+    const auto config = transformer_config(reader.checkpoint());
+    const auto E =
+        reader.read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+    const WindowShape shape{1, 24};
+    std::vector<Index> tokens(24, 1);
+    for (std::size_t t = 0; t < tokens.size(); ++t) tokens[t] = static_cast<Index>(t);
+    const auto layer = detail::read_layer(reader, config, 0);
+    const std::vector<Index> windows{0};
+    const auto flow_with = [&](float factor) {  // the healed model has a longer state at position 5
+        auto longer = E;
+        for (Index i = 0; i < config.hidden_size; ++i) longer(5, i) *= factor;
+        detail::HealFlow flow(tokens, shape, longer, config, cpu);
+        const detail::HealFlow dense(tokens, shape, E, config, cpu);
+        flow.replace_dense(dense);
+        flow.advance_dense(layer, 20);
+        return std::pair(flow.num_strays(), flow.weights(windows, 0));
+    };
+    const auto [none, plain] = flow_with(1);
+    CHECK(none == 0);
+    CHECK(plain.sinks[5] == 0);
+    const auto [one, guarded] = flow_with(1000);
+    CHECK(one == 1);
+    CHECK(guarded.ordinary[5] == 0);
+    double square = 0;
+    for (Index i = 0; i < config.hidden_size; ++i) square += 1e6 * E(5, i) * E(5, i);
+    CHECK(guarded.sinks[5] == Approx(1 / square));
+    CHECK(guarded.ordinary[6] > plain.ordinary[6]);  // its energy is none of theirs
+}

@@ -9,7 +9,9 @@
 //
 // A sink is a position whose state is far longer than the others' (sinks.hpp). Its error is measured by its
 // state: by its update it would drown all others where a layer only passes it on, and left out it drifts, which
-// costs half of what a model loses (docs/compression.md).
+// costs half of what a model loses (docs/compression.md). A stray is a sink that the healed model alone has before
+// the layer: no later layer can undo it, and its error would drown all others, too, so it counts as sinks do, by the
+// longer of the two states. Where a layer makes one it counts in full.
 #pragma once
 
 #include <algorithm>
@@ -64,7 +66,8 @@ class HealFlow {
           dense_({shape.rows(), config.hidden_size}),
           energies_(static_cast<std::size_t>(shape.rows())),
           squares_(energies_.size()),
-          sinks_(energies_.size()) {
+          sinks_(energies_.size()),
+          strays_(energies_.size()) {
         const Index n = config.hidden_size;
         for (std::size_t r = 0; r < tokens.size(); ++r)
             std::copy_n(embedding.data() + tokens[r] * n, n,
@@ -84,9 +87,14 @@ class HealFlow {
     [[nodiscard]] Index num_sinks() const {
         return std::accumulate(sinks_.begin(), sinks_.end(), Index{0});
     }
+    [[nodiscard]] Index num_strays() const {
+        return std::accumulate(strays_.begin(), strays_.end(), Index{0});
+    }
 
     /// The healed model's states become the dense ones: the layer is healed as if all before it were dense (HealInputs).
     void restart_from_dense() { healed_ = dense_; }
+    /// The dense states become those of another flow over as many positions.
+    void replace_dense(const HealFlow& other) { dense_ = other.dense_; }
     /// Runs the dense layer: states become outputs. Throws NumericalError for states that are not finite.
     void advance_dense(const DecoderLayer& layer, double sink_factor) {
         const Index n = config_.hidden_size;
@@ -98,6 +106,7 @@ class HealFlow {
             cache_.truncate(0);
             run_block(layer, config_, {table_, cache_, 0}, a, x, backend_, {});
             measure(w, before, x, layer.down.name(), sink_factor);
+            find_strays(w, layer.q.name(), sink_factor);
         }
     }
     /// Runs the healed layer: its inputs become its outputs.
@@ -137,13 +146,13 @@ class HealFlow {
         double energy = 0;
         Index sinks = 0;
         for_each_row(windows, [&](std::size_t r, Index position) {
-            if (sinks_[r] != 0)
+            if (is_guarded(r))
                 ++sinks;
             else if (position >= left_out)
                 energy += energies_[r];
         });
         for_each_row(windows, [&](std::size_t r, Index position) {
-            const bool sink = sinks_[r] != 0, counts = !sink && position >= left_out && energy > 0;
+            const bool sink = is_guarded(r), counts = !sink && position >= left_out && energy > 0;
             result.ordinary.push_back(counts ? static_cast<float>(1 / energy) : 0);
             result.sinks.push_back(
                 sink ? static_cast<float>(1 / (squares_[r] * static_cast<double>(sinks))) : 0);
@@ -174,6 +183,18 @@ class HealFlow {
         for (const Index t : norms.sinks)
             sinks_[static_cast<std::size_t>(w * shape_.length + t)] = 1;
     }
+    [[nodiscard]] bool is_guarded(std::size_t r) const { return sinks_[r] != 0 || strays_[r] != 0; }
+    /// Which positions of window w only the healed model makes long, before `module`.
+    void find_strays(Index w, const std::string& module, double sink_factor) {
+        const auto norms = state_norms(window_of(healed_, w), nullptr, sink_factor, module);
+        const auto row = [&](Index t) { return static_cast<std::size_t>(w * shape_.length + t); };
+        for (Index t = 0; t < shape_.length; ++t) strays_[row(t)] = 0;
+        for (const Index t : norms.sinks) {
+            const double norm = norms.norms[static_cast<std::size_t>(t)];
+            strays_[row(t)] = sinks_[row(t)] == 0 ? 1 : 0;
+            squares_[row(t)] = (std::max)(squares_[row(t)], norm * norm);
+        }
+    }
     template <class F>
     void for_each_row(std::span<const Index> windows, F&& body) const {
         for (const Index w : windows)
@@ -187,8 +208,9 @@ class HealFlow {
     RotaryTable table_;
     KvCache cache_;
     Tensor<float> dense_, healed_;
-    std::vector<double> energies_, squares_;  // of every row: |z - x|^2, |z|^2
-    std::vector<char> sinks_;
+    std::vector<double> energies_,
+        squares_;  // of every row: |z - x|^2, |z|^2; of strays the healed state's
+    std::vector<char> sinks_, strays_;
     mutable std::optional<RotaryAngles<float>> angles_;
     std::optional<BlockTape<float>> tape_;
     Tensor<float> in_, out_;

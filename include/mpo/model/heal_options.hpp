@@ -22,7 +22,7 @@ enum class HealInputs {
 struct HealBlocksOptions {
     Index steps = 300;        // of every layer
     Index batch_windows = 4;  // of one step, over all processes
-    LearningRate learning_rate = {4e-3, 20, LearningRateDecay::linear, 0};  // > 0
+    LearningRate learning_rate = {8e-3, 20, LearningRateDecay::linear, 0};  // > 0
     double weight_decay = 0;                                                // of cores
     double clip_norm = 1;       // of all gradients of a step together; 0: any
     double sink_weight = 5;     // of the sinks' term, see BlockLoss
