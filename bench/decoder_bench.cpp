@@ -16,6 +16,7 @@
 #include "support/probe.hpp"
 #include "support/program.hpp"
 #include "support/read_probe.hpp"
+#include "support/smollm2.hpp"
 
 namespace {
 
@@ -27,23 +28,6 @@ using bench::ratios;
 using bench::Row;
 
 const EigenBackend backend;
-
-/// SmolLM2-135M; --quick: 6 of its 30 layers.
-[[nodiscard]] TransformerConfig smollm2(const Options& options) {
-    TransformerConfig config;
-    config.hidden_size = 576;
-    config.intermediate_size = 1536;
-    config.num_layers = options.shape(30, 6);
-    config.num_heads = 9;
-    config.num_kv_heads = 3;
-    config.head_dim = 64;
-    config.vocab_size = options.shape(49152, 8192);
-    config.max_positions = 8192;
-    config.rms_norm_eps = 1e-5;
-    config.rotary = rotary_frequencies(64, 1e5, {});
-    config.tied_head = true;
-    return config;
-}
 
 /// Numbers in [-1, 1) / sqrt(columns), good enough to be multiplied.
 [[nodiscard]] Tensor<float> weight(Index rows, Index cols) {
@@ -82,7 +66,7 @@ struct Forms {
 }
 
 [[nodiscard]] Transformer make_model(const Options& options, const Forms& forms) {
-    const auto config = smollm2(options);
+    const auto config = bench::smollm2(options, 6);
     const Index hidden = config.hidden_size, inner = config.intermediate_size;
     const Index keys = config.num_kv_heads * config.head_dim;
     const auto ones = [&] { return Tensor<float>({hidden}, std::vector<float>(576, 1.0f)); };

@@ -27,6 +27,7 @@
 #include "support/matrices.hpp"
 #include "support/probe.hpp"
 #include "support/program.hpp"
+#include "support/smollm2.hpp"
 
 namespace {
 
@@ -42,22 +43,6 @@ using bench::Row;
 
 const EigenBackend backend;
 
-/// SmolLM2-135M; --quick: 4 of its 30 layers, and a sixth of its vocabulary.
-[[nodiscard]] TransformerConfig smollm2(const Options& options) {
-    TransformerConfig config;
-    config.hidden_size = 576;
-    config.intermediate_size = 1536;
-    config.num_layers = options.shape(30, 4);
-    config.num_heads = 9;
-    config.num_kv_heads = 3;
-    config.head_dim = 64;
-    config.vocab_size = options.shape(49152, 8192);
-    config.max_positions = 8192;
-    config.rms_norm_eps = 1e-5;
-    config.rotary = rotary_frequencies(64, 1e5, {});
-    config.tied_head = true;
-    return config;
-}
 [[nodiscard]] WindowShape windows(const Options& options) {
     return {options.shape(4, 1), 512};
 }
@@ -133,7 +118,7 @@ struct Form {
 class BlockStep {
   public:
     BlockStep(const Options& options, const Form& form)
-        : config_(smollm2(options)),
+        : config_(bench::smollm2(options, 4)),
           shape_(windows(options)),
           layer_("", make_layer(config_, form), config_, training_options(options), backend),
           angles_(config_.rotary, 0, shape_.length),
@@ -178,7 +163,8 @@ class ModelStep {
   public:
     ModelStep(const Options& options, const Form& form)
         : shape_(windows(options)),
-          model_(smollm2(options), make_weights(options, form), training_options(options), backend),
+          model_(bench::smollm2(options, 4), make_weights(options, form), training_options(options),
+                 backend),
           head_(as_matrix(model_.head().view()), backend),
           dhidden_({shape_.rows(), model_.config().hidden_size}),
           adam_(model_.parameters(),
@@ -212,7 +198,7 @@ class ModelStep {
   private:
     [[nodiscard]] static ModelWeights<float> make_weights(const Options& options,
                                                           const Form& form) {
-        const auto config = smollm2(options);
+        const auto config = bench::smollm2(options, 4);
         ModelWeights<float> weights;
         weights.embedding = normal_tensor<float>({config.vocab_size, config.hidden_size}, 3);
         for (Index k = 0; k < weights.embedding.size(); ++k) weights.embedding.data()[k] *= 0.04f;

@@ -63,6 +63,7 @@
 #include "mpo/model/trainable_linear.hpp"
 #include "mpo/model/trainable_transformer.hpp"
 #include "mpo/model/training_snapshot.hpp"
+#include "mpo/model/training_state.hpp"
 #include "mpo/model/training_windows.hpp"
 #include "mpo/model/transformer.hpp"
 #include "mpo/mpo.hpp"

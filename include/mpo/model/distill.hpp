@@ -32,7 +32,7 @@
 #include "mpo/model/snapshot.hpp"
 #include "mpo/model/teacher_cache.hpp"
 #include "mpo/model/trainable_transformer.hpp"
-#include "mpo/model/training_snapshot.hpp"
+#include "mpo/model/training_state.hpp"
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo {
@@ -53,28 +53,36 @@ inline void require_distill_options(const DistillOptions& options, int processes
         raise<ArgumentError>({"distill: alpha must lie in [0, 1], got ", options.alpha});
 }
 
-[[nodiscard]] inline nlohmann::ordered_json configuration(const DistillOptions& options,
-                                                          const std::string& student,
-                                                          const TeacherCacheRun& run,
-                                                          const TeacherCacheRun& held_out,
-                                                          int processes) {
-    return {{"stage", "distillation"},
-            {"student", student},
-            {"teacher", run.teacher},
-            {"windows", run.tokens},
-            {"held_out", held_out.tokens},
-            {"top", run.top},
-            {"steps", options.steps},
+/// What distillation is told of training; seed and memory aside.
+[[nodiscard]] inline nlohmann::ordered_json settings_json(const DistillOptions& options) {
+    return {{"steps", options.steps},
             {"batch_windows", options.batch_windows},
             {"accumulate", options.accumulate},
             {"learning_rate", to_json(options.learning_rate)},
             {"weight_decay", options.weight_decay},
             {"clip_norm", options.clip_norm},
             {"alpha", options.alpha},
+            {"top", options.top},
             {"evaluate_every", options.evaluate_every},
-            {"seed", options.seed},
-            {"parts", to_json(options.parts)},
-            {"processes", processes}};
+            {"parts", to_json(options.parts)}};
+}
+
+/// What a snapshot of distillation belongs to.
+[[nodiscard]] inline nlohmann::ordered_json configuration(const DistillOptions& options,
+                                                          const std::string& student,
+                                                          const TeacherCacheRun& run,
+                                                          const TeacherCacheRun& held_out,
+                                                          int processes) {
+    auto json = settings_json(options);
+    json.update({{"stage", "distillation"},
+                 {"student", student},
+                 {"teacher", run.teacher},
+                 {"windows", run.tokens},
+                 {"held_out", held_out.tokens},
+                 {"top", run.top},  // what the caches have
+                 {"seed", options.seed},
+                 {"processes", processes}});
+    return json;
 }
 
 /// Windows and what the teacher says of them.
@@ -209,11 +217,8 @@ double distill_step(DistillTrainer& trainer, const TaughtWindows& taught,
 }
 
 /// Where distillation stands.
-struct DistillState {
-    Index step = 0;
-    Distillation report;
-    std::vector<float> best;
-    double best_loss = 0, training = 0, seconds = 0;
+struct DistillState : TrainingState {
+    Distillation report;  // the looks so far
 };
 
 [[nodiscard]] inline nlohmann::ordered_json to_json(const Distillation& report) {
@@ -233,31 +238,20 @@ struct DistillState {
 inline void save_distillation(const std::filesystem::path& path,
                               const nlohmann::ordered_json& configuration,
                               const DistillState& state, const AdamW<float>& optimizer) {
-    auto header = to_json(state.report);
-    header["step"] = state.step;
-    header["seconds"] = state.seconds;
-    SnapshotWriter writer(path, configuration, header);
-    writer.add("best", state.best);
-    writer.add("best_loss", std::vector<double>{state.best_loss});
-    add_training(writer, optimizer);
-    writer.finish();
+    save_state(path, configuration, to_json(state.report), state, optimizer);
 }
 inline void load_distillation(const std::filesystem::path& path,
                               const nlohmann::ordered_json& configuration, DistillState& state,
                               AdamW<float>& optimizer) {
     const Snapshot snapshot(path, configuration);
     read_header(snapshot, [&](const nlohmann::json& json) {
-        state.step = json.at("step");
-        state.seconds = json.at("seconds");
         state.report.best_step = json.at("best_step");
         for (const auto& point : json.at("curve"))
             state.report.curve.push_back({point.at("step"), point.at("training"),
                                           point.at("divergence"), point.at("cross_entropy"),
                                           point.at("agreement")});
     });
-    state.best = snapshot.read<float>("best");
-    state.best_loss = snapshot.read<double>("best_loss").at(0);
-    restore_training(snapshot, optimizer);
+    load_state(snapshot, state, optimizer);
 }
 
 }  // namespace detail
@@ -305,12 +299,7 @@ template <Communicator Group>
     auto& model = trainer.model();
     for (auto& layer : model.layers()) detail::balance(layer, nullptr);
     model.refresh();
-    AdamWOptions adam;
-    adam.learning_rate = options.learning_rate;
-    adam.total_steps = options.steps;
-    adam.weight_decay = options.weight_decay;
-    adam.clip_norm = options.clip_norm;
-    AdamW<float> optimizer(model.parameters(), adam);
+    AdamW<float> optimizer(model.parameters(), detail::adam_of(options));
     detail::DistillState state;
     const auto path = sources.work / "distillation.snapshot";
     if (detail::answer_of_root(group, std::filesystem::exists(path))) {
@@ -338,7 +327,7 @@ template <Communicator Group>
             throw Cancelled(detail::concat("distill: cancelled after step ", state.step,
                                            "; the work folder has all until there"));
     };
-    const auto look = [&](Index since) {
+    const auto look = [&] {
         HeadLossSums sums;
         detail::all_or_none(group, [&] {
             detail::naming_place(
@@ -349,20 +338,16 @@ template <Communicator Group>
                 });
         });
         const double count = sums.weight, loss = sums.loss(options.alpha) / count;
-        const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
-        state.report.curve.push_back(
+        auto& curve = state.report.curve;
+        const double training = state.take_training_loss(curve.empty() ? 0 : curve.back().step);
+        curve.push_back(
             {state.step, training, sums.divergence / count, sums.cross_entropy / count,
              static_cast<double>(sums.agreements) / static_cast<double>(sums.positions)});
-        state.training = 0;
-        if (state.best.empty() || loss < state.best_loss) {
-            state.best = detail::copy_values(model.parameters());
-            state.best_loss = loss;
-            state.report.best_step = state.step;
-        }
+        if (state.keep_if_best(loss, model.parameters())) state.report.best_step = state.step;
         detail::require_same_everywhere(group, loss, "distill");
         detail::all_or_none(group, [&] { keep(loss, training); });
     };
-    if (state.report.curve.empty()) look(0);
+    if (state.report.curve.empty()) look();
     std::vector<Index> all(static_cast<std::size_t>(sources.windows->count()));
     for (std::size_t w = 0; w < all.size(); ++w) all[w] = static_cast<Index>(w);
     while (state.step < options.steps) {
@@ -376,8 +361,7 @@ template <Communicator Group>
             model.refresh();
         }
         state.seconds += detail::seconds_now() - begin;
-        const Index since = state.step - state.report.curve.back().step;
-        if (since == options.evaluate_every || state.step == options.steps) look(since);
+        if (state.step % options.evaluate_every == 0 || state.step == options.steps) look();
     }
     state.report.seconds_per_step = state.seconds / static_cast<double>(state.step);
     detail::paste_values(state.best, model.parameters());

@@ -89,12 +89,6 @@ struct DividedWindows {
     return result;
 }
 
-inline void make_folder(const std::filesystem::path& folder) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) throw file_error("create", folder, error.value());
-}
-
 /// Throws what a stage would throw of its options and of the models' sizes, before the stages in front of it have
 /// run for hours.
 inline void require_healable(const std::filesystem::path& student,

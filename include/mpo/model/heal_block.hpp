@@ -29,6 +29,7 @@
 #include "mpo/model/optimizer.hpp"
 #include "mpo/model/parameters.hpp"
 #include "mpo/model/trainable_block.hpp"
+#include "mpo/model/training_state.hpp"
 #include "mpo/network/balance.hpp"
 
 namespace mpo::detail {
@@ -93,8 +94,6 @@ class BlockTrainer {
           gradients_(config, batch.rows()) {}
 
     /// Loss of some windows; with the gradients of the layer's parameters where `trains`.
-    ///
-    /// share   of the loss that these windows make: their part of a batch
     BlockLossValue run(TrainableBlock<float>& layer, const HealFlow& flow,
                        std::span<const Index> windows, const RowWeights& weights,
                        double sink_weight, bool trains) {
@@ -114,22 +113,6 @@ class BlockTrainer {
     BlockGradients<float> gradients_;
 };
 
-/// Numbers of all parameters.
-[[nodiscard]] inline std::vector<float> copy_values(const Parameters<float>& parameters) {
-    std::vector<float> values;
-    values.reserve(static_cast<std::size_t>(parameters.num_values()));
-    for (const auto& parameter : parameters.all())
-        values.insert(values.end(), parameter.values.begin(), parameter.values.end());
-    return values;
-}
-inline void paste_values(const std::vector<float>& values, const Parameters<float>& parameters) {
-    auto from = values.begin();
-    for (const auto& parameter : parameters.all()) {
-        std::copy_n(from, parameter.values.size(), parameter.values.begin());
-        from += static_cast<std::ptrdiff_t>(parameter.values.size());
-    }
-}
-
 /// Loss of the held-out windows, each weighed by itself and the mean taken: as many at a time as a batch has.
 [[nodiscard]] inline BlockLossValue held_out_loss(TrainableBlock<float>& layer,
                                                   const HealFlow& flow,
@@ -141,18 +124,13 @@ inline void paste_values(const std::vector<float>& values, const Parameters<floa
     const auto length = static_cast<std::size_t>(flow.shape().length);
     BlockLossValue sum;
     for (std::size_t begin = 0; begin < windows.size(); begin += size) {
+        const std::size_t end = (std::min)(begin + size, windows.size());
         std::vector<Index> part;
+        for (std::size_t k = begin; k < end; ++k) part.push_back(windows[k]);
+        part.resize(size, windows[begin]);  // a short batch is filled with rows that weigh nothing
         RowWeights weights;
-        for (std::size_t k = 0; k < size;
-             ++k) {  // a short batch is filled with rows that weigh nothing
-            const bool real = begin + k < windows.size();
-            part.push_back(real ? windows[begin + k] : windows[begin]);
-            for (std::size_t t = 0; t < length; ++t) {
-                const std::size_t r = (begin + k) * length + t;
-                weights.ordinary.push_back(real ? all.ordinary[r] : 0);
-                weights.sinks.push_back(real ? all.sinks[r] : 0);
-            }
-        }
+        weights.append(all, begin * length, end * length);
+        weights.resize(size * length);
         const auto loss = trainer.run(layer, flow, part, weights, options.sink_weight, false);
         sum.ordinary += loss.ordinary;
         sum.sinks += loss.sinks;
@@ -186,10 +164,7 @@ double heal_step(TrainableBlock<float>& layer, const HealFlow& flow,
     const auto length = static_cast<std::size_t>(flow.shape().length);
     for (auto k = static_cast<std::size_t>(group.rank()); k < batch.size();
          k += static_cast<std::size_t>(group.size()))
-        for (std::size_t r = k * length; r < (k + 1) * length; ++r) {
-            weights.ordinary.push_back(all.ordinary[r]);
-            weights.sinks.push_back(all.sinks[r]);
-        }
+        weights.append(all, k * length, (k + 1) * length);
     const auto& parameters = optimizer.parameters();
     parameters.clear_gradients();
     BlockLossValue loss;
@@ -203,14 +178,9 @@ double heal_step(TrainableBlock<float>& layer, const HealFlow& flow,
     return total.front();
 }
 
-/// Where the healing of one layer stands; with values and the optimizer's memory all that a later run needs.
-struct BlockHealState {
-    Index step = 0;           // steps done
-    BlockHealing healing;     // the looks so far
-    std::vector<float> best;  // numbers of the parameters at healing.best_step
-    double best_loss = 0;     // held-out, sinks included
-    double training = 0;      // sum of losses since the last look
-    double seconds = 0;       // of all steps
+/// Where the healing of one layer stands.
+struct BlockHealState : TrainingState {
+    BlockHealing healing;  // the looks so far
 };
 
 /// Hears of every look, and may keep the state.
@@ -220,16 +190,6 @@ using HealObserver = std::function<void(const BlockHealState&, const AdamW<float
 struct HealSplit {
     std::vector<Index> training, held_out;
 };
-
-/// The optimizer of a layer.
-[[nodiscard]] inline AdamWOptions adam_of(const HealBlocksOptions& options) {
-    AdamWOptions adam;
-    adam.learning_rate = options.learning_rate;
-    adam.total_steps = options.steps;
-    adam.weight_decay = options.weight_decay;
-    adam.clip_norm = options.clip_norm;
-    return adam;
-}
 
 /// Looks at a layer: at the held-out windows, and whether it was never better. Throws NumericalError for a loss that
 /// is no number.
@@ -241,15 +201,10 @@ inline void look_at(TrainableBlock<float>& layer, const HealFlow& flow, const He
     if (!std::isfinite(total))
         raise<NumericalError>({"heal: layer ", state.healing.layer,
                                ": the held-out loss after step ", state.step, " is ", total});
-    const auto& curve = state.healing.curve;
-    const Index since = curve.empty() ? 0 : state.step - curve.back().step;
-    const double training = since > 0 ? state.training / static_cast<double>(since) : 0;
-    state.healing.curve.push_back({state.step, training, loss.ordinary, loss.sinks});
-    state.training = 0;
-    if (state.step > 0 && !(total < state.best_loss)) return;
-    state.best = copy_values(parameters);
-    state.best_loss = total;
-    state.healing.best_step = state.step;
+    auto& curve = state.healing.curve;
+    const double training = state.take_training_loss(curve.empty() ? 0 : curve.back().step);
+    curve.push_back({state.step, training, loss.ordinary, loss.sinks});
+    if (state.keep_if_best(total, parameters)) state.healing.best_step = state.step;
 }
 
 /// Heals one layer. Its numbers are those of the best look afterwards.
@@ -274,11 +229,9 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
     while (state.step < options.steps) {
         const double begin = seconds_now();
         const auto batch = windows_of_step(split.training, state.step, options.batch_windows, seed);
-        try {
+        naming_place(concat("heal: layer ", state.healing.layer), [&] {
             state.training += heal_step(layer, flow, batch, options, trainer, group, optimizer);
-        } catch (const NumericalError& error) {
-            raise<NumericalError>({"heal: layer ", state.healing.layer, ": ", error.what()});
-        }
+        });
         ++state.step;
         if (state.step % balance_every == 0) {
             balance(layer, &optimizer);

@@ -40,6 +40,19 @@ struct RowWeights {
     std::vector<float>
         ordinary;  // of |y - z|^2: 1 / energy of the batch; 0 for sinks and what is left out
     std::vector<float> sinks;  // 1 / (|z|^2 sinks of the batch); 0 for all others
+
+    /// Those of rows begin .. end - 1 of others, behind those that are there.
+    void append(const RowWeights& from, std::size_t begin, std::size_t end) {
+        for (std::size_t r = begin; r < end; ++r) {
+            ordinary.push_back(from.ordinary[r]);
+            sinks.push_back(from.sinks[r]);
+        }
+    }
+    /// As many rows; new ones weigh nothing.
+    void resize(std::size_t rows) {
+        ordinary.resize(rows);
+        sinks.resize(rows);
+    }
 };
 
 /// A loss, and its parts.

@@ -15,32 +15,6 @@ namespace mpo {
 
 namespace detail {
 
-[[nodiscard]] inline nlohmann::ordered_json settings_json(const HealBlocksOptions& options) {
-    return {{"steps", options.steps},
-            {"batch_windows", options.batch_windows},
-            {"learning_rate", to_json(options.learning_rate)},
-            {"weight_decay", options.weight_decay},
-            {"clip_norm", options.clip_norm},
-            {"sink_weight", options.sink_weight},
-            {"sink_factor", options.sink_factor},
-            {"left_out", options.left_out},
-            {"evaluate_every", options.evaluate_every},
-            {"patience", options.patience},
-            {"parts", to_json(options.parts)}};
-}
-[[nodiscard]] inline nlohmann::ordered_json settings_json(const DistillOptions& options) {
-    return {{"steps", options.steps},
-            {"batch_windows", options.batch_windows},
-            {"accumulate", options.accumulate},
-            {"learning_rate", to_json(options.learning_rate)},
-            {"weight_decay", options.weight_decay},
-            {"clip_norm", options.clip_norm},
-            {"alpha", options.alpha},
-            {"top", options.top},
-            {"evaluate_every", options.evaluate_every},
-            {"parts", to_json(options.parts)}};
-}
-
 /// A stage: what it was asked for and what it cost.
 [[nodiscard]] inline nlohmann::ordered_json stage_json(nlohmann::ordered_json settings,
                                                        const HealCost& cost) {

@@ -17,7 +17,7 @@
 #include "mpo/model/heal_block.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/snapshot.hpp"
-#include "mpo/model/training_snapshot.hpp"
+#include "mpo/model/training_state.hpp"
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo::detail {
@@ -34,30 +34,35 @@ namespace mpo::detail {
             {"biases", parts.biases}, {"embedding", parts.embedding}, {"head", parts.head}};
 }
 
+/// What a stage is told of training; seed and memory aside.
+[[nodiscard]] inline nlohmann::ordered_json settings_json(const HealBlocksOptions& options) {
+    return {{"steps", options.steps},
+            {"batch_windows", options.batch_windows},
+            {"learning_rate", to_json(options.learning_rate)},
+            {"weight_decay", options.weight_decay},
+            {"clip_norm", options.clip_norm},
+            {"sink_weight", options.sink_weight},
+            {"sink_factor", options.sink_factor},
+            {"left_out", options.left_out},
+            {"evaluate_every", options.evaluate_every},
+            {"patience", options.patience},
+            {"parts", to_json(options.parts)}};
+}
+
 /// What a snapshot of the block stage belongs to.
 ///
 /// processes   that share the windows of a step
 [[nodiscard]] inline nlohmann::ordered_json configuration(
     const HealBlocksOptions& options, const std::string& student, const std::string& teacher,
     const TrainingWindows& windows, const TrainingWindows& held_out, int processes) {
-    nlohmann::ordered_json json{{"stage", "blocks"},
-                                {"student", student},
-                                {"teacher", teacher},
-                                {"windows", fingerprint(windows)},
-                                {"held_out", fingerprint(held_out)},
-                                {"steps", options.steps},
-                                {"batch_windows", options.batch_windows},
-                                {"learning_rate", to_json(options.learning_rate)},
-                                {"weight_decay", options.weight_decay},
-                                {"clip_norm", options.clip_norm},
-                                {"sink_weight", options.sink_weight},
-                                {"sink_factor", options.sink_factor},
-                                {"left_out", options.left_out},
-                                {"evaluate_every", options.evaluate_every},
-                                {"patience", options.patience},
-                                {"seed", options.seed},
-                                {"parts", to_json(options.parts)},
-                                {"processes", processes}};
+    auto json = settings_json(options);
+    json.update({{"stage", "blocks"},
+                 {"student", student},
+                 {"teacher", teacher},
+                 {"windows", fingerprint(windows)},
+                 {"held_out", fingerprint(held_out)},
+                 {"seed", options.seed},
+                 {"processes", processes}});
     if (options.inputs == HealInputs::dense) {
         json["inputs"] = "dense";
         json["processes"] = 1;  // a layer is one process' own: how many there are leaves no trace
@@ -90,14 +95,11 @@ namespace mpo::detail {
     return healing;
 }
 
-/// What `read` makes of a snapshot's header. Throws FormatError where that lacks something.
-template <class Read>
-void read_header(const Snapshot& snapshot, const Read& read) {
-    try {
-        read(snapshot.header());
-    } catch (const nlohmann::json::exception& error) {
-        raise<FormatError>({snapshot.path().string(), ": ", error.what()});
-    }
+/// Throws FileError where a folder is not there afterwards.
+inline void make_folder(const std::filesystem::path& folder) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) throw file_error("create", folder, error.value());
 }
 
 /// Snapshots of the block stage.
@@ -105,9 +107,7 @@ class BlockSnapshots {
   public:
     BlockSnapshots(std::filesystem::path folder, nlohmann::ordered_json configuration)
         : folder_(std::move(folder)), configuration_(std::move(configuration)) {
-        std::error_code error;
-        std::filesystem::create_directories(folder_, error);
-        if (error) throw file_error("create", folder_, error.value());
+        make_folder(folder_);
     }
     [[nodiscard]] std::filesystem::path path_of(Index layer) const {
         return folder_ / concat("layer_", layer, ".snapshot");
@@ -135,14 +135,8 @@ class BlockSnapshots {
 
     /// A layer in the making, as of a look.
     void save(const BlockHealState& state, const AdamW<float>& optimizer) const {
-        auto header = to_json(state.healing);
-        header["step"] = state.step;
-        header["seconds"] = state.seconds;
-        SnapshotWriter writer(unfinished(state.healing.layer), configuration_, header);
-        writer.add("best", state.best);
-        writer.add("best_loss", std::vector<double>{state.best_loss});
-        add_training(writer, optimizer);
-        writer.finish();
+        save_state(unfinished(state.healing.layer), configuration_, to_json(state.healing), state,
+                   optimizer);
     }
     /// Whether a layer is in the making.
     [[nodiscard]] bool has_unfinished(Index layer) const {
@@ -152,14 +146,8 @@ class BlockSnapshots {
     [[nodiscard]] BlockHealState load_unfinished(Index layer, AdamW<float>& optimizer) const {
         const Snapshot snapshot(unfinished(layer), configuration_);
         BlockHealState state;
-        read_header(snapshot, [&](const auto& json) {
-            state.healing = block_healing(json);
-            state.step = json.at("step");
-            state.seconds = json.at("seconds");
-        });
-        state.best = snapshot.read<float>("best");
-        state.best_loss = snapshot.read<double>("best_loss").at(0);
-        restore_training(snapshot, optimizer);
+        read_header(snapshot, [&](const auto& json) { state.healing = block_healing(json); });
+        load_state(snapshot, state, optimizer);
         return state;
     }
 

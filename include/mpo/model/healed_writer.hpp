@@ -45,10 +45,12 @@ class HealedWriter {
         const auto& source = student_.checkpoint();
         for (const auto& tensor : source.tensors()) {
             const auto core = student_.core_of(tensor.name);
-            if (core.linear != nullptr && parts.cores) {
-                if (tensor.name == core_name(core.linear->name, 0)) append(*core.linear, writer);
-            } else if (core.linear != nullptr) {
-                if (tensor.name == core_name(core.linear->name, 0)) keep(*core.linear, writer);
+            if (core.linear != nullptr) {
+                if (tensor.name != core_name(core.linear->name, 0)) continue;  // with the first
+                if (parts.cores)
+                    append(*core.linear, writer);
+                else
+                    keep(*core.linear, writer);
             } else if (const auto found = outside.find(tensor.name); found != outside.end()) {
                 writer.append(tensor.name, *found->second, std::get<DType>(tensor.type));
             } else if (const auto* healed = array_of(tensor.name, parts)) {

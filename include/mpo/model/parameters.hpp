@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <span>
 #include <string>
 #include <utility>
@@ -50,14 +49,6 @@ class Parameters {
     void clear_gradients() const {
         for (const auto& parameter : all_)
             std::fill(parameter.gradient.begin(), parameter.gradient.end(), T{0});
-    }
-    /// sqrt of the sum of squares of all gradients, summed in double.
-    [[nodiscard]] double gradient_norm() const {
-        double sum = 0;
-        for (const auto& parameter : all_)
-            for (const T g : parameter.gradient)
-                sum += static_cast<double>(g) * static_cast<double>(g);
-        return std::sqrt(sum);
     }
 
   private:

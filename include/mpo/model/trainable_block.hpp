@@ -20,6 +20,7 @@
 #include "mpo/model/row_gradients.hpp"
 #include "mpo/model/trainable_linear.hpp"
 #include "mpo/model/transformer_config.hpp"
+#include "mpo/model/transformer_weights.hpp"
 
 namespace mpo {
 
@@ -160,25 +161,17 @@ class TrainableBlock {
                       options.parts.norms, config.rms_norm_eps),
           post_norm_(at + "post_attention_layernorm.weight", std::move(weights.post_attention_norm),
                      options.parts.norms, config.rms_norm_eps) {
-        const Index hidden = config.hidden_size, inner = config.intermediate_size;
-        const Index queries = config.num_heads * config.head_dim;
-        const Index keys = config.num_kv_heads * config.head_dim;
-        const std::array<std::pair<Index, Index>, 7> shapes{{{queries, hidden},
-                                                             {keys, hidden},
-                                                             {keys, hidden},
-                                                             {hidden, queries},
-                                                             {inner, hidden},
-                                                             {inner, hidden},
-                                                             {hidden, inner}}};
+        const Index hidden = config.hidden_size;
+        const auto shapes = detail::layer_linears(config);
         if (weights.linears.size() != shapes.size())
             detail::raise<ShapeError>(
                 {"TrainableBlock: need 7 linears, got ", weights.linears.size()});
         for (std::size_t k = 0; k < shapes.size(); ++k) {
             linears_.emplace_back(std::move(weights.linears[k]), options, backend);
             const auto& made = linears_.back();
-            if (made.rows() != shapes[k].first || made.cols() != shapes[k].second)
+            if (made.rows() != shapes[k].out || made.cols() != shapes[k].in)
                 detail::raise<ShapeError>({"TrainableBlock: ", made.name(), " must be ",
-                                           shapes[k].first, " x ", shapes[k].second, ", got ",
+                                           shapes[k].out, " x ", shapes[k].in, ", got ",
                                            made.rows(), " x ", made.cols()});
         }
         if (input_norm_.weight().size() != hidden || post_norm_.weight().size() != hidden)
@@ -291,8 +284,8 @@ class TrainableBlock {
             for (Index i = first; i < last; ++i) to.data()[i] = a.data()[i] + b.data()[i];
         });
     }
-    static void add(const Tensor<T>& from, Tensor<T>& to) {
-        detail::add_all(to.size(), from.data(), to.data());
+    void add(const Tensor<T>& from, Tensor<T>& to) const {
+        backend_->axpy(to.size(), T{1}, from.data(), to.data());
     }
 
     const TransformerConfig* config_;

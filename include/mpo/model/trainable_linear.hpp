@@ -47,24 +47,6 @@ struct TrainingOptions {
 
 namespace detail {
 
-/// All of a tensor (rows, n) as a matrix.
-template <class T>
-[[nodiscard]] MatrixView<T> matrix_of(Tensor<T>& tensor) {
-    return matrix(tensor.data(), tensor.extent(0), tensor.size() / tensor.extent(0));
-}
-template <class T>
-[[nodiscard]] MatrixView<const T> matrix_of(const Tensor<T>& tensor) {
-    return matrix(tensor.data(), tensor.extent(0), tensor.size() / tensor.extent(0));
-}
-
-/// y += x, both of n numbers.
-template <class T>
-void add_all(Index n, const T* x, T* y) {
-    parallel_for(0, n, Index{1} << 15, [&](Index first, Index last) {
-        for (Index i = first; i < last; ++i) y[i] += x[i];
-    });
-}
-
 /// The numbers of a tensor.
 template <class T>
 [[nodiscard]] std::span<T> numbers(Tensor<T>& tensor) {
@@ -156,9 +138,9 @@ class TrainableLinear {
         if (plan_)
             plan_->apply(X, Y, tape);
         else
-            backend_->template gemm<T>(T{1}, detail::matrix_of(X),
-                                       transpose(detail::matrix_of(arrays_.front())), T{0},
-                                       detail::matrix_of(Y));
+            backend_->template gemm<T>(T{1}, as_matrix(X.view()),
+                                       transpose(as_matrix(arrays_.front().view())), T{0},
+                                       as_matrix(Y.view()));
         if (bias_.size() == 0) return;
         parallel_for(0, Y.extent(0), (Index{1} << 15) / rows_ + 1, [&](Index first, Index last) {
             for (Index b = first; b < last; ++b)
@@ -174,15 +156,15 @@ class TrainableLinear {
     void gradient(const Tensor<T>& X, const Tensor<T>& dY, Tensor<T>& dX, const Tape& tape) {
         require_shapes(X, dY);
         require_shapes(dX, dY);
-        const auto dy = detail::matrix_of(dY);
+        const auto dy = as_matrix(dY.view());
         if (plan_) {
             plan_->gradient(X, dY, dX, gradients_, &tape);
         } else {
-            backend_->template gemm<T>(T{1}, dy, detail::matrix_of(std::as_const(arrays_.front())),
-                                       T{0}, detail::matrix_of(dX));
+            backend_->template gemm<T>(T{1}, dy, as_matrix(std::as_const(arrays_.front()).view()),
+                                       T{0}, as_matrix(dX.view()));
             if (trains_weight_)
-                backend_->template gemm<T>(T{1}, transpose(dy), detail::matrix_of(X), T{1},
-                                           detail::matrix_of(gradients_.front()));
+                backend_->template gemm<T>(T{1}, transpose(dy), as_matrix(X.view()), T{1},
+                                           as_matrix(gradients_.front().view()));
         }
         for (Index b = 0; bias_gradient_.size() > 0 && b < dY.extent(0); ++b)
             for (Index i = 0; i < rows_; ++i)  // in order: the same bits for any thread count

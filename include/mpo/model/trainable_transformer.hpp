@@ -44,22 +44,13 @@ namespace detail {
                                                             const TransformerConfig& config,
                                                             Index layer) {
     const std::string at = concat("model.layers.", layer, ".");
-    const Index hidden = config.hidden_size, inner = config.intermediate_size;
-    const Index queries = config.num_heads * config.head_dim;
-    const Index keys = config.num_kv_heads * config.head_dim;
+    const Index hidden = config.hidden_size;
     LayerWeights<float> weights{reader.read(at + "input_layernorm.weight", {hidden}),
                                 reader.read(at + "post_attention_layernorm.weight", {hidden}),
                                 {}};
-    const auto linear = [&](const char* name, Index out, Index in, bool bias) {
-        weights.linears.push_back(reader.weight(at + name, out, in, bias));
-    };
-    linear("self_attn.q_proj", queries, hidden, config.qkv_bias);
-    linear("self_attn.k_proj", keys, hidden, config.qkv_bias);
-    linear("self_attn.v_proj", keys, hidden, config.qkv_bias);
-    linear("self_attn.o_proj", hidden, queries, false);
-    linear("mlp.gate_proj", inner, hidden, config.mlp_bias);
-    linear("mlp.up_proj", inner, hidden, config.mlp_bias);
-    linear("mlp.down_proj", hidden, inner, config.mlp_bias);
+    for (const auto& linear : layer_linears(config))
+        weights.linears.push_back(
+            reader.weight(at + linear.module, linear.out, linear.in, linear.needs_bias));
     return weights;
 }
 

@@ -2,7 +2,9 @@
 // shape and finite numbers, and none is left over.
 #pragma once
 
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -164,28 +166,44 @@ class WeightReader {
     std::unordered_set<std::string> taken_;
 };
 
-[[nodiscard]] inline DecoderLayer read_layer(WeightReader& reader, const TransformerConfig& config,
-                                             Index layer) {
-    const std::string at = concat("model.layers.", layer, ".");
+/// A linear of a layer: its module within the layer, its weight (out, in), whether it must have a bias.
+struct LayerLinear {
+    const char* module;
+    Index out, in;
+    bool needs_bias;
+};
+
+/// q, k, v, o, gate, up, down.
+[[nodiscard]] inline std::array<LayerLinear, 7> layer_linears(const TransformerConfig& config) {
     const Index hidden = config.hidden_size, inner = config.intermediate_size;
     const Index queries = config.num_heads * config.head_dim;
     const Index keys = config.num_kv_heads * config.head_dim;
-    const bool bias = config.qkv_bias;
+    return {{{"self_attn.q_proj", queries, hidden, config.qkv_bias},
+             {"self_attn.k_proj", keys, hidden, config.qkv_bias},
+             {"self_attn.v_proj", keys, hidden, config.qkv_bias},
+             {"self_attn.o_proj", hidden, queries, false},
+             {"mlp.gate_proj", inner, hidden, config.mlp_bias},
+             {"mlp.up_proj", inner, hidden, config.mlp_bias},
+             {"mlp.down_proj", hidden, inner, config.mlp_bias}}};
+}
+
+[[nodiscard]] inline DecoderLayer read_layer(WeightReader& reader, const TransformerConfig& config,
+                                             Index layer) {
+    const std::string at = concat("model.layers.", layer, ".");
+    const Index hidden = config.hidden_size;
     if (!reader.contains(at + "input_layernorm.weight"))
         raise<FormatError>({reader.checkpoint().path().string(), ": the config promises ",
                             config.num_layers, " layers, the tensor '", at,
                             "input_layernorm.weight' is missing"});
     auto norm = reader.read(at + "input_layernorm.weight", {hidden});
     auto post = reader.read(at + "post_attention_layernorm.weight", {hidden});
-    return {std::move(norm),
-            std::move(post),
-            reader.linear(at + "self_attn.q_proj", queries, hidden, bias),
-            reader.linear(at + "self_attn.k_proj", keys, hidden, bias),
-            reader.linear(at + "self_attn.v_proj", keys, hidden, bias),
-            reader.linear(at + "self_attn.o_proj", hidden, queries, false),
-            reader.linear(at + "mlp.gate_proj", inner, hidden, config.mlp_bias),
-            reader.linear(at + "mlp.up_proj", inner, hidden, config.mlp_bias),
-            reader.linear(at + "mlp.down_proj", hidden, inner, config.mlp_bias)};
+    const auto linears = layer_linears(config);
+    const auto linear = [&](std::size_t k) {
+        return reader.linear(at + linears[k].module, linears[k].out, linears[k].in,
+                             linears[k].needs_bias);
+    };
+    return {std::move(norm), std::move(post), linear(0), linear(1), linear(2),
+            linear(3),       linear(4),       linear(5), linear(6)};
 }
 
 [[nodiscard]] inline TransformerWeights read_weights(WeightReader& reader,
@@ -207,9 +225,7 @@ class WeightReader {
 
 /// Throws ShapeError where the weights do not have the shapes that the config states.
 inline void require_shapes(const TransformerConfig& config, const TransformerWeights& weights) {
-    const Index hidden = config.hidden_size, inner = config.intermediate_size;
-    const Index queries = config.num_heads * config.head_dim;
-    const Index keys = config.num_kv_heads * config.head_dim;
+    const Index hidden = config.hidden_size;
     const auto require = [](bool fits, const char* what, Index rows, Index cols) {
         if (!fits) raise<ShapeError>({"Transformer: ", what, " must be ", rows, " x ", cols});
     };
@@ -227,16 +243,14 @@ inline void require_shapes(const TransformerConfig& config, const TransformerWei
             hidden);
     if (weights.head) linear(*weights.head, config.vocab_size, hidden);
     norm(weights.norm);
+    const auto linears = layer_linears(config);
     for (const auto& layer : weights.layers) {
         norm(layer.input_norm);
         norm(layer.post_attention_norm);
-        linear(layer.q, queries, hidden);
-        linear(layer.k, keys, hidden);
-        linear(layer.v, keys, hidden);
-        linear(layer.o, hidden, queries);
-        linear(layer.gate, inner, hidden);
-        linear(layer.up, inner, hidden);
-        linear(layer.down, hidden, inner);
+        const Linear* const given[] = {&layer.q,    &layer.k,  &layer.v,   &layer.o,
+                                       &layer.gate, &layer.up, &layer.down};
+        for (std::size_t k = 0; k < linears.size(); ++k)
+            linear(*given[k], linears[k].out, linears[k].in);
     }
 }
 
