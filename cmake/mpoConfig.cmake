@@ -1,10 +1,11 @@
-# find_package(mpo [COMPONENTS mpo compiled model cuda mpi])
+# find_package(mpo [COMPONENTS mpo compiled model compiled_model cuda mpi])
 #
-#   mpo       target mpo::mpo       always; Eigen 3.4 up to 5.x, threads
-#   compiled  target mpo::compiled  loaded wherever it was installed
-#   model     target mpo::model     only on request; adds nlohmann_json
-#   cuda      target mpo::cuda      only on request; adds the CUDA toolkit's cudart, cublas and cusolver
-#   mpi       target mpo::mpi       only on request; adds MPI
+#   mpo             target mpo::mpo             always; Eigen 3.4 up to 5.x, threads
+#   compiled        target mpo::compiled        loaded wherever it was installed
+#   model           target mpo::model           only on request; adds nlohmann_json
+#   compiled_model  target mpo::compiled_model  only on request; model and compiled, and the model's bodies compiled once
+#   cuda            target mpo::cuda            only on request; adds the CUDA toolkit's cudart, cublas and cusolver
+#   mpi             target mpo::mpi             only on request; adds MPI
 #
 # Sets mpo_<component>_FOUND. A required component that cannot be had makes the call fail with a
 # sentence that names the component and what it lacks.
@@ -36,6 +37,15 @@ foreach(mpo_component IN LISTS mpo_FIND_COMPONENTS)
     if(NOT mpo_missing)
       include("${CMAKE_CURRENT_LIST_DIR}/mpo_model.cmake")
     endif()
+  elseif(mpo_component STREQUAL "compiled_model")
+    mpo_find_json(mpo_missing)
+    if(NOT mpo_missing AND NOT EXISTS "${CMAKE_CURRENT_LIST_DIR}/mpo_compiled_model.cmake")
+      set(mpo_missing "this copy was installed with MPO_INSTALL_COMPILED=OFF, or without nlohmann_json")
+    endif()
+    if(NOT mpo_missing)
+      include("${CMAKE_CURRENT_LIST_DIR}/mpo_model.cmake")
+      include("${CMAKE_CURRENT_LIST_DIR}/mpo_compiled_model.cmake")
+    endif()
   elseif(mpo_component STREQUAL "cuda")
     mpo_find_cuda(mpo_missing)
     if(NOT mpo_missing)
@@ -51,7 +61,7 @@ foreach(mpo_component IN LISTS mpo_FIND_COMPONENTS)
       set(mpo_missing "this copy was installed with MPO_INSTALL_COMPILED=OFF")
     endif()
   elseif(NOT mpo_component STREQUAL "mpo")
-    set(mpo_missing "no such component; there are mpo, compiled, model, cuda and mpi")
+    set(mpo_missing "no such component; there are mpo, compiled, model, compiled_model, cuda and mpi")
   endif()
 
   if(NOT mpo_missing)

@@ -1,7 +1,6 @@
 // The values of a GGUF file's metadata, and the cursor that reads them without trusting a length.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -9,13 +8,11 @@
 #include <optional>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <variant>
 #include <vector>
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
-#include "mpo/io/limits.hpp"
 #include "mpo/io/mapped_file.hpp"
 
 namespace mpo {
@@ -48,24 +45,10 @@ using GgufValue = std::variant<std::uint8_t, std::int8_t, std::uint16_t, std::in
 using GgufMetadata = std::map<std::string, GgufValue>;
 
 /// The value as an integer, or nothing where it is no integer or too large for Index.
-[[nodiscard]] inline std::optional<Index> as_integer(const GgufValue& value) {
-    return std::visit(
-        [](const auto& x) -> std::optional<Index> {
-            using T = std::decay_t<decltype(x)>;
-            if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>) {
-                if (std::in_range<Index>(x)) return static_cast<Index>(x);
-            }
-            return std::nullopt;
-        },
-        value);
-}
+[[nodiscard]] std::optional<Index> as_integer(const GgufValue& value);
 
 /// The value as a floating-point number, or nothing where it is none.
-[[nodiscard]] inline std::optional<double> as_real(const GgufValue& value) {
-    if (const auto* x = std::get_if<float>(&value)) return static_cast<double>(*x);
-    if (const auto* x = std::get_if<double>(&value)) return *x;
-    return std::nullopt;
-}
+[[nodiscard]] std::optional<double> as_real(const GgufValue& value);
 
 namespace detail {
 
@@ -89,11 +72,7 @@ class GgufCursor {
     }
 
     /// Counts memory that is kept for metadata and names.
-    void keep(std::uint64_t bytes, const std::string& what) {
-        if (bytes > static_cast<std::uint64_t>(max_metadata_bytes - kept_))
-            fail(what, concat("more metadata than the limit of ", max_metadata_bytes, " bytes"));
-        kept_ += static_cast<Index>(bytes);
-    }
+    void keep(std::uint64_t bytes, const std::string& what);
 
     template <class T>
     [[nodiscard]] T number(const std::string& what) {
@@ -103,22 +82,10 @@ class GgufCursor {
     }
 
     /// u64 length, then that many bytes.
-    [[nodiscard]] std::string string(const std::string& what, std::uint64_t limit) {
-        const auto length = number<std::uint64_t>(what);
-        if (length > limit) fail(what, concat(length, " bytes long, more than the limit ", limit));
-        const auto* text = take(length, what);
-        keep(length, what);
-        return {reinterpret_cast<const char*>(text), static_cast<std::size_t>(length)};
-    }
+    [[nodiscard]] std::string string(const std::string& what, std::uint64_t limit);
 
     /// A value of the given type id.
-    [[nodiscard]] GgufValue value(std::uint32_t type, const std::string& what) {
-        if (type >= std::variant_size_v<GgufValue>)
-            fail(what, concat("unknown value type ", type, " (0 to 12 exist)"));
-        return alternative<GgufValue>(type, [&](auto tag) {
-            return GgufValue(element<typename decltype(tag)::type>(what, 0));
-        });
-    }
+    [[nodiscard]] GgufValue value(std::uint32_t type, const std::string& what);
 
   private:
     static constexpr std::uint64_t max_string_bytes = std::uint64_t{64} << 20;
@@ -126,20 +93,7 @@ class GgufCursor {
     static constexpr int max_array_depth = 4;
 
     /// The next bytes; valid until the next call.
-    [[nodiscard]] const std::byte* take(std::uint64_t count, const std::string& what) {
-        value_begin_ = at_;
-        if (count > left())
-            fail(what, concat("needs ", count, " bytes, the file has ", left(), " left"));
-        const auto size = static_cast<Index>(count);
-        if (at_ + size > window_begin_ + window_.size()) {
-            constexpr Index piece = 1 << 18;
-            window_ = file_.bytes(at_, (std::min)((std::max)(size, piece), file_.size() - at_));
-            window_begin_ = at_;
-        }
-        const auto* from = window_.data() + (at_ - window_begin_);
-        at_ += size;
-        return from;
-    }
+    [[nodiscard]] const std::byte* take(std::uint64_t count, const std::string& what);
 
     /// build(tag) with tag::type = alternative `type` of Variant.
     template <class Variant, std::size_t k = 0, class Build>
@@ -163,24 +117,9 @@ class GgufCursor {
             return number<T>(what);
     }
 
-    [[nodiscard]] bool boolean(const std::string& what) {
-        const int value = number<std::uint8_t>(what);
-        if (value > 1) fail(what, concat("a boolean must be 0 or 1, got ", value));
-        return value == 1;
-    }
+    [[nodiscard]] bool boolean(const std::string& what);
 
-    [[nodiscard]] GgufArray array(const std::string& what, int depth) {
-        if (depth > max_array_depth)
-            fail(what, concat("arrays nested more than ", max_array_depth, " deep"));
-        const auto type = number<std::uint32_t>(what);
-        const auto count = number<std::uint64_t>(what);
-        if (type >= std::variant_size_v<GgufValue>)
-            fail(what, concat("unknown array element type ", type, " (0 to 12 exist)"));
-        return {alternative<GgufArray::Elements>(type, [&](auto tag) {
-            using Vector = typename decltype(tag)::type;
-            return GgufArray::Elements(elements<typename Vector::value_type>(count, what, depth));
-        })};
-    }
+    [[nodiscard]] GgufArray array(const std::string& what, int depth);
 
     template <class T>
     [[nodiscard]] std::vector<T> elements(std::uint64_t count, const std::string& what, int depth) {
@@ -210,3 +149,7 @@ class GgufCursor {
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/io/gguf_metadata_inl.hpp"
+#endif

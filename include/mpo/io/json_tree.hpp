@@ -2,7 +2,6 @@
 // parse_json refuses, and keys that occur twice.
 #pragma once
 
-#include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -10,8 +9,6 @@
 #include <variant>
 #include <vector>
 
-#include "mpo/core/error.hpp"
-#include "mpo/core/printable.hpp"
 #include "mpo/io/json_events.hpp"
 
 namespace mpo::detail {
@@ -26,25 +23,14 @@ class JsonTree final : public JsonEvents {
     void scalar(JsonScalar value) override {
         std::visit([&](auto& x) { add(std::move(x)); }, value);
     }
-    void begin_object() override { open_.push_back(add(nlohmann::json::object())); }
+    void begin_object() override;
     void end_object() override { open_.pop_back(); }
-    void begin_array() override { open_.push_back(add(nlohmann::json::array())); }
+    void begin_array() override;
     void end_array() override { open_.pop_back(); }
-    void key(std::string name, Index byte) override {
-        if (open_.back()->contains(name))
-            raise<FormatError>(
-                {path_, ": the key ", in_quotes(name), " at byte ", byte, " occurs twice"});
-        key_ = std::move(name);
-    }
+    void key(std::string name, Index byte) override;
 
   private:
-    nlohmann::json* add(nlohmann::json value) {
-        if (open_.empty()) return &(root = std::move(value));
-        auto& parent = *open_.back();
-        if (parent.is_object()) return &(parent[key_] = std::move(value));
-        parent.push_back(std::move(value));
-        return &parent.back();
-    }
+    nlohmann::json* add(nlohmann::json value);
 
     std::string_view path_;
     std::vector<nlohmann::json*> open_;  // from the root to where the next value belongs
@@ -52,15 +38,13 @@ class JsonTree final : public JsonEvents {
 };
 
 /// The document of `text`. Throws FormatError, with path and byte, where it is none.
-[[nodiscard]] inline nlohmann::json parse_json_tree(std::string_view text, std::string_view path) {
-    JsonTree tree(path);
-    parse_json(text, tree, {path});
-    return std::move(tree.root);
-}
+[[nodiscard]] nlohmann::json parse_json_tree(std::string_view text, std::string_view path);
 
 /// A value for messages: numbers, booleans and strings as they are, the kind of anything larger.
-[[nodiscard]] inline std::string described(const nlohmann::json& value) {
-    return value.is_structured() ? value.type_name() : printable(value.dump());
-}
+[[nodiscard]] std::string described(const nlohmann::json& value);
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/io/json_tree_inl.hpp"
+#endif

@@ -5,19 +5,13 @@
 // throws. Both are safe from many threads at once. POSIX.
 #pragma once
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <filesystem>
 #include <memory>
 #include <span>
-#include <string>
-#include <system_error>
 #include <utility>
 
 #include "mpo/core/error.hpp"
@@ -31,12 +25,8 @@ enum class ReadMode { mapped, buffered };
 namespace detail {
 
 /// "open model.gguf: No such file or directory"
-[[nodiscard]] inline FileError file_error(const char* call, const std::filesystem::path& path,
-                                          int error, Index byte = -1) {
-    const std::string where = byte < 0 ? "" : concat(" at byte ", byte);
-    return FileError(concat(call, " ", path.string(), where, ": ",
-                            std::error_code(error, std::generic_category()).message()));
-}
+[[nodiscard]] FileError file_error(const char* call, const std::filesystem::path& path, int error,
+                                   Index byte = -1);
 
 /// Owns a file descriptor.
 class Descriptor {
@@ -44,10 +34,7 @@ class Descriptor {
     Descriptor() = default;
     explicit Descriptor(int number) : number_(number) {}
     Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
-        std::swap(number_, other.number_);
-        return *this;
-    }
+    Descriptor& operator=(Descriptor&& other) noexcept;
     ~Descriptor() {
         if (number_ >= 0) ::close(number_);
     }
@@ -59,19 +46,8 @@ class Descriptor {
 };
 
 /// Fills `target` from `offset`. Throws FileError where the file ends early or cannot be read.
-inline void read_fully(int descriptor, const std::filesystem::path& path, Index offset,
-                       std::span<std::byte> target) {
-    while (!target.empty()) {
-        const auto got = ::pread(descriptor, target.data(), target.size(), offset);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) throw file_error("read", path, errno, offset);
-        if (got == 0)
-            raise<FileError>({"read ", path.string(), " at byte ", offset, ": the file ended ",
-                              target.size(), " bytes early; was it shortened meanwhile?"});
-        offset += got;
-        target = target.subspan(static_cast<std::size_t>(got));
-    }
-}
+void read_fully(int descriptor, const std::filesystem::path& path, Index offset,
+                std::span<std::byte> target);
 
 }  // namespace detail
 
@@ -90,11 +66,7 @@ class FileBytes {
     FileBytes(FileBytes&& other) noexcept
         : copy_(std::move(other.copy_)), bytes_(std::exchange(other.bytes_, {})) {}
     /// Exchanges the two.
-    FileBytes& operator=(FileBytes&& other) noexcept {
-        std::swap(copy_, other.copy_);
-        std::swap(bytes_, other.bytes_);
-        return *this;
-    }
+    FileBytes& operator=(FileBytes&& other) noexcept;
     ~FileBytes() { forget(); }
 
     /// The first byte; not aligned to anything.
@@ -107,15 +79,7 @@ class FileBytes {
   private:
     /// Gives the pages of a large window back, so that walking over a file of any size keeps one
     /// tensor in memory. They stay in the system's cache, and another reader gets them again.
-    void forget() {
-        constexpr std::size_t worthwhile = std::size_t{1} << 20;
-        if (copy_ || bytes_.size() < worthwhile) return;
-        const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-        const auto begin = reinterpret_cast<std::uintptr_t>(bytes_.data());
-        const std::uintptr_t first = (begin + page - 1) / page * page;
-        const std::uintptr_t last = (begin + bytes_.size()) / page * page;
-        ::madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
-    }
+    void forget();
 
     std::unique_ptr<std::byte[]> copy_;
     std::span<const std::byte> bytes_;
@@ -125,36 +89,11 @@ class FileBytes {
 class MappedFile {
   public:
     /// Throws FileError where the file cannot be opened, mapped, or is not a regular file.
-    explicit MappedFile(std::filesystem::path path, ReadMode mode = ReadMode::mapped)
-        : path_(std::move(path)),
-          descriptor_(::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {  // pipes: refused
-        if (descriptor_.number() < 0) throw detail::file_error("open", path_, errno);
-        struct ::stat status {};
-        if (::fstat(descriptor_.number(), &status) != 0)
-            throw detail::file_error("stat", path_, errno);
-        if (!S_ISREG(status.st_mode))
-            detail::raise<FileError>({"open ", path_.string(), ": not a regular file"});
-        size_ = static_cast<Index>(status.st_size);
-        if (mode == ReadMode::buffered || size_ == 0) return;
-        void* address = ::mmap(nullptr, static_cast<std::size_t>(size_), PROT_READ, MAP_PRIVATE,
-                               descriptor_.number(), 0);
-        if (address == MAP_FAILED) throw detail::file_error("mmap", path_, errno);
-        mapping_ = static_cast<const std::byte*>(address);
-    }
+    explicit MappedFile(std::filesystem::path path, ReadMode mode = ReadMode::mapped);
     /// Takes the file over; the other one is closed afterwards.
-    MappedFile(MappedFile&& other) noexcept
-        : path_(std::move(other.path_)),
-          descriptor_(std::move(other.descriptor_)),
-          size_(std::exchange(other.size_, 0)),
-          mapping_(std::exchange(other.mapping_, nullptr)) {}
+    MappedFile(MappedFile&& other) noexcept;
     /// Exchanges the two files.
-    MappedFile& operator=(MappedFile&& other) noexcept {
-        std::swap(path_, other.path_);
-        std::swap(descriptor_, other.descriptor_);
-        std::swap(size_, other.size_);
-        std::swap(mapping_, other.mapping_);
-        return *this;
-    }
+    MappedFile& operator=(MappedFile&& other) noexcept;
     ~MappedFile() {
         if (mapping_) ::munmap(const_cast<std::byte*>(mapping_), static_cast<std::size_t>(size_));
     }
@@ -166,31 +105,13 @@ class MappedFile {
 
     /// Copies the bytes from `offset` on into `target`. Throws ArgumentError outside the file and
     /// FileError where reading fails.
-    void read(Index offset, std::span<std::byte> target) const {
-        require_inside(offset, static_cast<Index>(target.size()));
-        if (mapping_)
-            std::copy_n(mapping_ + offset, target.size(), target.data());
-        else
-            detail::read_fully(descriptor_.number(), path_, offset, target);
-    }
+    void read(Index offset, std::span<std::byte> target) const;
 
     /// Bytes [offset, offset + size). Throws as read does.
-    [[nodiscard]] FileBytes bytes(Index offset, Index size) const {
-        require_inside(offset, size);
-        const auto count = static_cast<std::size_t>(size);
-        if (mapping_) return FileBytes(std::span(mapping_ + offset, count));
-        std::unique_ptr<std::byte[]> copy(new std::byte[count]);
-        read(offset, {copy.get(), count});
-        return FileBytes(std::move(copy), size);
-    }
+    [[nodiscard]] FileBytes bytes(Index offset, Index size) const;
 
   private:
-    void require_inside(Index offset, Index size) const {
-        if (offset < 0 || size < 0 || offset > size_ || size > size_ - offset)
-            detail::raise<ArgumentError>({"MappedFile: ", size, " bytes at ", offset,
-                                          " do not lie inside ", path_.string(), " of ", size_,
-                                          " bytes"});
-    }
+    void require_inside(Index offset, Index size) const;
 
     std::filesystem::path path_;
     detail::Descriptor descriptor_;
@@ -199,3 +120,7 @@ class MappedFile {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/io/mapped_file_inl.hpp"
+#endif

@@ -18,12 +18,9 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <vector>
 
 #include "mpo/core/dtype.hpp"
-#include "mpo/core/error.hpp"
-#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/io/safetensors_header.hpp"
@@ -44,27 +41,7 @@ class SafetensorsFile {
   public:
     /// Throws FileError where the file cannot be read, FormatError where it breaks a rule.
     explicit SafetensorsFile(const std::filesystem::path& path,
-                             const SafetensorsOptions& options = {})
-        : file_(path, options.mode) {
-        const std::string source = path.string();
-        const Index header_bytes = read_header_length(source);
-        detail::SafetensorsHeader header(source);
-        const auto text = file_.bytes(length_bytes, header_bytes);
-        const std::string_view json(reinterpret_cast<const char*>(text.data()),
-                                    static_cast<std::size_t>(header_bytes));
-        if (json.empty() || json.front() != '{')
-            detail::raise<FormatError>(
-                {source, ": the header at byte ", length_bytes, " must begin with '{'"});
-        detail::parse_json(json, header, {source, length_bytes});
-        entries_ = std::move(header.entries);
-        metadata_ = std::move(header.metadata);
-        const Index end =
-            detail::place_entries(entries_, length_bytes + header_bytes, file_.size(), source);
-        if (end != file_.size() && options.trailing == TrailingBytes::refuse)
-            detail::raise<FormatError>(
-                {source, ": the tensors end at byte ", end, ", the file only at ", file_.size()});
-        for (std::size_t k = 0; k < entries_.size(); ++k) positions_[entries_[k].name] = k;
-    }
+                             const SafetensorsOptions& options = {});
 
     /// The path it was opened with.
     [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
@@ -79,19 +56,10 @@ class SafetensorsFile {
     }
 
     /// Throws ArgumentError where no tensor has that name; so do bytes and read.
-    [[nodiscard]] const SafetensorsEntry& info(const std::string& name) const {
-        const auto found = positions_.find(name);
-        if (found == positions_.end())
-            detail::raise<ArgumentError>({"no tensor ", detail::in_quotes(name), " in ",
-                                          path().string(), " of ", entries_.size(), " tensors"});
-        return entries_[found->second];
-    }
+    [[nodiscard]] const SafetensorsEntry& info(const std::string& name) const;
 
     /// The stored bytes; unaligned.
-    [[nodiscard]] FileBytes bytes(const std::string& name) const {
-        const auto& entry = info(name);
-        return file_.bytes(entry.offset, entry.bytes);
-    }
+    [[nodiscard]] FileBytes bytes(const std::string& name) const;
 
     /// The tensor as numbers of type T. Throws ArgumentError for types that decode refuses.
     template <Scalar T>
@@ -106,21 +74,7 @@ class SafetensorsFile {
     static constexpr Index length_bytes = 8;
     static constexpr std::uint64_t max_header_bytes = 100'000'000;
 
-    [[nodiscard]] Index read_header_length(const std::string& source) const {
-        if (file_.size() < length_bytes)
-            detail::raise<FormatError>(
-                {source, ": ", file_.size(), " bytes cannot hold the header length at byte 0"});
-        std::uint64_t length = 0;
-        file_.read(0, std::as_writable_bytes(std::span(&length, 1)));
-        if (length > max_header_bytes)
-            detail::raise<FormatError>({source, ": header length ", length,
-                                        " at byte 0 exceeds the limit of ", max_header_bytes});
-        const auto left = static_cast<std::uint64_t>(file_.size() - length_bytes);
-        if (length > left)
-            detail::raise<FormatError>({source, ": header length ", length,
-                                        " at byte 0 exceeds the ", left, " bytes that follow"});
-        return static_cast<Index>(length);
-    }
+    [[nodiscard]] Index read_header_length(const std::string& source) const;
 
     MappedFile file_;
     std::vector<SafetensorsEntry> entries_;
@@ -129,3 +83,7 @@ class SafetensorsFile {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/io/safetensors_inl.hpp"
+#endif

@@ -6,12 +6,9 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdint>
-#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <new>
 #include <span>
 #include <string>
 #include <unordered_set>
@@ -22,7 +19,6 @@
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/io/atomic_file.hpp"
-#include "mpo/io/json_events.hpp"
 #include "mpo/io/safetensors_header.hpp"
 
 namespace mpo {
@@ -39,14 +35,7 @@ class SafetensorsWriter {
   public:
     /// Throws FileError where the file cannot be created.
     explicit SafetensorsWriter(const std::filesystem::path& path,
-                               SafetensorsWriterOptions options = {})
-        : file_(path), options_(std::move(options)) {
-        if (options_.reserved_header_bytes < 0)
-            detail::raise<ArgumentError>({"SafetensorsWriter: reserved_header_bytes ",
-                                          options_.reserved_header_bytes, " is negative"});
-        options_.metadata["format"] = "pt";
-        data_begin_ = end_ = length_bytes + round_up(options_.reserved_header_bytes);
-    }
+                               SafetensorsWriterOptions options = {});
 
     /// Bytes of the tensors appended so far.
     [[nodiscard]] Index data_bytes() const { return end_ - data_begin_; }
@@ -60,29 +49,12 @@ class SafetensorsWriter {
     ///
     /// key      UTF-8
     /// value    UTF-8
-    void set_metadata(const std::string& key, const std::string& value) {
-        require_whole();
-        if (state_ == State::sealed || key == "format")
-            detail::raise<ArgumentError>(
-                {"SafetensorsWriter: metadata '", key, "' ",
-                 state_ == State::sealed ? "comes after finish()" : "belongs to the writer"});
-        static_cast<void>(detail::json_quote(key));  // refuses what is no text
-        static_cast<void>(detail::json_quote(value));
-        options_.metadata[key] = value;
-    }
+    void set_metadata(const std::string& key, const std::string& value);
 
     /// Appends a tensor that is stored already. Throws ArgumentError where the name was used before
     /// or the bytes do not fit the shape. After any throw the writer is as it was.
     void append(const std::string& name, DType dtype, const Shape& shape,
-                std::span<const std::byte> bytes) {
-        auto entry = new_entry(name, dtype, shape);
-        if (entry.bytes != static_cast<Index>(bytes.size()))
-            detail::raise<ArgumentError>({"SafetensorsWriter: '", name, "' of shape ",
-                                          to_string(shape), " and ", to_string(dtype), " takes ",
-                                          entry.bytes, " bytes, got ", bytes.size()});
-        file_.write_at(end_, bytes);
-        accept(std::move(entry));
-    }
+                std::span<const std::byte> bytes);
 
     /// Appends the numbers of `tensor` as `name`, stored as `dtype`. Throws ShapeError where the view has gaps,
     /// NumericalError where a finite value would become Inf, ArgumentError as above.
@@ -119,27 +91,12 @@ class SafetensorsWriter {
     void finish() { finish_as(file_.path()); }
 
     /// The same under another name in the same folder.
-    void finish_as(const std::filesystem::path& path) {
-        seal();
-        file_.commit_as(path);
-    }
+    void finish_as(const std::filesystem::path& path);
 
     /// Completes the file on the disk; finish() is left with the renaming. Nothing can be appended
     /// any more. After FileError it may be called again, but for a failure while data were moved:
     /// then ArgumentError says that the file must be written anew.
-    void seal() {
-        if (state_ == State::sealed) return;
-        require_whole();
-        const std::string header = padded_header();
-        const Index begin = length_bytes + static_cast<Index>(header.size());
-        file_.resize(end_);
-        if (begin != data_begin_) move_data(begin);
-        const auto length = static_cast<std::uint64_t>(header.size());
-        file_.write_at(0, std::as_bytes(std::span(&length, 1)));
-        file_.write_at(length_bytes, std::as_bytes(std::span(header)));
-        file_.flush();
-        state_ = State::sealed;
-    }
+    void seal();
 
   private:
     static constexpr Index length_bytes = 8;
@@ -147,84 +104,22 @@ class SafetensorsWriter {
 
     [[nodiscard]] static Index round_up(Index bytes) { return (bytes + 7) / 8 * 8; }
 
-    void require_whole() const {
-        if (state_ == State::torn)
-            detail::raise<ArgumentError>({"SafetensorsWriter: ", file_.path().string(),
-                                          " failed while its data were moved before; it must "
-                                          "be written anew"});
-    }
+    void require_whole() const;
 
     /// Makes the data begin at `begin`, in one go or never.
-    void move_data(Index begin) {
-        state_ = State::torn;
-        try {
-            file_.shift(data_begin_, begin);
-        } catch (const std::bad_alloc&) {  // shift allocates before it moves
-            state_ = State::open;
-            throw;
-        }
-        state_ = State::open;
-        end_ += begin - data_begin_;
-        data_begin_ = begin;
-    }
+    void move_data(Index begin);
 
     [[nodiscard]] SafetensorsEntry new_entry(const std::string& name, DType dtype,
-                                             const Shape& shape) const {
-        const auto refuse = [&](const char* why) {
-            detail::raise<ArgumentError>(
-                {"SafetensorsWriter: '", name, "' of shape ", to_string(shape), " ", why});
-        };
-        require_whole();
-        if (state_ == State::sealed) refuse("comes after finish()");
-        if (name == "__metadata__") refuse("has a name that the format reserves");
-        if (contains(name)) refuse("was appended before");
-        static_cast<void>(detail::json_quote(name));  // refuses what is no text
-        const Index bits = bits_per_element(dtype), count = num_elements(shape);
-        Index total = 0;
-        if (__builtin_mul_overflow(count, bits, &total) || total % 8 != 0)
-            refuse(bits < 8 ? "does not fill whole bytes" : "is too large");
-        return {name, dtype, shape, end_ - data_begin_, total / 8};
-    }
+                                             const Shape& shape) const;
 
     /// All or nothing, as everything that append does.
-    void accept(SafetensorsEntry entry) {
-        if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 16);
-        names_.insert(entry.name);
-        end_ += entry.bytes;
-        entries_.push_back(std::move(entry));  // there is room: cannot throw
-    }
+    void accept(SafetensorsEntry entry);
 
-    [[nodiscard]] static std::string entry_text(const SafetensorsEntry& entry) {
-        std::string shape;
-        for (const Index extent : entry.shape)
-            shape += detail::concat(shape.empty() ? "" : ",", extent);
-        return detail::concat(',', detail::json_quote(entry.name), ":{\"dtype\":\"",
-                              to_string(entry.dtype), "\",\"shape\":[", shape,
-                              "],\"data_offsets\":[", entry.offset, ',', entry.offset + entry.bytes,
-                              "]}");
-    }
+    [[nodiscard]] static std::string entry_text(const SafetensorsEntry& entry);
 
     /// The header and as many spaces as fill the room, or the next multiple of 8 where it is better
     /// to move the data.
-    [[nodiscard]] std::string padded_header() const {
-        constexpr Index worthwhile = 64;  // move where the spaces exceed 1/64 of the data
-        std::string text = "{\"__metadata__\":{";
-        for (const auto& [key, value] : options_.metadata)
-            text += detail::concat(text.back() == '{' ? "" : ",", detail::json_quote(key), ':',
-                                   detail::json_quote(value));
-        text += "}";
-        for (const auto& entry : entries_) text += entry_text(entry);
-        text += "}";
-        const Index exact = round_up(static_cast<Index>(text.size()));
-        if (exact > max_header_bytes)
-            detail::raise<ArgumentError>({"SafetensorsWriter: the header of ", entries_.size(),
-                                          " tensors takes ", exact, " bytes, more than ",
-                                          max_header_bytes});
-        const Index room = data_begin_ - length_bytes;
-        const bool keep = room >= exact && room - exact <= data_bytes() / worthwhile;
-        text.resize(static_cast<std::size_t>(keep ? room : exact), ' ');
-        return text;
-    }
+    [[nodiscard]] std::string padded_header() const;
 
     AtomicFile file_;
     SafetensorsWriterOptions options_;
@@ -249,13 +144,7 @@ class ShardedSafetensorsWriter {
   public:
     /// The folder must exist. Throws ArgumentError where max_shard_bytes < 1.
     explicit ShardedSafetensorsWriter(std::filesystem::path folder,
-                                      ShardedSafetensorsWriterOptions options = {})
-        : folder_(std::move(folder)), options_(std::move(options)) {
-        if (options_.max_shard_bytes < 1)
-            detail::raise<ArgumentError>({"ShardedSafetensorsWriter: max_shard_bytes ",
-                                          options_.max_shard_bytes, " must be at least 1"});
-        open_shard();
-    }
+                                      ShardedSafetensorsWriterOptions options = {});
 
     /// As SafetensorsWriter's.
     void append(const std::string& name, DType dtype, const Shape& shape,
@@ -277,51 +166,14 @@ class ShardedSafetensorsWriter {
 
     /// Completes all shards, then names them, then writes the index. A throw may come between two
     /// names: write into an OutputFolder where that matters.
-    void finish() {
-        if (shards_.size() > 1 && shards_.back().tensors().empty())
-            shards_.pop_back();  // was opened for a tensor that could not be appended
-        for (auto& shard : shards_) shard.seal();
-        if (shards_.size() == 1) return shards_.front().finish_as(folder_ / "model.safetensors");
-        Index total = 0;
-        std::string map;
-        for (std::size_t k = 0; k < shards_.size(); ++k) {
-            const std::string file = shard_name(k);
-            for (const auto& entry : shards_[k].tensors())
-                map += (map.empty() ? "\n    " : ",\n    ") + detail::json_quote(entry.name) +
-                       ": \"" + file + "\"";
-            total += shards_[k].data_bytes();
-        }
-        for (std::size_t k = 0; k < shards_.size(); ++k)
-            shards_[k].finish_as(folder_ / shard_name(k));
-        write_text_file(folder_ / "model.safetensors.index.json",
-                        "{\n  \"metadata\": {\"total_size\": " + std::to_string(total) +
-                            "},\n  \"weight_map\": {" + map + "\n  }\n}\n");
-    }
+    void finish();
 
   private:
-    void open_shard() {
-        shards_.emplace_back(
-            folder_ / "model.safetensors",
-            SafetensorsWriterOptions{options_.metadata, options_.reserved_header_bytes});
-    }
+    void open_shard();
 
-    [[nodiscard]] SafetensorsWriter& shard_for(const std::string& name, Index bytes) {
-        for (const auto& shard : shards_)
-            if (shard.contains(name))
-                detail::raise<ArgumentError>(
-                    {"ShardedSafetensorsWriter: '", name, "' was appended before"});
-        const Index present = shards_.back().data_bytes();
-        if (present > 0 && bytes > options_.max_shard_bytes - present) open_shard();
-        return shards_.back();
-    }
+    [[nodiscard]] SafetensorsWriter& shard_for(const std::string& name, Index bytes);
 
-    [[nodiscard]] std::string shard_name(std::size_t k) const {
-        const auto digits = [](std::size_t n) {
-            const std::string text = std::to_string(n);
-            return std::string(text.size() < 5 ? 5 - text.size() : 0, '0') + text;
-        };
-        return "model-" + digits(k + 1) + "-of-" + digits(shards_.size()) + ".safetensors";
-    }
+    [[nodiscard]] std::string shard_name(std::size_t k) const;
 
     std::filesystem::path folder_;
     ShardedSafetensorsWriterOptions options_;
@@ -329,3 +181,7 @@ class ShardedSafetensorsWriter {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/io/safetensors_writer_inl.hpp"
+#endif

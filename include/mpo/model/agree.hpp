@@ -14,7 +14,6 @@
 
 #include "mpo/core/communicator.hpp"
 #include "mpo/core/error.hpp"
-#include "mpo/model/progress.hpp"
 
 namespace mpo::detail {
 
@@ -38,37 +37,9 @@ template <Communicator Group>
 }
 
 /// What an exception is, in one letter.
-[[nodiscard]] inline char kind_of(const std::exception& error) {
-    if (dynamic_cast<const Cancelled*>(&error) != nullptr) return 'c';
-    if (dynamic_cast<const ShapeError*>(&error) != nullptr) return 's';
-    if (dynamic_cast<const ArgumentError*>(&error) != nullptr) return 'a';
-    if (dynamic_cast<const FormatError*>(&error) != nullptr) return 'f';
-    if (dynamic_cast<const FileError*>(&error) != nullptr) return 'd';
-    if (dynamic_cast<const NumericalError*>(&error) != nullptr) return 'n';
-    if (dynamic_cast<const BackendError*>(&error) != nullptr) return 'b';
-    return 'e';
-}
+[[nodiscard]] char kind_of(const std::exception& error);
 /// Throws the exception that a letter stands for; Error for those of others.
-[[noreturn]] inline void raise_kind(char kind, const std::string& message) {
-    switch (kind) {
-        case 'c':
-            throw Cancelled(message);
-        case 's':
-            throw ShapeError(message);
-        case 'a':
-            throw ArgumentError(message);
-        case 'f':
-            throw FormatError(message);
-        case 'd':
-            throw FileError(message);
-        case 'n':
-            throw NumericalError(message);
-        case 'b':
-            throw BackendError(message);
-        default:
-            throw Error(message);
-    }
-}
+[[noreturn]] void raise_kind(char kind, const std::string& message);
 
 /// body() on every rank. Where it throws on some, it throws on all: on these what they caught, on the others an
 /// exception of the kind that the first of these ranks caught, with its number and message. Nobody returns before
@@ -116,3 +87,7 @@ void require_same_everywhere(Group& group, double number, const char* who) {
 }
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/agree_inl.hpp"
+#endif

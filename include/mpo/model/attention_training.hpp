@@ -17,7 +17,6 @@
 #include <limits>
 #include <vector>
 
-#include "mpo/core/error.hpp"
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
@@ -41,14 +40,7 @@ struct AttentionShape {
 
 namespace detail {
 
-inline void check_attention(const AttentionShape& shape) {
-    if (shape.windows < 0 || shape.length < 0 || shape.head_dim < 1 || shape.kv_heads < 1 ||
-        shape.heads < 1 || shape.heads % shape.kv_heads != 0)
-        raise<ShapeError>(
-            {"attend_windows: need windows >= 0, length >= 0, head_dim >= 1 and heads a ",
-             "multiple of kv_heads >= 1, got ", shape.windows, ", ", shape.length, ", ",
-             shape.head_dim, ", ", shape.heads, " and ", shape.kv_heads});
-}
+void check_attention(const AttentionShape& shape);
 
 /// Positions of a window, so many to a tile.
 struct PositionTiles {
@@ -353,3 +345,16 @@ void attend_windows_backward(const AttentionShape& shape, const T* q, const T* k
 }
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template void attend_windows<float>(const AttentionShape&, const float*, const float*,
+                                           const float*, float*, float*, const EigenBackend&);
+extern template void attend_windows_backward<float>(const AttentionShape&, const float*,
+                                                    const float*, const float*, const float*,
+                                                    const float*, const float*, float*, float*,
+                                                    float*, const EigenBackend&);
+}  // namespace mpo
+#else
+#include "mpo/model/attention_training_inl.hpp"
+#endif

@@ -7,6 +7,7 @@
 
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
+#include "mpo/model/attention.hpp"
 #include "mpo/model/decoder_block.hpp"
 #include "mpo/model/kv_cache.hpp"
 #include "mpo/model/rotary.hpp"
@@ -31,66 +32,33 @@ class CalibrationFlow {
     [[nodiscard]] Index tokens(std::size_t text) const { return states[text].extent(0); }
 
     /// Takes the states of another over.
-    void copy(const CalibrationFlow& other) {
-        states = other.states;
-        attended_ = other.attended_;
-    }
+    void copy(const CalibrationFlow& other);
 
     /// What the stage's linears read of a text; valid until the next call, or until they are applied.
     [[nodiscard]] const Tensor<float>& inputs(BlockStage stage, const BlockContext& at,
-                                              const BlockLinears& linears, std::size_t text) {
-        if (stage == BlockStage::output) return attended_[text];
-        auto& a = activations(at.config, tokens(text));
-        if (stage == BlockStage::attention) {
-            attention_inputs(at.block, at.config, rows_of(states[text]), a);
-            return a.normed;
-        }
-        mlp_inputs(at.block, at.config, rows_of(states[text]), a);
-        if (stage == BlockStage::mlp) return a.normed;
-        down_inputs(linears, a);
-        return a.gate;
-    }
+                                              const BlockLinears& linears, std::size_t text);
 
     /// The update (tokens, hidden) that o or down makes of its inputs X.
     [[nodiscard]] const Tensor<float>& update(const Linear& writer, const Tensor<float>& X,
-                                              const BlockContext& at) {
-        auto& a = activations(at.config, X.extent(0));
-        apply_linears({&writer}, X, {&a.update}, {});
-        return a.update;
-    }
+                                              const BlockContext& at);
 
     /// q, k and v are applied: what o reads is kept.
-    void attend(const BlockContext& at, const BlockLinears& linears) {
-        attended_.resize(states.size());
-        for (std::size_t text = 0; text < states.size(); ++text) {
-            auto& a = activations(at.config, tokens(text));
-            attention_inputs(at.block, at.config, rows_of(states[text]), a);
-            output_inputs(linears, at.config, {at.table, at.cache, 0}, a, at.backend);
-            attended_[text] = a.attended;
-        }
-    }
+    void attend(const BlockContext& at, const BlockLinears& linears);
 
     /// o or down is applied and added.
-    void add_updates(BlockStage stage, const BlockContext& at, const BlockLinears& linears) {
-        const Linear& writer = stage == BlockStage::output ? *linears.o : *linears.down;
-        for (std::size_t text = 0; text < states.size(); ++text)
-            add_rows(update(writer, inputs(stage, at, linears, text), at), rows_of(states[text]));
-        forget_attended();
-    }
+    void add_updates(BlockStage stage, const BlockContext& at, const BlockLinears& linears);
     void forget_attended() { attended_.clear(); }
 
   private:
     /// They are made again only where a text has another length.
-    [[nodiscard]] Activations& activations(const TransformerConfig& config, Index tokens) {
-        if (!activations_ || activations_->normed.extent(0) != tokens) {
-            activations_.reset();
-            activations_.emplace(config, tokens);
-        }
-        return *activations_;
-    }
+    [[nodiscard]] Activations& activations(const TransformerConfig& config, Index tokens);
 
     std::vector<Tensor<float>> attended_;  // (tokens, heads head_dim); at the stage of o alone
     std::optional<Activations> activations_;
 };
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/calibration_flow_inl.hpp"
+#endif

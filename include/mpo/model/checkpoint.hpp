@@ -9,16 +9,12 @@
 // tensors being read. Const calls are safe from many threads.
 #pragma once
 
-#include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <filesystem>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -31,7 +27,6 @@
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/io/safetensors.hpp"
 #include "mpo/io/safetensors_shards.hpp"
-#include "mpo/io/text_file.hpp"
 #include "mpo/model/gguf_names.hpp"
 #include "mpo/model/hyperparameters.hpp"
 
@@ -58,32 +53,12 @@ inline constexpr const char* gguf_metadata_file = "tokenizer.gguf";
 class Checkpoint {
   public:
     /// Throws FileError where a file is missing or unreadable, FormatError where it lies.
-    explicit Checkpoint(std::filesystem::path path, ReadMode mode = ReadMode::mapped)
-        : path_(std::move(path)), source_(open(path_, mode)) {
-        if (std::filesystem::is_directory(path_)) {
-            read_config();
-            list_side_files();
-        }
-        if (const auto* file = std::get_if<SafetensorsFile>(&source_)) add_tensors(*file);
-        if (const auto* index = std::get_if<ShardedSafetensors>(&source_))
-            for (const auto& shard : index->shards()) add_tensors(shard);
-        if (const auto* gguf = std::get_if<GgufFile>(&source_)) {
-            hyperparameters_ = parse_gguf_metadata(*gguf);
-            add_tensors(*gguf);
-        }
-        index_names();
-        if (hyperparameters_ && hyperparameters_->tied_embeddings == TiedEmbeddings::unknown)
-            hyperparameters_->tied_embeddings =
-                contains("lm_head.weight") ? TiedEmbeddings::no : TiedEmbeddings::yes;
-    }
+    explicit Checkpoint(std::filesystem::path path, ReadMode mode = ReadMode::mapped);
 
     /// The path it was opened with.
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
     /// The format of its tensors.
-    [[nodiscard]] CheckpointFormat format() const {
-        return std::holds_alternative<GgufFile>(source_) ? CheckpointFormat::gguf
-                                                         : CheckpointFormat::safetensors;
-    }
+    [[nodiscard]] CheckpointFormat format() const;
 
     /// All tensors, in the order of their files.
     [[nodiscard]] const std::vector<CheckpointTensor>& tensors() const { return tensors_; }
@@ -96,13 +71,7 @@ class Checkpoint {
         return positions_.count(name) != 0;
     }
     /// Throws ArgumentError where there is none of that name; so do the calls below.
-    [[nodiscard]] const CheckpointTensor& info(const std::string& name) const {
-        const auto found = positions_.find(name);
-        if (found == positions_.end())
-            detail::raise<ArgumentError>({"no tensor ", detail::in_quotes(name), " in ",
-                                          path_.string(), " of ", tensors_.size(), " tensors"});
-        return tensors_[found->second];
-    }
+    [[nodiscard]] const CheckpointTensor& info(const std::string& name) const;
 
     /// The tensor as numbers, converted or dequantised. Throws ArgumentError for types that
     /// is_convertible denies.
@@ -120,16 +89,7 @@ class Checkpoint {
 
     /// The stored bytes, rows in Hugging Face's order; as they lie where the size of the type, and so
     /// of a row, is not known. A mapped window must not outlive the checkpoint.
-    [[nodiscard]] FileBytes raw(const std::string& name) const {
-        const auto& tensor = info(name);
-        auto stored = stored_bytes(tensor);
-        if (tensor.permuted_heads == 0 || tensor.bytes == 0) return stored;
-        const Index rows = tensor.shape.front();
-        std::unique_ptr<std::byte[]> copy(new std::byte[static_cast<std::size_t>(tensor.bytes)]);
-        restore_rotary_rows(stored.data(), copy.get(), rows, tensor.bytes / rows,
-                            tensor.permuted_heads);
-        return FileBytes(std::move(copy), tensor.bytes);
-    }
+    [[nodiscard]] FileBytes raw(const std::string& name) const;
 
     /// Appends the tensor to a SafetensorsWriter or ShardedSafetensorsWriter under its own name: as
     /// `dtype` where it is real numbers in a format we convert (bytes as they are where that is the
@@ -155,19 +115,11 @@ class Checkpoint {
     }
 
     /// Metadata of a GGUF file; null for other sources.
-    [[nodiscard]] const GgufMetadata* gguf_metadata() const {
-        const auto* gguf = std::get_if<GgufFile>(&source_);
-        return gguf ? &gguf->metadata() : nullptr;
-    }
+    [[nodiscard]] const GgufMetadata* gguf_metadata() const;
 
     /// Text of config.json: a folder's own, untouched; for a GGUF file one made from its metadata
     /// that names `stored` as torch_dtype; empty for a lone .safetensors file.
-    [[nodiscard]] std::string config_json(DType stored = DType::bf16) const {
-        if (format() != CheckpointFormat::gguf || !hyperparameters_) return config_;
-        const bool bias = contains("model.layers.0.self_attn.q_proj.bias");
-        return to_config_json(*hyperparameters_, stored,
-                              bias ? AttentionBias::yes : AttentionBias::no);
-    }
+    [[nodiscard]] std::string config_json(DType stored = DType::bf16) const;
 
     /// Files beside the weights that belong to the model (tokenizer, vocabulary, generation
     /// settings), sorted by name. config.json is not among them.
@@ -178,119 +130,32 @@ class Checkpoint {
     /// For a GGUF source: writes its metadata (tokenizer, hyperparameters) as a GGUF file without
     /// tensors, so that they travel with what is made from it; gguf_metadata_file is the name that
     /// side_files() lists. Throws ArgumentError for other sources.
-    void write_gguf_metadata(const std::filesystem::path& path) const {
-        const auto* gguf = std::get_if<GgufFile>(&source_);
-        if (!gguf)
-            detail::raise<ArgumentError>(
-                {"write_gguf_metadata: ", path_.string(), " is not a GGUF file"});
-        mpo::write_gguf_metadata(*gguf, path);
-    }
+    void write_gguf_metadata(const std::filesystem::path& path) const;
 
   private:
     using Source = std::variant<SafetensorsFile, ShardedSafetensors, GgufFile>;
 
-    [[nodiscard]] static Source open(const std::filesystem::path& path, ReadMode mode) {
-        const SafetensorsOptions options{mode, TrailingBytes::refuse};
-        if (std::filesystem::is_directory(path)) {
-            const auto single = path / "model.safetensors";
-            const auto index = path / "model.safetensors.index.json";
-            if (std::filesystem::exists(single)) return SafetensorsFile(single, options);
-            if (std::filesystem::exists(index)) return ShardedSafetensors(index, options);
-            detail::raise<FileError>({"open ", path.string(),
-                                      ": the folder has neither model.safetensors nor ",
-                                      "model.safetensors.index.json"});
-        }
-        if (path.extension() == ".gguf") return GgufFile(path, mode);
-        if (path.extension() == ".safetensors") return SafetensorsFile(path, options);
-        if (!std::filesystem::exists(path)) throw detail::file_error("open", path, ENOENT);
-        detail::raise<FormatError>(
-            {"open ", path.string(), ": neither a folder, nor a .safetensors or .gguf file"});
-    }
+    [[nodiscard]] static Source open(const std::filesystem::path& path, ReadMode mode);
 
-    void read_config() {
-        constexpr Index max_config_bytes = Index{16} << 20;
-        const auto path = path_ / "config.json";
-        config_ = read_text_file(path, max_config_bytes);
-        hyperparameters_ = parse_config(config_, path.string());
-    }
+    void read_config();
 
-    void list_side_files() {
-        static constexpr std::string_view kinds[] = {".json", ".txt", ".model", ".jinja",
-                                                     ".tiktoken"};
-        for (const auto& entry : std::filesystem::directory_iterator(path_)) {
-            const std::string name = entry.path().filename().string();
-            const bool of_ours = name == "config.json" || name == "mpo_config.json";
-            const bool weights = name.ends_with(".index.json") || name.starts_with(".");
-            const bool kind = name == gguf_metadata_file ||
-                              std::any_of(std::begin(kinds), std::end(kinds),
-                                          [&](auto suffix) { return name.ends_with(suffix); });
-            if (entry.is_regular_file() && kind && !of_ours && !weights)
-                side_files_.push_back(entry.path());
-        }
-        std::sort(side_files_.begin(), side_files_.end());
-    }
+    void list_side_files();
 
-    void add(CheckpointTensor tensor) {
-        if (__builtin_add_overflow(num_parameters_, num_elements(tensor.shape), &num_parameters_))
-            detail::raise<FormatError>(
-                {tensor.file.string(), ": tensor ", detail::in_quotes(tensor.stored_name),
-                 " of shape ", to_string(tensor.shape), " makes more than 2^63 elements in all"});
-        bytes_ += tensor.bytes;
-        tensors_.push_back(std::move(tensor));
-    }
+    void add(CheckpointTensor tensor);
 
-    void index_names() {
-        for (std::size_t k = 0; k < tensors_.size(); ++k)
-            if (const auto& tensor = tensors_[k]; !positions_.emplace(tensor.name, k).second)
-                detail::raise<FormatError>({tensor.file.string(), ": two tensors are called ",
-                                            detail::in_quotes(tensor.name), " (one is stored as ",
-                                            detail::in_quotes(tensor.stored_name), ")"});
-    }
+    void index_names();
 
-    void add_tensors(const SafetensorsFile& file) {
-        for (const auto& entry : file.tensors())
-            add({entry.name, entry.shape, entry.dtype, entry.bytes, entry.name, file.path(), 0});
-    }
+    void add_tensors(const SafetensorsFile& file);
 
-    void add_tensors(const GgufFile& file) {
-        const auto parameters = hyperparameters_.value_or(Hyperparameters{});
-        for (const auto& stored : file.tensors())
-            add({hugging_face_name(parameters.model_type, stored.name), stored.shape, stored.type,
-                 stored.bytes, stored.name, file.path(), heads_to_permute(parameters, stored)});
-    }
+    void add_tensors(const GgufFile& file);
 
     /// 0 where the rows lie in Hugging Face's order, or where a row is not known to be so many bytes.
     [[nodiscard]] Index heads_to_permute(const Hyperparameters& parameters,
-                                         const GgufTensor& tensor) const {
-        const auto* opaque = std::get_if<OpaqueType>(&tensor.type);
-        if (opaque && detail::ggml_type(opaque->id).values == 0) return 0;
-        const auto heads = permuted_heads(parameters, tensor.name);
-        if (!heads) return 0;
-        require_whole_heads(tensor, *heads);
-        return *heads;
-    }
+                                         const GgufTensor& tensor) const;
 
-    void require_whole_heads(const GgufTensor& tensor, Index heads) const {
-        const Index rows = tensor.shape.empty() ? 1 : tensor.shape.front();
-        if (heads == 0)
-            detail::raise<FormatError>({path_.string(), ": tensor ", detail::in_quotes(tensor.name),
-                                        " needs the metadata 'llama.attention.head_count' ",
-                                        "to put its rows in order"});
-        if (rows % heads != 0 || rows / heads % 2 != 0)
-            detail::raise<FormatError>({path_.string(), ": tensor ", detail::in_quotes(tensor.name),
-                                        " has ", rows, " rows, which are not ", heads,
-                                        " heads of an even number of rows"});
-    }
+    void require_whole_heads(const GgufTensor& tensor, Index heads) const;
 
-    [[nodiscard]] FileBytes stored_bytes(const CheckpointTensor& tensor) const {
-        if (const auto* gguf = std::get_if<GgufFile>(&source_))
-            return gguf->bytes(tensor.stored_name);
-        if (const auto* file = std::get_if<SafetensorsFile>(&source_))
-            return file->bytes(tensor.stored_name);
-        return std::get<ShardedSafetensors>(source_)
-            .shard_of(tensor.name)
-            .bytes(tensor.stored_name);
-    }
+    [[nodiscard]] FileBytes stored_bytes(const CheckpointTensor& tensor) const;
 
     std::filesystem::path path_;
     Source source_;
@@ -303,3 +168,7 @@ class Checkpoint {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/checkpoint_inl.hpp"
+#endif

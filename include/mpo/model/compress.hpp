@@ -8,7 +8,6 @@
 // nothing of what a layer is fed with: without calibration the result is not yet a usable model.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <map>
@@ -22,7 +21,6 @@
 #include "mpo/model/compress_linear.hpp"
 #include "mpo/model/compress_options.hpp"
 #include "mpo/model/compress_report.hpp"
-#include "mpo/model/compressed.hpp"
 #include "mpo/model/compressed_writer.hpp"
 #include "mpo/model/in_order.hpp"
 #include "mpo/model/progress.hpp"
@@ -40,69 +38,9 @@ struct PlannedLinear {
     std::vector<Candidate> candidates;  // none: stays dense
 };
 
-/// The module whose weight this is, where it is a decoder linear that `only` and `skip` let pass.
-class LinearFilter {
-  public:
-    explicit LinearFilter(const CompressOptions& options)
-        : only_(compiled_regex(options.only, "compress: only")),
-          skip_(compiled_regex(options.skip, "compress: skip")),
-          has_skip_(!options.skip.empty()) {}
-
-    [[nodiscard]] std::optional<std::string> module_of(const CheckpointTensor& tensor) const {
-        constexpr std::string_view suffix = ".weight";
-        if (!tensor.name.ends_with(suffix)) return std::nullopt;
-        auto module = tensor.name.substr(0, tensor.name.size() - suffix.size());
-        if (!linear_kind(module) || !std::regex_search(module, only_)) return std::nullopt;
-        if (has_skip_ && std::regex_search(module, skip_)) return std::nullopt;
-        return module;
-    }
-
-  private:
-    std::regex only_, skip_;
-    bool has_skip_;
-};
-
-inline void require_matrix_of_numbers(const CheckpointTensor& tensor) {
-    const auto* plain = std::get_if<DType>(&tensor.type);
-    const bool real = is_convertible(tensor.type) && !(plain && *plain == DType::c64);
-    if (tensor.shape.size() != 2 || num_elements(tensor.shape) == 0 || !real)
-        raise<ArgumentError>({"compress: '", tensor.name,
-                              "' must be a matrix of real numbers, got ", to_string(tensor.shape),
-                              " of ", to_string(tensor.type)});
-}
-
 /// Decides everything that needs no numbers, so that a request that cannot be met costs nothing.
-[[nodiscard]] inline std::vector<PlannedLinear> plan_linears(const Checkpoint& source,
-                                                             const CompressOptions& options) {
-    const LinearFilter filter(options);
-    std::vector<PlannedLinear> planned;
-    Index total = 0;
-    for (const auto& tensor : source.tensors())
-        if (auto module = filter.module_of(tensor)) {
-            require_matrix_of_numbers(tensor);
-            total = checked_add(total, num_elements(tensor.shape));
-            const auto kind = *linear_kind(*module);
-            planned.push_back({std::move(*module), kind, &tensor, {}});
-        }
-    if (planned.empty())
-        raise<ArgumentError>({"compress: none of the ", source.tensors().size(), " tensors of ",
-                              source.path().string(), " is a decoder linear that was asked for"});
-    auto share = options.budget;
-    if (options.budget_bytes)
-        share = static_cast<double>(*options.budget_bytes) * 8 /
-                (static_cast<double>(bits_per_element(options.dtype)) * static_cast<double>(total));
-    for (auto& linear : planned) {
-        const auto& shape = linear.tensor->shape;
-        try {
-            linear.candidates = candidates(linear.kind, shape[0], shape[1], share, options);
-        } catch (const ArgumentError& error) {
-            raise<ArgumentError>({"compress: linear ", linear.name, ": ", error.what()});
-        } catch (const ShapeError& error) {
-            raise<ShapeError>({error.what(), " (linear ", linear.name, ")"});
-        }
-    }
-    return planned;
-}
+[[nodiscard]] std::vector<PlannedLinear> plan_linears(const Checkpoint& source,
+                                                      const CompressOptions& options);
 
 /// What is to be written for one tensor. No cores: a copy of the source.
 struct CompressedTensor {
@@ -112,24 +50,10 @@ struct CompressedTensor {
     std::optional<LinearReport> report = {};        // of a linear
 
     /// What a peer of that form stores.
-    [[nodiscard]] const StoredForm& peer(CompressForm form) const {
-        const auto found = peers.find(form);
-        return found == peers.end() ? chosen : found->second;
-    }
+    [[nodiscard]] const StoredForm& peer(CompressForm form) const;
 };
 
-[[nodiscard]] inline LinearReport dense_report(const PlannedLinear& linear, DType dtype) {
-    LinearReport report;
-    report.name = linear.name;
-    report.kind = linear.kind;
-    report.shape = linear.tensor->shape;
-    report.source_type = to_string(linear.tensor->type);
-    const Index parameters = num_elements(report.shape);
-    report.size = {parameters,           parameters,
-                   linear.tensor->bytes, parameters * bits_per_element(dtype) / 8,
-                   parameters,           parameters};
-    return report;
-}
+[[nodiscard]] LinearReport dense_report(const PlannedLinear& linear, DType dtype);
 
 /// The peers that were asked for and differ from what was chosen; the error of plain low rank, which is 1
 /// where not even rank 1 is so small: the best that can be stored is zero then.
@@ -150,14 +74,7 @@ void add_peers(const Tensor<float>& W, LinearKind kind, const CompressOptions& o
 }
 
 /// Whether what is stored of this chain takes less than the dense weight, in numbers and in bytes.
-[[nodiscard]] inline bool is_smaller(const Mpo<float>& mpo, const CompressOptions& options) {
-    const Index dense = mpo.rows() * mpo.cols();
-    const auto layout = mpo.layout();
-    const Shape bonds = mpo.bond_dims();
-    return num_stored(layout, bonds, options.stored_as) < dense &&
-           stored_bytes(layout, bonds, options.dtype, options.stored_as) <
-               dense * bits_per_element(options.dtype) / 8;
-}
+[[nodiscard]] bool is_smaller(const Mpo<float>& mpo, const CompressOptions& options);
 
 /// Reads, compresses and measures one linear.
 template <Backend B>
@@ -197,42 +114,19 @@ template <Backend B>
 }
 
 /// Multiply-adds of a factorisation, up to a constant.
-[[nodiscard]] inline double factorisation_work(const Shape& shape) {
-    const auto m = static_cast<double>(shape[0]), n = static_cast<double>(shape[1]);
-    return m * n * (std::min)(m, n);
-}
+[[nodiscard]] double factorisation_work(const Shape& shape);
 
-[[nodiscard]] inline double factorisation_work(const std::vector<PlannedLinear>& linears) {
-    double sum = 0;
-    for (const auto& linear : linears) sum += factorisation_work(linear.tensor->shape);
-    return sum;
-}
+[[nodiscard]] double factorisation_work(const std::vector<PlannedLinear>& linears);
 
 /// Throws ArgumentError for a folder that compress wrote.
-inline void require_dense(const Checkpoint& source) {
-    if (is_compressed(source.path()))
-        raise<ArgumentError>(
-            {"compress: ", source.path().string(), " is compressed already; reconstruct it first"});
-}
+void require_dense(const Checkpoint& source);
 
 /// A report of nothing yet.
-[[nodiscard]] inline CompressReport begin_report(const Checkpoint& source,
-                                                 const CompressOptions& options) {
-    CompressReport report;
-    report.source = source.path().string();
-    report.dtype = options.dtype;
-    report.num_tensors = static_cast<Index>(source.tensors().size());
-    report.made_by = {version_text(), compiler_text(), {}, options.seed, num_threads()};
-    return report;
-}
+[[nodiscard]] CompressReport begin_report(const Checkpoint& source, const CompressOptions& options);
 
 /// What is stored of a linear, with what the report says of it.
-inline void append_linear(CompressedWriter& writer, const LinearReport& linear,
-                          const StoredForm& form, DType dtype) {
-    writer.append({linear.name, form.layout, form.bonds, dtype, linear.source_type, linear.shape,
-                   form.relative_error, linear.error_kind, form.stored_as, form.center},
-                  form);
-}
+void append_linear(CompressedWriter& writer, const LinearReport& linear, const StoredForm& form,
+                   DType dtype);
 
 /// The two ends of the loop over all tensors: make, on all threads, and write, in order.
 template <Backend B>
@@ -346,3 +240,13 @@ template <Backend B>
 }
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template CompressReport compress<EigenBackend>(const Checkpoint&,
+                                                      const std::filesystem::path&,
+                                                      const CompressOptions&, const EigenBackend&);
+}  // namespace mpo
+#else
+#include "mpo/model/compress_inl.hpp"
+#endif

@@ -11,9 +11,7 @@
 #pragma once
 
 #include <chrono>
-#include <cmath>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -36,23 +34,8 @@ namespace mpo {
 namespace detail {
 
 /// The share that all linears have in common; of bytes one that leaves room for pivots.
-[[nodiscard]] inline double common_share(const std::vector<PlannedLinear>& linears,
-                                         const CompressOptions& options) {
-    if (options.budget) return *options.budget;
-    double numbers = 0, pivots = 0;
-    for (const auto& linear : linears) {
-        const auto dense = static_cast<double>(num_elements(linear.tensor->shape));
-        numbers += dense;
-        pivots += 4 * std::sqrt(dense);  // bytes: a bond is no larger than the root of m n
-    }
-    const double bytes = static_cast<double>(*options.budget_bytes) - pivots;
-    const double share =
-        8 * bytes / (static_cast<double>(bits_per_element(options.dtype)) * numbers);
-    if (!(share > 0))
-        raise<ArgumentError>({"compress: ", *options.budget_bytes, " bytes for ", linears.size(),
-                              " linears are not more than their pivots need"});
-    return (std::min)(1.0, share);
-}
+[[nodiscard]] double common_share(const std::vector<PlannedLinear>& linears,
+                                  const CompressOptions& options);
 
 /// One run of a calibrated compression.
 template <Backend B>
@@ -347,3 +330,18 @@ template <Backend B>
 }
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template CompressReport compress<EigenBackend, SingleProcess>(
+    const Checkpoint&, const std::filesystem::path&, const CompressOptions&,
+    const CompressCalibration&, const EigenBackend&, SingleProcess&);
+extern template CompressReport compress<EigenBackend>(const Checkpoint&,
+                                                      const std::filesystem::path&,
+                                                      const CompressOptions&,
+                                                      const CompressCalibration&,
+                                                      const EigenBackend&);
+}  // namespace mpo
+#else
+#include "mpo/model/compress_calibrated_inl.hpp"
+#endif

@@ -2,20 +2,15 @@
 // and measured.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <utility>
 #include <vector>
 
-#include "mpo/core/dtype.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/backend.hpp"
 #include "mpo/model/compress_options.hpp"
-#include "mpo/model/compressed_config.hpp"
 #include "mpo/model/stored_linear.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/layout.hpp"
@@ -30,19 +25,8 @@ struct Candidate {
 };
 
 /// The layouts that compete for a linear (out, in) of this kind, low rank first.
-[[nodiscard]] inline std::vector<Layout> competing_layouts(LinearKind kind, Index m, Index n,
-                                                           const CompressOptions& options) {
-    if (const auto given = options.layouts.find(kind); given != options.layouts.end())
-        return {given->second};
-    std::vector<Layout> layouts;
-    if (options.form != CompressForm::mpo) layouts.push_back(low_rank_layout(m, n));
-    if (options.form == CompressForm::low_rank) return layouts;
-    layouts.push_back(balanced_layout(m, n, options.sites));
-    for (const Index f : {2, 4, 8, 16})
-        if (const auto opposed = opposed_layout(m, n, f); opposed && options.sites == 2)
-            layouts.push_back(*opposed);
-    return layouts;
-}
+[[nodiscard]] std::vector<Layout> competing_layouts(LinearKind kind, Index m, Index n,
+                                                    const CompressOptions& options);
 
 /// What a form of a linear may take.
 struct StoredLimit {
@@ -50,56 +34,15 @@ struct StoredLimit {
 };
 
 /// Whether bonds capped at `cap` keep to the limit.
-[[nodiscard]] inline bool fits(const Layout& layout, Index cap, const StoredLimit& limit,
-                               const CompressOptions& options) {
-    const Shape bonds = uniform_bonds(layout, cap);
-    return num_stored(layout, bonds, options.stored_as) <= limit.parameters &&
-           stored_bytes(layout, bonds, options.dtype, options.stored_as) <= limit.bytes;
-}
-
-/// A share of m n numbers, or what is a little smaller than all of them. A share of bytes is one of
-/// parameters that pivots count in.
-[[nodiscard]] inline StoredLimit stored_limit(Index dense, std::optional<double> share,
-                                              const CompressOptions& options) {
-    const Index width = bits_per_element(options.dtype) / 8, most = checked_multiply(dense, width);
-    if (!share) return {dense - 1, most - 1};
-    const auto part = [&](Index n) { return static_cast<Index>(*share * static_cast<double>(n)); };
-    return {part(dense), options.budget_bytes ? part(most) : most - 1};
-}
+[[nodiscard]] bool fits(const Layout& layout, Index cap, const StoredLimit& limit,
+                        const CompressOptions& options);
 
 /// Those of the layouts that stay below m n parameters under the options, with their bonds.
 /// share: of the m n parameters, where the options state a size. Empty: the linear stays dense.
 /// Throws ArgumentError where a form exists that is smaller than dense, but none fits the share.
-[[nodiscard]] inline std::vector<Candidate> candidates(LinearKind kind, Index m, Index n,
-                                                       std::optional<double> share,
-                                                       const CompressOptions& options) {
-    const Index dense = checked_multiply(m, n);
-    std::vector<Candidate> result;
-    if (share && *share >= 1) return result;
-    const StoredLimit limit = stored_limit(dense, share, options);
-    const StoredLimit below_dense = stored_limit(dense, std::nullopt, options);
-    Index smallest = dense;
-    for (const Layout& layout : competing_layouts(kind, m, n, options)) {
-        validate(layout, m, n, "compress");
-        if (fits(layout, 1, below_dense, options))
-            smallest = (std::min)(smallest,
-                                  num_stored(layout, uniform_bonds(layout, 1), options.stored_as));
-        Candidate candidate{layout, {}};
-        const auto keeps = [&](Index cap) { return fits(layout, cap, limit, options); };
-        if (options.tolerance)
-            candidate.truncation.max_relative_error = *options.tolerance;
-        else
-            candidate.truncation.max_bond_dim =
-                options.max_bond_dim ? *options.max_bond_dim : largest_uniform_bond(layout, keeps);
-        const Index cap = candidate.truncation.max_bond_dim;
-        if (options.tolerance || (cap >= 1 && keeps(cap))) result.push_back(std::move(candidate));
-    }
-    if (result.empty() && share && smallest < dense)
-        raise<ArgumentError>({"the budget leaves ", limit.parameters, " of ", dense, " parameters",
-                              options.budget_bytes ? " with pivots" : "",
-                              ", and the smallest form takes ", smallest});
-    return result;
-}
+[[nodiscard]] std::vector<Candidate> candidates(LinearKind kind, Index m, Index n,
+                                                std::optional<double> share,
+                                                const CompressOptions& options);
 
 /// Runs decompose on one matrix with the seed and a choice of effort.
 template <Backend B>
@@ -128,16 +71,9 @@ template <Backend B>
 }
 
 /// Those of `all` whose estimate is at most `factor` times the smallest; float noise counts as none.
-[[nodiscard]] inline std::vector<Candidate> close_to_best(const std::vector<Candidate>& all,
-                                                          const std::vector<double>& estimates,
-                                                          double factor) {
-    constexpr double noise = 1e-3;  // sqrt of the rounding of 1 - kept / total
-    const double limit = factor * *std::min_element(estimates.begin(), estimates.end()) + noise;
-    std::vector<Candidate> close;
-    for (std::size_t k = 0; k < all.size(); ++k)
-        if (estimates[k] <= limit) close.push_back(all[k]);
-    return close;
-}
+[[nodiscard]] std::vector<Candidate> close_to_best(const std::vector<Candidate>& all,
+                                                   const std::vector<double>& estimates,
+                                                   double factor);
 
 /// The candidates that may turn out to have the smallest error, by rounds of growing effort. Each
 /// overestimates errors, more so where they are small, but keeps their order: on trained weights a
@@ -189,19 +125,7 @@ template <Backend B>
 
 /// The relative error that no chain can go below whose bonds are capped at `cap`, from the singular
 /// values of larger bonds: what the worst of them would drop then.
-[[nodiscard]] inline double least_error(const DecomposeReport& report, Index cap) {
-    double worst = 0;
-    for (const auto& bond : report.bonds) {
-        double dropped = bond.discarded_weight;
-        for (Index k = cap; k < bond.bond_dim; ++k) {
-            const double relative =
-                bond.singular_values[static_cast<std::size_t>(k)] / (std::max)(report.norm, 1e-300);
-            dropped += relative * relative;
-        }
-        worst = (std::max)(worst, dropped);
-    }
-    return std::sqrt(worst);
-}
+[[nodiscard]] double least_error(const DecomposeReport& report, Index cap);
 
 /// A decomposition and what is stored of it.
 struct StoredDecomposition {
@@ -278,3 +202,7 @@ template <Backend B>
 }
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/compress_linear_inl.hpp"
+#endif

@@ -1,16 +1,12 @@
 // What compress did: per linear, and added up per kind.
 #pragma once
 
-#include <algorithm>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "mpo/core/dtype.hpp"
-#include "mpo/core/error.hpp"
 #include "mpo/model/calibration_run.hpp"
 #include "mpo/model/compress_options.hpp"
 #include "mpo/model/evaluate_results.hpp"
@@ -27,10 +23,7 @@ namespace mpo {
 enum class LinearForm { dense, low_rank, mpo };
 
 /// "low_rank" for LinearForm::low_rank.
-[[nodiscard]] inline std::string to_string(LinearForm form) {
-    constexpr std::string_view names[] = {"dense", "low_rank", "mpo"};
-    return std::string(names[static_cast<int>(form)]);
-}
+[[nodiscard]] std::string to_string(LinearForm form);
 
 /// Parameters, bytes and work before and after; sums over linears are of the same type.
 struct SizeChange {
@@ -39,15 +32,7 @@ struct SizeChange {
     Index multiply_adds_before = 0, multiply_adds = 0;  // per token
 
     /// Adds member by member.
-    SizeChange& operator+=(const SizeChange& other) {
-        parameters_before += other.parameters_before;
-        parameters += other.parameters;
-        bytes_before += other.bytes_before;
-        bytes += other.bytes;
-        multiply_adds_before += other.multiply_adds_before;
-        multiply_adds += other.multiply_adds;
-        return *this;
-    }
+    SizeChange& operator+=(const SizeChange& other);
 };
 
 /// Another form of a linear and what it loses, for comparison: nothing of it is written.
@@ -115,17 +100,10 @@ enum class ComparedForm {
 };
 
 /// "uniform_low_rank" for ComparedForm::uniform_low_rank: its member in the JSON.
-[[nodiscard]] inline std::string to_string(ComparedForm form) {
-    constexpr std::string_view names[] = {"compressed", "mpo", "low_rank", "uniform_low_rank"};
-    return std::string(names[static_cast<int>(form)]);
-}
+[[nodiscard]] std::string to_string(ComparedForm form);
 
 /// "uniform low rank" for the same, to be read.
-[[nodiscard]] inline std::string_view title_of(ComparedForm form) {
-    constexpr std::string_view titles[] = {"as compressed", "all MPO", "all low rank",
-                                           "uniform low rank"};
-    return titles[static_cast<int>(form)];
-}
+[[nodiscard]] std::string_view title_of(ComparedForm form);
 
 /// A form of the model beside the source on one text, and what it costs.
 struct FormReport {
@@ -144,11 +122,7 @@ struct TextReport {
     /// What was written, against the source. Throws ArgumentError where it was not compared.
     [[nodiscard]] const Comparison& compressed() const { return of(ComparedForm::compressed); }
     /// The same of any form.
-    [[nodiscard]] const Comparison& of(ComparedForm form) const {
-        for (const auto& one : forms)
-            if (one.form == form) return one.result;
-        throw ArgumentError("TextReport: " + text + " was not read by the form " + to_string(form));
-    }
+    [[nodiscard]] const Comparison& of(ComparedForm form) const;
 };
 
 /// What became of a whole checkpoint.
@@ -167,60 +141,23 @@ struct CompressReport {
     std::optional<CalibrationRun> calibration = {};  // of a compression that was calibrated
 
     /// Sums over all linears.
-    [[nodiscard]] SizeChange size() const {
-        SizeChange sum;
-        for (const auto& linear : linears) sum += linear.size;
-        return sum;
-    }
+    [[nodiscard]] SizeChange size() const;
 
     /// Whether every compressed linear has this form.
-    [[nodiscard]] bool is_all(LinearForm form) const {
-        return std::all_of(linears.begin(), linears.end(), [form](const LinearReport& linear) {
-            return linear.form == form || linear.form == LinearForm::dense;
-        });
-    }
+    [[nodiscard]] bool is_all(LinearForm form) const;
 
     /// Whether what was written is this form itself.
-    [[nodiscard]] bool is_written_as(ComparedForm form) const {
-        return form == ComparedForm::compressed ||
-               (form == ComparedForm::mpo && is_all(LinearForm::mpo)) ||
-               (form == ComparedForm::low_rank && is_all(LinearForm::low_rank));
-    }
+    [[nodiscard]] bool is_written_as(ComparedForm form) const;
 
     /// One entry per kind that occurs, in the order of LinearKind.
-    [[nodiscard]] std::vector<KindReport> kinds() const {
-        std::map<LinearKind, KindReport> found;
-        for (const auto& linear : linears) {
-            auto& kind = found[linear.kind];
-            kind.kind = linear.kind;
-            ++kind.count;
-            kind.dense_count += linear.form == LinearForm::dense ? 1 : 0;
-            kind.size += linear.size;
-            kind.mean_relative_error += linear.relative_error;
-            kind.max_relative_error = (std::max)(kind.max_relative_error, linear.relative_error);
-            kind.mean_low_rank_error += linear.low_rank_error;
-            const Index alike = count_like(linear);
-            if (alike > kind.typical_count) {
-                kind.typical = linear;
-                kind.typical_count = alike;
-            }
-        }
-        std::vector<KindReport> result;
-        for (auto& [name, kind] : found) {
-            kind.mean_relative_error /= static_cast<double>(kind.count);
-            kind.mean_low_rank_error /= static_cast<double>(kind.count);
-            result.push_back(std::move(kind));
-        }
-        return result;
-    }
+    [[nodiscard]] std::vector<KindReport> kinds() const;
 
   private:
-    [[nodiscard]] Index count_like(const LinearReport& one) const {
-        return std::count_if(linears.begin(), linears.end(), [&](const LinearReport& other) {
-            return other.kind == one.kind && other.form == one.form && other.shape == one.shape &&
-                   other.layout == one.layout;
-        });
-    }
+    [[nodiscard]] Index count_like(const LinearReport& one) const;
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/compress_report_inl.hpp"
+#endif

@@ -3,17 +3,12 @@
 #pragma once
 
 #include <cstddef>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
-#include <utility>
 
-#include "mpo/model/calibrated_linear.hpp"
 #include "mpo/model/compress_calibration.hpp"
 #include "mpo/model/compress_options.hpp"
-#include "mpo/model/fingerprint.hpp"
-#include "mpo/model/json_lines.hpp"
-#include "mpo/model/made_by.hpp"
 
 namespace mpo::detail {
 
@@ -23,53 +18,15 @@ template <std::size_t n, class E>
     return std::string(names[static_cast<std::size_t>(value)]);
 }
 
-[[nodiscard]] inline nlohmann::ordered_json requested(const FitOptions& fit) {
-    constexpr std::string_view starts[] = {"plain", "whitened"};
-    constexpr std::string_view solvers[] = {"automatic", "direct", "iterative"};
-    return {{"fit_start", name_of(fit.start, starts)},    {"fit_ridge", fit.ridge},
-            {"fit_max_sweeps", fit.max_sweeps},           {"fit_min_gain", fit.min_gain},
-            {"fit_solver", name_of(fit.solver, solvers)}, {"fit_max_direct", fit.max_direct},
-            {"fit_max_iterations", fit.max_iterations}};
-}
+[[nodiscard]] nlohmann::ordered_json requested(const FitOptions& fit);
 
 /// All that the result depends on. The fingerprint of the model reads all of it.
-[[nodiscard]] inline nlohmann::ordered_json requested(const Checkpoint& source,
-                                                      const CompressOptions& options,
-                                                      const CompressCalibration& calibration) {
-    constexpr std::string_view forms[] = {"automatic", "mpo", "low_rank"};
-    constexpr std::string_view objectives[] = {"before_healing", "after_healing"};
-    const auto& linear = calibration.linear;
-    const auto& model = calibration.walk.model;
-    auto layouts = nlohmann::ordered_json::object();
-    for (const auto& [kind, layout] : options.layouts) layouts[to_string(kind)] = to_string(layout);
-    nlohmann::ordered_json json{
-        {"schema_version", 1},
-        {"mpo", version_text()},
-        {"model", fingerprint(source)},
-        {"tokens", fingerprint(calibration.windows)},
-        {"budget", or_null(options.budget)},
-        {"budget_bytes", or_null(options.budget_bytes)},
-        {"form", name_of(options.form, forms)},
-        {"sites", options.sites},
-        {"layouts", std::move(layouts)},
-        {"only", options.only},
-        {"skip", options.skip},
-        {"dtype", to_string(options.dtype)},
-        {"stored_as", to_string(options.stored_as)},
-        {"seed", options.seed},
-        {"sink_factor", calibration.walk.sink_factor},
-        {"reader_sink_weight", calibration.walk.reader_sink_weight},
-        {"precision", static_cast<int>(model.precision)},
-        {"sink_weight", calibration.sink_weight},
-        {"compensation", std::string(calibration.compensation == Compensation::on ? "on" : "off") +
-                             (calibration.inputs == CompressInputs::dense ? ", layers apart" : "")},
-        {"compensation_ridge", calibration.compensation_ridge},
-        {"shares", nlohmann::ordered_json(calibration.shares)},
-        {"max_flops_ratio", linear.max_flops_ratio},  // null: no bound
-        {"objective", name_of(linear.objective, objectives)},
-        {"rivals", linear.rivals == Rivals::all ? "all" : "none"}};
-    json.update(requested(linear.fit));
-    return json;
-}
+[[nodiscard]] nlohmann::ordered_json requested(const Checkpoint& source,
+                                               const CompressOptions& options,
+                                               const CompressCalibration& calibration);
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/compress_request_inl.hpp"
+#endif

@@ -16,18 +16,14 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <string>
 #include <unordered_map>
 #include <utility>
-#include <variant>
 #include <vector>
 
-#include "mpo/core/printable.hpp"
 #include "mpo/io/mapped_file.hpp"
-#include "mpo/io/text_file.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compressed_config.hpp"
 #include "mpo/network/layout.hpp"
@@ -47,14 +43,7 @@ class CompressedCheckpoint {
     /// Throws FileError where a file is missing, FormatError where mpo_config.json and the tensors
     /// do not fit together.
     explicit CompressedCheckpoint(const std::filesystem::path& folder,
-                                  ReadMode mode = ReadMode::mapped)
-        : checkpoint_(folder, mode) {
-        constexpr Index max_config_bytes = Index{64} << 20;
-        const auto path = folder / compressed_config_file;
-        linears_ = parse_compressed_config(read_text_file(path, max_config_bytes), path.string());
-        for (const auto& linear : linears_) require_cores(linear);
-        require_no_orphans();
-    }
+                                  ReadMode mode = ReadMode::mapped);
 
     /// The tensors as they lie on the disk, cores among them.
     [[nodiscard]] const Checkpoint& checkpoint() const { return checkpoint_; }
@@ -62,14 +51,7 @@ class CompressedCheckpoint {
     [[nodiscard]] const std::vector<CompressedLinear>& linears() const { return linears_; }
 
     /// Elements of all tensors, pivots aside.
-    [[nodiscard]] Index num_parameters() const {
-        Index sum = checkpoint_.num_parameters();
-        for (const auto& linear : linears_)
-            for (Index k = 1;
-                 linear.stored_as == StoredAs::gauge_fixed && k < num_sites(linear.layout); ++k)
-                sum -= linear.bonds[static_cast<std::size_t>(k)];
-        return sum;
-    }
+    [[nodiscard]] Index num_parameters() const;
 
     /// The linear to which a tensor belongs as a core or as pivots; null for any other tensor.
     struct CoreOf {
@@ -77,22 +59,10 @@ class CompressedCheckpoint {
         Index site = 0;  // position in the chain; of pivots the site behind their bond
     };
     /// What of which linear a stored tensor is.
-    [[nodiscard]] CoreOf core_of(const std::string& tensor) const {
-        const auto found = cores_.find(tensor);
-        if (found == cores_.end()) return {};
-        return {&linears_[found->second.first], found->second.second};
-    }
+    [[nodiscard]] CoreOf core_of(const std::string& tensor) const;
 
     /// The names of the tensors that hold a linear: cores, then pivots.
-    [[nodiscard]] std::vector<std::string> tensors_of(const CompressedLinear& linear) const {
-        std::vector<std::string> names;
-        for (Index k = 0; k < num_sites(linear.layout); ++k)
-            names.push_back(core_name(linear.name, k));
-        for (Index k = 1; linear.stored_as == StoredAs::gauge_fixed && k < num_sites(linear.layout);
-             ++k)
-            names.push_back(pivots_name(linear.name, k));
-        return names;
-    }
+    [[nodiscard]] std::vector<std::string> tensors_of(const CompressedLinear& linear) const;
 
     /// The cores as numbers, whole ones however they are stored. Throws FileError where reading fails.
     template <Scalar T>
@@ -110,52 +80,15 @@ class CompressedCheckpoint {
     }
 
   private:
-    [[noreturn]] void fail(const CompressedLinear& linear, const std::string& what) const {
-        detail::raise<FormatError>(
-            {checkpoint_.path().string(), ": linear ", detail::in_quotes(linear.name), ": ", what});
-    }
+    [[noreturn]] void fail(const CompressedLinear& linear, const std::string& what) const;
 
-    void require_cores(const CompressedLinear& linear) {
-        const bool whole = linear.stored_as == StoredAs::cores;
-        for (Index k = 0; k < num_sites(linear.layout); ++k) {
-            const auto at = static_cast<std::size_t>(k);
-            const Shape expected =
-                whole ? Shape{linear.bonds[at], linear.layout.out[at], linear.layout.in[at],
-                              linear.bonds[at + 1]}
-                      : stored_core_shape(linear.layout, linear.bonds, linear.center, k);
-            require_tensor(linear, core_name(linear.name, k), detail::concat("core ", k), expected,
-                           linear.dtype, k);
-        }
-        for (Index k = 1; !whole && k < num_sites(linear.layout); ++k) require_pivots(linear, k);
-        if (checkpoint_.contains(linear.name + ".weight"))
-            fail(linear, detail::concat("both its cores and ",
-                                        detail::in_quotes(linear.name + ".weight"), " are stored"));
-    }
+    void require_cores(const CompressedLinear& linear);
 
     /// It is there, of this shape and type; it belongs to the linear.
     void require_tensor(const CompressedLinear& linear, const std::string& name,
-                        const std::string& what, const Shape& shape, DType dtype, Index site) {
-        if (!checkpoint_.contains(name))
-            fail(linear, detail::concat("the tensor ", detail::in_quotes(name), " is missing"));
-        const auto& stored = checkpoint_.info(name);
-        if (stored.shape != shape || stored.type != StoredType(dtype))
-            fail(linear,
-                 detail::concat(what, " must be ", to_string(shape), " of ", to_string(dtype),
-                                ", got ", to_string(stored.shape), " of ", to_string(stored.type)));
-        cores_.emplace(name, std::pair(static_cast<std::size_t>(&linear - linears_.data()), site));
-    }
+                        const std::string& what, const Shape& shape, DType dtype, Index site);
 
-    void require_pivots(const CompressedLinear& linear, Index k) {
-        const Index rows = pivot_rows(linear.layout, linear.bonds, linear.center, k);
-        const Index count = linear.bonds[static_cast<std::size_t>(k)];
-        require_tensor(linear, pivots_name(linear.name, k), detail::concat("pivots of bond ", k),
-                       {count}, pivots_dtype(rows), k);
-        try {
-            detail::require_pivots(read_pivots(linear, k), count, rows, k);
-        } catch (const ArgumentError& wrong) {
-            fail(linear, wrong.what());
-        }
-    }
+    void require_pivots(const CompressedLinear& linear, Index k);
 
     template <class Stored>
     [[nodiscard]] static Shape decoded(const FileBytes& bytes, Index count) {
@@ -167,26 +100,10 @@ class CompressedCheckpoint {
         }
         return result;
     }
-    [[nodiscard]] Shape read_pivots(const CompressedLinear& linear, Index k) const {
-        const std::string name = pivots_name(linear.name, k);
-        const auto bytes = checkpoint_.raw(name);
-        const Index count = linear.bonds[static_cast<std::size_t>(k)];
-        const auto type = std::get<DType>(checkpoint_.info(name).type);
-        if (type == DType::u16) return decoded<std::uint16_t>(bytes, count);
-        return type == DType::i32 ? decoded<std::int32_t>(bytes, count)
-                                  : decoded<std::int64_t>(bytes, count);
-    }
+    [[nodiscard]] Shape read_pivots(const CompressedLinear& linear, Index k) const;
 
     /// What no linear claims would be copied by reconstruct as if it were a weight.
-    void require_no_orphans() const {
-        for (const auto& tensor : checkpoint_.tensors())
-            if ((tensor.name.find(".cores.") != std::string::npos ||
-                 tensor.name.find(".pivots.") != std::string::npos) &&
-                !core_of(tensor.name).linear)
-                detail::raise<FormatError>(
-                    {checkpoint_.path().string(), ": the tensor ", detail::in_quotes(tensor.name),
-                     " is no core and no pivots of any linear in ", compressed_config_file});
-    }
+    void require_no_orphans() const;
 
     Checkpoint checkpoint_;
     std::vector<CompressedLinear> linears_;
@@ -194,3 +111,7 @@ class CompressedCheckpoint {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/compressed_inl.hpp"
+#endif

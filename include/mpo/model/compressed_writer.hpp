@@ -5,11 +5,9 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "mpo/core/dtype.hpp"
-#include "mpo/io/atomic_file.hpp"
 #include "mpo/io/safetensors_writer.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compressed.hpp"
@@ -42,24 +40,12 @@ class CompressedWriter {
         source.copy(tensor, dtype, writer_);
     }
     /// Numbers in place of a tensor of the source. Throws NumericalError where a finite one becomes Inf.
-    void append(const std::string& tensor, const Tensor<float>& values, DType dtype) {
-        auto copy = values;
-        const auto stored = store_rounded(copy, dtype, 0);
-        writer_.append(tensor, stored.dtype, stored.shape, stored.bytes);
-    }
+    void append(const std::string& tensor, const Tensor<float>& values, DType dtype);
     /// The cores of one linear, and what is to be known about them.
-    void append(CompressedLinear linear, const StoredForm& stored) {
-        append_form(linear.name, stored, writer_);
-        linears_.push_back(std::move(linear));
-    }
+    void append(CompressedLinear linear, const StoredForm& stored);
     /// Closes all files. The folder is opened once before it gets its name: what cannot be read again
     /// does not exist.
-    [[nodiscard]] CompressedCheckpoint finish(const Checkpoint& source, DType dtype) {
-        writer_.finish();
-        write_text_file(output_.path() / compressed_config_file, to_compressed_config(linears_));
-        output_.copy_side_files(source, dtype);
-        return CompressedCheckpoint(output_.path());
-    }
+    [[nodiscard]] CompressedCheckpoint finish(const Checkpoint& source, DType dtype);
     /// Gives the folder its name. Throws as OutputFolder does.
     void commit() { output_.commit(); }
 
@@ -70,3 +56,7 @@ class CompressedWriter {
 };
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/compressed_writer_inl.hpp"
+#endif

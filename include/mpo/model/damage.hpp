@@ -12,9 +12,6 @@
 #include <cstddef>
 #include <vector>
 
-#include "mpo/core/error.hpp"
-#include "mpo/core/tensor.hpp"
-
 namespace mpo {
 
 /// A measurement: one linear alone was replaced.
@@ -33,25 +30,7 @@ class DamageCurve {
     ///
     /// points   ascending in their loss, both numbers above 0; of one alone: its exponent is 1
     /// throws   ArgumentError (no points, their order, their numbers, weight)
-    explicit DamageCurve(const std::vector<DamagePoint>& points, double weight = 1)
-        : weight_(weight) {
-        require_weight();
-        if (points.empty()) throw ArgumentError("DamageCurve: there is no point");
-        for (std::size_t k = 0; k < points.size(); ++k) {
-            const auto& point = points[k];
-            if (!(point.loss > 0 && point.kld > 0) || !std::isfinite(point.loss) ||
-                !std::isfinite(point.kld))
-                detail::raise<ArgumentError>({"DamageCurve: loss and KLD of point ", k,
-                                              " must be above 0 and finite, got ", point.loss,
-                                              " and ", point.kld});
-            if (k > 0 && !(points[k - 1].loss < point.loss))
-                detail::raise<ArgumentError>({"DamageCurve: points must ascend in their loss, got ",
-                                              points[k - 1].loss, " before ", point.loss});
-            log_loss_.push_back(std::log(point.loss));
-            log_kld_.push_back(std::log(point.kld));
-        }
-        pool();
-    }
+    explicit DamageCurve(const std::vector<DamagePoint>& points, double weight = 1);
 
     /// The damage of a relative loss >= 0.
     [[nodiscard]] double operator()(double loss) const {
@@ -68,35 +47,10 @@ class DamageCurve {
     }
 
   private:
-    void require_weight() const {
-        if (!(weight_ >= 0) || !std::isfinite(weight_))
-            detail::raise<ArgumentError>(
-                {"DamageCurve: the weight must be finite and >= 0, got ", weight_});
-    }
+    void require_weight() const;
     /// Pools adjacent violators: the closest curve that never falls.
-    void pool() {
-        struct Run {
-            double sum;
-            std::size_t count;
-            [[nodiscard]] double mean() const { return sum / static_cast<double>(count); }
-        };
-        std::vector<Run> runs;
-        for (const double y : log_kld_) {
-            runs.push_back({y, 1});
-            while (runs.size() > 1 && runs[runs.size() - 2].mean() > runs.back().mean()) {
-                const Run top = runs.back();
-                runs.pop_back();
-                runs.back().sum += top.sum;
-                runs.back().count += top.count;
-            }
-        }
-        log_kld_.clear();
-        for (const auto& run : runs) log_kld_.insert(log_kld_.end(), run.count, run.mean());
-    }
-    [[nodiscard]] double exponent(std::size_t k) const {
-        if (log_loss_.size() == 1) return 1;
-        return (log_kld_[k + 1] - log_kld_[k]) / (log_loss_[k + 1] - log_loss_[k]);
-    }
+    void pool();
+    [[nodiscard]] double exponent(std::size_t k) const;
     [[nodiscard]] double bounded(std::size_t k) const { return std::clamp(exponent(k), 0.5, 2.0); }
     [[nodiscard]] double on_line(double x, std::size_t k, double slope) const {
         return log_kld_[k] + slope * (x - log_loss_[k]);
@@ -107,3 +61,7 @@ class DamageCurve {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/damage_inl.hpp"
+#endif

@@ -9,10 +9,8 @@
 
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
 #include <utility>
@@ -29,7 +27,6 @@
 #include "mpo/model/heal_blocks.hpp"
 #include "mpo/model/heal_snapshots.hpp"
 #include "mpo/model/optimizer.hpp"
-#include "mpo/model/snapshot.hpp"
 #include "mpo/model/teacher_cache.hpp"
 #include "mpo/model/trainable_transformer.hpp"
 #include "mpo/model/training_state.hpp"
@@ -39,51 +36,16 @@ namespace mpo {
 
 namespace detail {
 
-inline void require_distill_options(const DistillOptions& options, int processes) {
-    options.learning_rate.require_valid("distill");
-    if (options.steps < 1 || options.batch_windows < 1 || options.evaluate_every < 1 ||
-        options.accumulate < 1 || options.batch_windows % (options.accumulate * processes) != 0)
-        raise<ArgumentError>(
-            {"distill: need steps, batch_windows, accumulate and evaluate_every >= 1 "
-             "and windows that ",
-             processes, " processes share evenly in ", options.accumulate, " parts, got ",
-             options.steps, ", ", options.batch_windows, ", ", options.accumulate, " and ",
-             options.evaluate_every});
-    if (!(options.alpha >= 0 && options.alpha <= 1))
-        raise<ArgumentError>({"distill: alpha must lie in [0, 1], got ", options.alpha});
-}
+void require_distill_options(const DistillOptions& options, int processes);
 
 /// What distillation is told of training; seed and memory aside.
-[[nodiscard]] inline nlohmann::ordered_json settings_json(const DistillOptions& options) {
-    return {{"steps", options.steps},
-            {"batch_windows", options.batch_windows},
-            {"accumulate", options.accumulate},
-            {"learning_rate", to_json(options.learning_rate)},
-            {"weight_decay", options.weight_decay},
-            {"clip_norm", options.clip_norm},
-            {"alpha", options.alpha},
-            {"top", options.top},
-            {"evaluate_every", options.evaluate_every},
-            {"parts", to_json(options.parts)}};
-}
+[[nodiscard]] nlohmann::ordered_json settings_json(const DistillOptions& options);
 
 /// What a snapshot of distillation belongs to.
-[[nodiscard]] inline nlohmann::ordered_json configuration(const DistillOptions& options,
-                                                          const std::string& student,
-                                                          const TeacherCacheRun& run,
-                                                          const TeacherCacheRun& held_out,
-                                                          int processes) {
-    auto json = settings_json(options);
-    json.update({{"stage", "distillation"},
-                 {"student", student},
-                 {"teacher", run.teacher},
-                 {"windows", run.tokens},
-                 {"held_out", held_out.tokens},
-                 {"top", run.top},  // what the caches have
-                 {"seed", options.seed},
-                 {"processes", processes}});
-    return json;
-}
+[[nodiscard]] nlohmann::ordered_json configuration(const DistillOptions& options,
+                                                   const std::string& student,
+                                                   const TeacherCacheRun& run,
+                                                   const TeacherCacheRun& held_out, int processes);
 
 /// Windows and what the teacher says of them.
 struct TaughtWindows {
@@ -92,71 +54,20 @@ struct TaughtWindows {
 };
 
 /// Throws ArgumentError where windows, teacher and model do not belong together.
-inline void require_taught(const TaughtWindows& taught, const TransformerConfig& config) {
-    const auto& run = taught.teacher.run();
-    const auto& windows = taught.windows;
-    if (run.vocab_size != config.vocab_size)
-        raise<ArgumentError>({"distill: the teacher's vocabulary has ", run.vocab_size,
-                              " tokens, the student's ", config.vocab_size});
-    if (windows.count() < 1 || run.windows != windows.count() || run.window != windows.length ||
-        run.tokens != fingerprint(windows))
-        raise<ArgumentError>({"distill: the teacher's cache is of ", run.windows, " windows of ",
-                              run.window, " tokens with the fingerprint ", run.tokens,
-                              ", the text of ", windows.count(), " of ", windows.length, " with ",
-                              fingerprint(windows)});
-}
+void require_taught(const TaughtWindows& taught, const TransformerConfig& config);
 
 /// A model in training, and the loss at its head.
 class DistillTrainer {
   public:
     DistillTrainer(TransformerConfig config, ModelWeights<float> weights, Index part_windows,
-                   Index length, const DistillOptions& options, const EigenBackend& backend)
-        : options_(options),
-          backend_(backend),
-          shape_{part_windows, length},
-          model_(std::move(config), std::move(weights), training_options(options, shape_.rows()),
-                 backend),
-          head_(model_.head_gradient() != nullptr
-                    ? HeadWeight<float>(as_matrix(std::as_const(model_).head().view()))
-                    : HeadWeight<float>(as_matrix(std::as_const(model_).head().view()), backend)),
-          gradient_({shape_.rows(), model_.config().hidden_size}) {}
+                   Index length, const DistillOptions& options, const EigenBackend& backend);
 
     [[nodiscard]] TrainableTransformer<float>& model() { return model_; }
     [[nodiscard]] const WindowShape& shape() const { return shape_; }
 
     /// Losses of shape().windows windows; gradients of the loss times `scale` where that is not 0.
     HeadLossSums run(const TaughtWindows& taught, std::span<const Index> windows,
-                     std::span<const float> counts, double scale) {
-        std::vector<Index> tokens, next;
-        std::vector<float> weights;
-        for (std::size_t k = 0; k < windows.size(); ++k) {
-            const auto& all = taught.windows;
-            const auto t = all.tokens_of(windows[k]);
-            const auto n = all.next_of(windows[k]);
-            tokens.insert(tokens.end(), t.begin(), t.end());
-            next.insert(next.end(), n.begin(), n.end());
-            for (const float w : all.weights_of(windows[k])) weights.push_back(w * counts[k]);
-        }
-        const auto teacher = taught.teacher.targets(windows);
-        const auto& hidden = model_.forward(tokens, shape_);
-        HeadTargets targets;
-        targets.next = next;
-        targets.weights = weights;
-        targets.teacher = teacher.view();
-        HeadLossOptions options;
-        options.alpha = options_.alpha;
-        options.scale = scale;
-        options.max_workspace_bytes = options_.max_workspace_bytes;
-        if (scale == 0)
-            return head_loss<float>(as_matrix(hidden.view()), head_, targets, options, backend_);
-        auto* dW = model_.head_gradient();
-        const auto sums =
-            head_loss<float>(as_matrix(hidden.view()), head_, targets, options, backend_,
-                             as_matrix(gradient_.view()),
-                             dW != nullptr ? as_matrix(dW->view()) : MatrixView<float>{});
-        model_.backward(gradient_);
-        return sums;
-    }
+                     std::span<const float> counts, double scale);
 
   private:
     [[nodiscard]] static TrainingOptions training_options(const DistillOptions& options,
@@ -173,20 +84,7 @@ class DistillTrainer {
 };
 
 /// Losses of held-out windows; a part that is not full is filled with windows that count nothing.
-[[nodiscard]] inline HeadLossSums look_at(DistillTrainer& trainer, const TaughtWindows& held_out) {
-    const Index size = trainer.shape().windows, count = held_out.windows.count();
-    HeadLossSums sums;
-    for (Index begin = 0; begin < count; begin += size) {
-        std::vector<Index> part;
-        std::vector<float> counts;
-        for (Index k = begin; k < begin + size; ++k) {
-            part.push_back((std::min)(k, count - 1));
-            counts.push_back(k < count ? 1.0f : 0.0f);
-        }
-        sums += trainer.run(held_out, part, counts, 0);
-    }
-    return sums;
-}
+[[nodiscard]] HeadLossSums look_at(DistillTrainer& trainer, const TaughtWindows& held_out);
 
 /// One step: the mean loss before it.
 template <Communicator Group>
@@ -221,38 +119,15 @@ struct DistillState : TrainingState {
     Distillation report;  // the looks so far
 };
 
-[[nodiscard]] inline nlohmann::ordered_json to_json(const Distillation& report) {
-    nlohmann::ordered_json curve = nlohmann::ordered_json::array();
-    for (const auto& point : report.curve)
-        curve.push_back({{"step", point.step},
-                         {"training", point.training},
-                         {"divergence", point.divergence},
-                         {"cross_entropy", point.cross_entropy},
-                         {"agreement", point.agreement}});
-    return {{"best_step", report.best_step},
-            {"seconds_per_step", report.seconds_per_step},
-            {"curve", std::move(curve)}};
-}
+[[nodiscard]] nlohmann::ordered_json to_json(const Distillation& report);
 
 /// Snapshot of distillation: "distillation.snapshot" in the work folder.
-inline void save_distillation(const std::filesystem::path& path,
-                              const nlohmann::ordered_json& configuration,
-                              const DistillState& state, const AdamW<float>& optimizer) {
-    save_state(path, configuration, to_json(state.report), state, optimizer);
-}
-inline void load_distillation(const std::filesystem::path& path,
-                              const nlohmann::ordered_json& configuration, DistillState& state,
-                              AdamW<float>& optimizer) {
-    const Snapshot snapshot(path, configuration);
-    read_header(snapshot, [&](const nlohmann::json& json) {
-        state.report.best_step = json.at("best_step");
-        for (const auto& point : json.at("curve"))
-            state.report.curve.push_back({point.at("step"), point.at("training"),
-                                          point.at("divergence"), point.at("cross_entropy"),
-                                          point.at("agreement")});
-    });
-    load_state(snapshot, state, optimizer);
-}
+void save_distillation(const std::filesystem::path& path,
+                       const nlohmann::ordered_json& configuration, const DistillState& state,
+                       const AdamW<float>& optimizer);
+void load_distillation(const std::filesystem::path& path,
+                       const nlohmann::ordered_json& configuration, DistillState& state,
+                       AdamW<float>& optimizer);
 
 }  // namespace detail
 
@@ -369,3 +244,13 @@ template <Communicator Group>
 }
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template Distilled distill<SingleProcess>(const DistillSources&, const DistillOptions&,
+                                                 const EigenBackend&, SingleProcess&,
+                                                 const HealCallback&);
+}  // namespace mpo
+#else
+#include "mpo/model/distill_inl.hpp"
+#endif

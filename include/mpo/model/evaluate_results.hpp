@@ -1,11 +1,10 @@
 // What evaluation finds: numbers with their standard errors, and their JSON. Nothing here needs a model.
 #pragma once
 
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "mpo/core/tensor.hpp"
-#include "mpo/model/json_lines.hpp"
 
 namespace mpo {
 
@@ -40,46 +39,21 @@ struct Comparison {
 
 namespace detail {
 
-[[nodiscard]] inline nlohmann::ordered_json to_json(const Perplexity& result) {
-    nlohmann::ordered_json json{{"tokens", result.tokens},
-                                {"scored", result.scored},
-                                {"window", result.window},
-                                {"stride", result.stride},
-                                {"nll", result.nll.mean},
-                                {"nll_error", result.nll.standard_error},
-                                {"perplexity", result.perplexity.mean},
-                                {"perplexity_error", result.perplexity.standard_error}};
-    if (result.bits_per_byte > 0) json["bits_per_byte"] = result.bits_per_byte;
-    return json;
-}
+[[nodiscard]] nlohmann::ordered_json to_json(const Perplexity& result);
 
 /// The model's numbers and what lies between it and its reference; not the reference's own.
-[[nodiscard]] inline nlohmann::ordered_json to_json(const Comparison& result) {
-    auto json = detail::to_json(result.model);
-    json["kld_mean"] = result.kld.mean;
-    json["kld_error"] = result.kld.standard_error;
-    json["kld_median"] = result.kld_median;
-    json["kld_p99"] = result.kld_99;
-    json["kld_max"] = result.kld_max;
-    json["top1_agreement"] = result.same_top.mean;
-    json["top1_agreement_error"] = result.same_top.standard_error;
-    json["log_perplexity_ratio"] = result.log_ppl_ratio.mean;
-    json["log_perplexity_ratio_error"] = result.log_ppl_ratio.standard_error;
-    return json;
-}
+[[nodiscard]] nlohmann::ordered_json to_json(const Comparison& result);
 
 }  // namespace detail
 
 /// One JSON object: tokens, scored, window, stride, nll, perplexity and their errors, bits_per_byte.
-[[nodiscard]] inline std::string to_json(const Perplexity& result) {
-    return detail::json_lines(detail::to_json(result));
-}
+[[nodiscard]] std::string to_json(const Perplexity& result);
 
 /// The same of the model, what lies between it and its reference, and "reference" as another such object.
-[[nodiscard]] inline std::string to_json(const Comparison& result) {
-    auto json = detail::to_json(result);
-    json["reference"] = detail::to_json(result.reference);
-    return detail::json_lines(json);
-}
+[[nodiscard]] std::string to_json(const Comparison& result);
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/evaluate_results_inl.hpp"
+#endif

@@ -2,24 +2,18 @@
 // texts under the source and under each form that was made of it, one form in memory at a time.
 #pragma once
 
-#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include "mpo/core/error.hpp"
-#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
-#include "mpo/io/text_file.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/compress_report.hpp"
-#include "mpo/model/evaluate.hpp"
+#include "mpo/model/evaluate_windows.hpp"
 #include "mpo/model/token_speed.hpp"
 #include "mpo/model/tokenizer.hpp"
-#include "mpo/model/transformer.hpp"
 
 namespace mpo {
 
@@ -39,58 +33,16 @@ using EvaluationProgress =
 ///
 /// throws   FileError; ArgumentError, naming the file, for an empty text, a single token, max_tokens < 0,
 ///          and a byte that no token spells
-[[nodiscard]] inline EvaluationText read_evaluation_text(const std::filesystem::path& path,
-                                                         const Tokenizer& tokenizer,
-                                                         Index max_tokens = 0) {
-    if (max_tokens < 0)
-        detail::raise<ArgumentError>({"evaluate: max_tokens must be >= 0, got ", max_tokens});
-    const std::string name = path.string(), text = read_text_file(path);
-    if (text.empty()) detail::raise<ArgumentError>({name, ": the text is empty"});
-    EvaluationText result{name, {}, 0};
-    auto& tokens = result.tokens;
-    const auto& vocabulary = tokenizer.vocabulary();
-    if (vocabulary.add_bos) tokens.push_back(*vocabulary.bos);
-    const std::size_t begin = tokens.size();
-    try {
-        const auto ids = tokenizer.encode(text);
-        tokens.insert(tokens.end(), ids.begin(), ids.end());
-    } catch (const ArgumentError& error) {
-        detail::raise<ArgumentError>({name, ": ", error.what()});
-    }
-    if (max_tokens > 0)
-        tokens.resize((std::min)(tokens.size(), static_cast<std::size_t>(max_tokens)));
-    if (tokens.size() < 2)
-        detail::raise<ArgumentError>({name, ": a text must have at least 2 tokens, one of them to ",
-                                      "be predicted, got ", tokens.size()});
-    result.bytes = static_cast<Index>(tokenizer.decode(std::span(tokens).subspan(begin)).size());
-    return result;
-}
+[[nodiscard]] EvaluationText read_evaluation_text(const std::filesystem::path& path,
+                                                  const Tokenizer& tokenizer, Index max_tokens = 0);
 
 /// Throws ArgumentError where the tokenizer has tokens that the model, of vocab_size, does not know. A model may
 /// have more rows than tokens: they are padding.
-inline void require_fitting_vocabulary(const Tokenizer& tokenizer, Index vocab_size,
-                                       const std::string& model) {
-    if (tokenizer.size() > vocab_size)
-        detail::raise<ArgumentError>({tokenizer.vocabulary().source, ": the tokenizer has ",
-                                      tokenizer.size(), " tokens, and the model ", model, " knows ",
-                                      vocab_size});
-}
+void require_fitting_vocabulary(const Tokenizer& tokenizer, Index vocab_size,
+                                const std::string& model);
 
 /// Throws ArgumentError where an id means different tokens to `one` and to the `other`, naming the first such id.
-inline void require_same_vocabulary(const Tokenizer& one, const Tokenizer& other) {
-    const auto& a = one.vocabulary();
-    const auto& b = other.vocabulary();
-    if (a.tokens.size() != b.tokens.size())
-        detail::raise<ArgumentError>({"the vocabularies of ", a.source, " and ", b.source,
-                                      " differ: ", a.tokens.size(), " and ", b.tokens.size(),
-                                      " tokens"});
-    const auto [left, right] = std::mismatch(a.tokens.begin(), a.tokens.end(), b.tokens.begin());
-    if (left != a.tokens.end())
-        detail::raise<ArgumentError>({"the vocabularies of ", a.source, " and ", b.source,
-                                      " differ: token ", left - a.tokens.begin(), " is ",
-                                      detail::in_quotes(*left), " and ",
-                                      detail::in_quotes(*right)});
-}
+void require_same_vocabulary(const Tokenizer& one, const Tokenizer& other);
 
 /// A form of a model, and where it lies.
 struct FormPath {
@@ -114,25 +66,15 @@ struct CompareFormsOptions {
 
 namespace detail {
 
-[[nodiscard]] inline EvaluateOptions options_for(const EvaluationText& text,
-                                                 const CompareFormsOptions& options,
-                                                 const std::string& what) {
-    EvaluateOptions result{options.window, options.stride, text.bytes, {}};
-    if (options.progress)
-        result.progress = [&options, what](Index done, Index count) {
-            return options.progress(what, done, count);
-        };
-    return result;
-}
+[[nodiscard]] EvaluateOptions options_for(const EvaluationText& text,
+                                          const CompareFormsOptions& options,
+                                          const std::string& what);
 
 }  // namespace detail
 
 /// Throws ArgumentError where one of the texts or an option does not fit a model, before anything is computed.
-inline void require_comparable(const std::vector<EvaluationText>& texts,
-                               const CompareFormsOptions& options, const TransformerConfig& model) {
-    for (const auto& text : texts)
-        (void)detail::text_windows(text.tokens, detail::options_for(text, options, ""), model);
-}
+void require_comparable(const std::vector<EvaluationText>& texts,
+                        const CompareFormsOptions& options, const TransformerConfig& model);
 
 /// Every text under every form of a model, beside the source, with what each of them costs.
 ///
@@ -140,41 +82,13 @@ inline void require_comparable(const std::vector<EvaluationText>& texts,
 ///          measure_batches. Memory: the source and one form, MPOs perhaps with the dense W that is faster to
 ///          apply, and one window
 /// throws   as the constructor of Transformer, as compare and measure_cost
-[[nodiscard]] inline std::vector<TextReport> compare_forms(const FormPaths& paths,
-                                                           const std::vector<EvaluationText>& texts,
-                                                           const CompareFormsOptions& options,
-                                                           const EigenBackend& backend) {
-    TransformerOptions model_options;
-    model_options.dense_cache = DenseCache::allow;
-    const auto source_cost = measure_cost(paths.source, options.speed, backend);
-    const Transformer source(paths.source, model_options, backend);
-    std::vector<TextReport> reports;
-    reports.reserve(texts.size());
-    for (const auto& text : texts) reports.push_back({text.name, source_cost, {}});
-    const auto& forms = paths.forms;
-    for (std::size_t f = 0; f < forms.size(); ++f) {
-        const auto same = static_cast<std::size_t>(
-            std::find_if(forms.begin(), forms.end(),
-                         [&](const FormPath& other) { return other.path == forms[f].path; }) -
-            forms.begin());
-        if (same < f) {
-            for (auto& report : reports) {
-                auto again = report.forms[same];
-                again.form = forms[f].form;
-                report.forms.push_back(std::move(again));
-            }
-            continue;
-        }
-        const auto cost = measure_cost(forms[f].path, options.speed, backend);
-        const Transformer model(forms[f].path, model_options, backend);
-        for (std::size_t k = 0; k < texts.size(); ++k) {
-            const auto what = detail::concat(texts[k].name, " ", title_of(forms[f].form));
-            reports[k].forms.push_back({forms[f].form, cost,
-                                        compare(model, source, texts[k].tokens,
-                                                detail::options_for(texts[k], options, what))});
-        }
-    }
-    return reports;
-}
+[[nodiscard]] std::vector<TextReport> compare_forms(const FormPaths& paths,
+                                                    const std::vector<EvaluationText>& texts,
+                                                    const CompareFormsOptions& options,
+                                                    const EigenBackend& backend);
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/evaluate_texts_inl.hpp"
+#endif

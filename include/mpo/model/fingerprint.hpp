@@ -1,13 +1,11 @@
 // Whether a model and its tokens are those that a state on the disk was made with.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
 
-#include "mpo/core/error.hpp"
 #include "mpo/model/calibration_windows.hpp"
 #include "mpo/model/checkpoint.hpp"
 
@@ -16,48 +14,22 @@ namespace mpo::detail {
 /// FNV-1a over words of eight bytes, the last one padded: fast enough for a checkpoint.
 class Fingerprint {
   public:
-    void add(const void* data, std::size_t bytes) {
-        const auto* at = static_cast<const unsigned char*>(data);
-        for (; bytes > 0; at += 8, bytes -= (std::min)(bytes, std::size_t{8})) {
-            std::uint64_t word = 0;
-            for (std::size_t k = 0; k < (std::min)(bytes, std::size_t{8}); ++k)
-                word |= std::uint64_t{at[k]} << (8 * k);
-            hash_ = (hash_ ^ word) * 0x100000001b3;
-            hash_ ^= hash_ >> 29;  // words are not bytes: high bits must reach low ones
-        }
-    }
+    void add(const void* data, std::size_t bytes);
     void add(const std::string& text) { add(text.data(), text.size()); }
-    [[nodiscard]] std::string to_string() const {
-        constexpr char digits[] = "0123456789abcdef";
-        std::string text;
-        for (int shift = 60; shift >= 0; shift -= 4) text += digits[hash_ >> shift & 15];
-        return text;
-    }
+    [[nodiscard]] std::string to_string() const;
 
   private:
     std::uint64_t hash_ = 0xcbf29ce484222325;
 };
 
 /// Of names, types, shapes and bytes of all tensors, wherever they lie.
-[[nodiscard]] inline std::string fingerprint(const Checkpoint& checkpoint) {
-    Fingerprint result;
-    for (const auto& tensor : checkpoint.tensors()) {
-        result.add(concat(tensor.name, ' ', mpo::to_string(tensor.type), ' ',
-                          mpo::to_string(tensor.shape)));
-        const auto bytes = checkpoint.raw(tensor.name);
-        result.add(bytes.data(), static_cast<std::size_t>(bytes.size()));
-    }
-    return result.to_string();
-}
+[[nodiscard]] std::string fingerprint(const Checkpoint& checkpoint);
 
 /// Of the tokens and weights of windows.
-[[nodiscard]] inline std::string fingerprint(const std::vector<CalibrationWindow>& windows) {
-    Fingerprint result;
-    for (const auto& window : windows) {
-        result.add(concat(window.tokens.size(), ' ', window.weight));
-        result.add(window.tokens.data(), window.tokens.size() * sizeof(Index));
-    }
-    return result.to_string();
-}
+[[nodiscard]] std::string fingerprint(const std::vector<CalibrationWindow>& windows);
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/fingerprint_inl.hpp"
+#endif

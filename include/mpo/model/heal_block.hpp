@@ -5,54 +5,30 @@
 // all take the same step.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <numeric>
-#include <optional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "mpo/core/communicator.hpp"
 #include "mpo/core/error.hpp"
-#include "mpo/core/random.hpp"
 #include "mpo/core/stopwatch.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/agree.hpp"
-#include "mpo/model/compressed_config.hpp"
 #include "mpo/model/heal_flow.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/optimizer.hpp"
 #include "mpo/model/parameters.hpp"
 #include "mpo/model/trainable_block.hpp"
 #include "mpo/model/training_state.hpp"
-#include "mpo/network/balance.hpp"
 
 namespace mpo::detail {
 
 /// Windows of step `step`: every epoch is a permutation of all, drawn from seed and epoch alone.
-[[nodiscard]] inline std::vector<Index> windows_of_step(std::span<const Index> all, Index step,
-                                                        Index batch, std::uint64_t seed) {
-    const auto count = static_cast<Index>(all.size());
-    std::vector<Index> result, order;
-    Index drawn = -1;
-    for (Index k = step * batch; k < (step + 1) * batch; ++k) {
-        if (k / count != drawn) {
-            drawn = k / count;
-            order.assign(all.begin(), all.end());
-            Random random(seed + 0x9E3779B97F4A7C15U * static_cast<std::uint64_t>(drawn + 1));
-            for (Index j = count - 1; j > 0; --j)
-                std::swap(order[static_cast<std::size_t>(j)],
-                          order[static_cast<std::size_t>(random.below(j + 1))]);
-        }
-        result.push_back(order[static_cast<std::size_t>(k % count)]);
-    }
-    return result;
-}
+[[nodiscard]] std::vector<Index> windows_of_step(std::span<const Index> all, Index step,
+                                                 Index batch, std::uint64_t seed);
 
 /// f(); what it throws of numbers says where before.
 template <class F>
@@ -65,14 +41,7 @@ void naming_place(const std::string& place, F&& f) {
 }
 
 /// The part of a batch that belongs to one process of several.
-[[nodiscard]] inline std::vector<Index> part_of(const std::vector<Index>& batch, int rank,
-                                                int size) {
-    std::vector<Index> part;
-    for (auto k = static_cast<std::size_t>(rank); k < batch.size();
-         k += static_cast<std::size_t>(size))
-        part.push_back(batch[k]);
-    return part;
-}
+[[nodiscard]] std::vector<Index> part_of(const std::vector<Index>& batch, int rank, int size);
 
 /// Sums all gradients over the group.
 template <Communicator Group>
@@ -84,26 +53,12 @@ void sum_gradients(const Parameters<float>& parameters, Group& group) {
 /// What training of one layer needs besides the layer; made once for all layers.
 class BlockTrainer {
   public:
-    BlockTrainer(const TransformerConfig& config, const WindowShape& batch)
-        : batch_(batch),
-          inputs_({batch.rows(), config.hidden_size}),
-          targets_(inputs_.shape()),
-          outputs_(inputs_.shape()),
-          flowing_(inputs_.shape()),
-          tape_(config, batch.rows()),
-          gradients_(config, batch.rows()) {}
+    BlockTrainer(const TransformerConfig& config, const WindowShape& batch);
 
     /// Loss of some windows; with the gradients of the layer's parameters where `trains`.
     BlockLossValue run(TrainableBlock<float>& layer, const HealFlow& flow,
                        std::span<const Index> windows, const RowWeights& weights,
-                       double sink_weight, bool trains) {
-        flow.gather(windows, inputs_, targets_);
-        layer.apply(batch_, flow.angles(), inputs_, outputs_, tape_);
-        const auto loss =
-            block_loss(outputs_, targets_, weights, sink_weight, trains ? &flowing_ : nullptr);
-        if (trains) layer.gradient(batch_, flow.angles(), inputs_, tape_, gradients_, flowing_);
-        return loss;
-    }
+                       double sink_weight, bool trains);
     [[nodiscard]] const WindowShape& batch() const { return batch_; }
 
   private:
@@ -113,45 +68,12 @@ class BlockTrainer {
     BlockGradients<float> gradients_;
 };
 
-/// Loss of the held-out windows, each weighed by itself and the mean taken: as many at a time as a batch has.
-[[nodiscard]] inline BlockLossValue held_out_loss(TrainableBlock<float>& layer,
-                                                  const HealFlow& flow,
-                                                  std::span<const Index> windows,
-                                                  const HealBlocksOptions& options,
-                                                  BlockTrainer& trainer) {
-    const auto all = flow.weights(windows, options.left_out);
-    const auto size = static_cast<std::size_t>(trainer.batch().windows);
-    const auto length = static_cast<std::size_t>(flow.shape().length);
-    BlockLossValue sum;
-    for (std::size_t begin = 0; begin < windows.size(); begin += size) {
-        const std::size_t end = (std::min)(begin + size, windows.size());
-        std::vector<Index> part;
-        for (std::size_t k = begin; k < end; ++k) part.push_back(windows[k]);
-        part.resize(size, windows[begin]);  // a short batch is filled with rows that weigh nothing
-        RowWeights weights;
-        weights.append(all, begin * length, end * length);
-        weights.resize(size * length);
-        const auto loss = trainer.run(layer, flow, part, weights, options.sink_weight, false);
-        sum.ordinary += loss.ordinary;
-        sum.sinks += loss.sinks;
-    }
-    return sum;
-}
-
 /// Steps after which chains are balanced again: norms drift slowly.
 inline constexpr Index balance_every = 10;
 
 /// Equal norms of the cores of every chain: Adam's steps depend on the gauge. What an optimizer remembers of cores
 /// that are trained follows; null where it remembers nothing yet.
-inline void balance(TrainableBlock<float>& layer, AdamW<float>* optimizer) {
-    for (auto& linear : layer.linears()) {
-        if (linear.form() != WeightForm::mpo || !linear.trains_weight()) continue;
-        const auto factors = balance_bonds(linear.arrays());
-        for (std::size_t k = 0; optimizer != nullptr && k < factors.size(); ++k)
-            if (factors[k] != 1)
-                optimizer->rescale(core_name(linear.name(), static_cast<Index>(k)), factors[k]);
-    }
-}
+void balance(TrainableBlock<float>& layer, AdamW<float>* optimizer);
 
 /// One step; returns the loss before it.
 template <Communicator Group>
@@ -193,19 +115,9 @@ struct HealSplit {
 
 /// Looks at a layer: at the held-out windows, and whether it was never better. Throws NumericalError for a loss that
 /// is no number.
-inline void look_at(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
-                    const HealBlocksOptions& options, BlockTrainer& trainer,
-                    const Parameters<float>& parameters, BlockHealState& state) {
-    const auto loss = held_out_loss(layer, flow, split.held_out, options, trainer);
-    const double total = loss.total(options.sink_weight);
-    if (!std::isfinite(total))
-        raise<NumericalError>({"heal: layer ", state.healing.layer,
-                               ": the held-out loss after step ", state.step, " is ", total});
-    auto& curve = state.healing.curve;
-    const double training = state.take_training_loss(curve.empty() ? 0 : curve.back().step);
-    curve.push_back({state.step, training, loss.ordinary, loss.sinks});
-    if (state.keep_if_best(total, parameters)) state.healing.best_step = state.step;
-}
+void look_at(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
+             const HealBlocksOptions& options, BlockTrainer& trainer,
+             const Parameters<float>& parameters, BlockHealState& state);
 
 /// Heals one layer. Its numbers are those of the best look afterwards.
 ///
@@ -249,3 +161,7 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
 }
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/heal_block_inl.hpp"
+#endif

@@ -7,12 +7,9 @@
 #pragma once
 
 #include <algorithm>
-#include <cstddef>
 #include <filesystem>
 #include <functional>
-#include <nlohmann/json.hpp>
-#include <string>
-#include <utility>
+#include <nlohmann/json_fwd.hpp>
 #include <vector>
 
 #include "mpo/core/communicator.hpp"
@@ -20,14 +17,11 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/agree.hpp"
-#include "mpo/model/checkpoint.hpp"
-#include "mpo/model/fingerprint.hpp"
 #include "mpo/model/heal_block.hpp"
 #include "mpo/model/heal_flow.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/heal_snapshots.hpp"
 #include "mpo/model/progress.hpp"
-#include "mpo/model/trainable_transformer.hpp"
 #include "mpo/model/training_windows.hpp"
 #include "mpo/model/transformer_weights.hpp"
 
@@ -65,50 +59,11 @@ using HealCallback = std::function<ProgressReply(const HealProgress&)>;
 
 namespace detail {
 
-inline void require_heal_windows(const HealSources& sources, const TransformerConfig& config,
-                                 Index batch_windows, int processes) {
-    const auto &train = *sources.windows, &held_out = *sources.held_out;
-    if (train.count() < 1 || held_out.count() < 1 || train.length != held_out.length)
-        raise<ArgumentError>({"heal: need windows to train on and to look at, of one length, got ",
-                              train.count(), " of ", train.length, " and ", held_out.count(),
-                              " of ", held_out.length});
-    if (train.length > config.max_positions)
-        raise<ArgumentError>({"heal: a window has ", train.length,
-                              " tokens, the context of the model ", config.max_positions});
-    if (batch_windows % processes != 0)
-        raise<ArgumentError>({"heal: ", processes, " processes cannot share ", batch_windows,
-                              " windows of a step evenly"});
-    for (const auto* windows : {&train, &held_out})
-        for (const Index id : windows->tokens)
-            if (id < 0 || id >= config.vocab_size)
-                raise<ArgumentError>(
-                    {"heal: token ", id, " is outside the vocabulary of ", config.vocab_size});
-}
-
 /// Throws ShapeError where a student is not its teacher's size.
-inline void require_same_decoder(const TransformerConfig& student,
-                                 const TransformerConfig& teacher) {
-    const auto require = [](const char* what, Index of_student, Index of_teacher) {
-        if (of_student != of_teacher)
-            raise<ShapeError>(
-                {"heal: the student's ", what, " is ", of_student, ", the teacher's ", of_teacher});
-    };
-    require("vocabulary", student.vocab_size, teacher.vocab_size);
-    require("hidden size", student.hidden_size, teacher.hidden_size);
-    require("number of layers", student.num_layers, teacher.num_layers);
-    require("intermediate size", student.intermediate_size, teacher.intermediate_size);
-    require("number of heads", student.num_heads, teacher.num_heads);
-    require("number of key-value heads", student.num_kv_heads, teacher.num_kv_heads);
-    require("size of a head", student.head_dim, teacher.head_dim);
-}
+void require_same_decoder(const TransformerConfig& student, const TransformerConfig& teacher);
 
 /// Whether there is something to heal: nothing was taken from a layer without a chain.
-[[nodiscard]] inline bool is_healed(const TrainableBlock<float>& layer, const TrainedParts& parts) {
-    const auto& linears = layer.linears();
-    return parts.weights || std::any_of(linears.begin(), linears.end(), [](const auto& linear) {
-               return linear.form() == WeightForm::mpo;
-           });
-}
+[[nodiscard]] bool is_healed(const TrainableBlock<float>& layer, const TrainedParts& parts);
 
 /// One layer of a run.
 struct LayerRun {
@@ -119,24 +74,7 @@ struct LayerRun {
 };
 
 /// What a look says to the caller.
-[[nodiscard]] inline HealProgress progress_of(const BlockHealState& state, const LayerRun& run) {
-    const auto& point = state.healing.curve.back();
-    const double steps = static_cast<double>(state.step);
-    HealProgress progress{run.layer,
-                          run.num_layers,
-                          state.step,
-                          run.options.steps,
-                          point.training,
-                          point.held_out + run.options.sink_weight * point.sinks,
-                          0,
-                          0};
-    if (state.step == 0) return progress;
-    progress.tokens_per_second = static_cast<double>(run.tokens) * steps / state.seconds;
-    const Index layers = (run.num_layers - run.layer + run.at_once - 1) / run.at_once;
-    const Index left = layers * run.options.steps - state.step;
-    progress.seconds_left = static_cast<double>(left) * state.seconds / steps;
-    return progress;
-}
+[[nodiscard]] HealProgress progress_of(const BlockHealState& state, const LayerRun& run);
 
 /// A layer as an earlier run left it, finished or not, or healed from its beginning.
 template <Communicator Group>
@@ -188,14 +126,7 @@ struct HealWindows {
     WindowShape shape;
     HealSplit split;
 
-    explicit HealWindows(const HealSources& sources) {
-        for (const auto* windows : {sources.windows, sources.held_out})
-            tokens.insert(tokens.end(), windows->tokens.begin(), windows->tokens.end());
-        const Index train = sources.windows->count();
-        shape = {train + sources.held_out->count(), sources.windows->length};
-        for (Index w = 0; w < shape.windows; ++w)
-            (w < train ? split.training : split.held_out).push_back(w);
-    }
+    explicit HealWindows(const HealSources& sources);
 };
 
 /// What the layers of a run share, and its two orders.
@@ -203,26 +134,7 @@ class BlockStageRun {
   public:
     /// processes   that share the windows of a step
     BlockStageRun(const HealSources& sources, const HealBlocksOptions& options,
-                  const EigenBackend& backend, int processes)
-        : options_(options),
-          backend_(backend),
-          student_(sources.student, read_, backend),
-          teacher_(sources.teacher, read_, backend),
-          config_(fitting(sources, processes)),
-          windows_(sources),
-          snapshots_(sources.work, configuration(options, fingerprint(student_.checkpoint()),
-                                                 fingerprint(teacher_.checkpoint()),
-                                                 *sources.windows, *sources.held_out, processes)),
-          flow_(
-              windows_.tokens, windows_.shape,
-              teacher_.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size}),
-              config_, backend),
-          batch_{options.batch_windows / processes, windows_.shape.length},
-          trainer_(config_, batch_) {
-        training_.rows = batch_.rows();
-        training_.max_workspace_bytes = options.max_workspace_bytes;
-        training_.parts = options.parts;
-    }
+                  const EigenBackend& backend, int processes);
 
     /// Layer after layer, all processes at the same one.
     template <Communicator Group>
@@ -266,19 +178,11 @@ class BlockStageRun {
     }
 
   private:
-    [[nodiscard]] TransformerConfig fitting(const HealSources& sources, int processes) const {
-        auto config = transformer_config(student_.checkpoint());
-        require_same_decoder(config, transformer_config(teacher_.checkpoint()));
-        require_heal_windows(sources, config, options_.batch_windows, processes);
-        return config;
-    }
+    [[nodiscard]] TransformerConfig fitting(const HealSources& sources, int processes) const;
     void advance_dense(Index k) {
         flow_.advance_dense(read_layer(teacher_, config_, k), options_.sink_factor);
     }
-    [[nodiscard]] TrainableBlock<float> layer_of(Index k) {
-        return {concat("model.layers.", k, "."), read_layer_weights(student_, config_, k), config_,
-                training_, backend_};
-    }
+    [[nodiscard]] TrainableBlock<float> layer_of(Index k);
     template <Communicator Group>
     [[nodiscard]] BlockHealing heal_layer(TrainableBlock<float>& layer, Index k, Index at_once,
                                           Group& group, const HealCallback& progress) {
@@ -331,3 +235,15 @@ std::vector<BlockHealing> heal_blocks(const HealSources& sources, const HealBloc
 }
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template std::vector<BlockHealing> heal_blocks<SingleProcess>(const HealSources&,
+                                                                     const HealBlocksOptions&,
+                                                                     const EigenBackend&,
+                                                                     SingleProcess&,
+                                                                     const HealCallback&);
+}  // namespace mpo
+#else
+#include "mpo/model/heal_blocks_inl.hpp"
+#endif

@@ -1,11 +1,9 @@
 // What healing is told, and what it says of one layer.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <vector>
 
-#include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/learning_rate.hpp"
 #include "mpo/model/trainable_linear.hpp"
@@ -55,28 +53,16 @@ struct BlockHealing {
     /// Before healing.
     [[nodiscard]] const HealPoint& before() const { return curve.front(); }
     /// The point that was kept.
-    [[nodiscard]] const HealPoint& after() const {
-        for (const auto& point : curve)
-            if (point.step == best_step) return point;
-        return curve.back();
-    }
+    [[nodiscard]] const HealPoint& after() const;
 };
 
 namespace detail {
 
-inline void require_heal_options(const HealBlocksOptions& options) {
-    options.learning_rate.require_valid("heal");
-    if (options.steps < 1 || options.batch_windows < 1 || options.evaluate_every < 1 ||
-        options.patience < 0 || options.left_out < 0)
-        raise<ArgumentError>(
-            {"heal: need steps, batch_windows and evaluate_every >= 1, patience and ",
-             "left_out >= 0, got ", options.steps, ", ", options.batch_windows, ", ",
-             options.evaluate_every, ", ", options.patience, " and ", options.left_out});
-    if (!(options.sink_weight >= 0) || !std::isfinite(options.sink_weight) ||
-        !(options.sink_factor > 1))
-        raise<ArgumentError>({"heal: need sink_weight >= 0 and sink_factor > 1, got ",
-                              options.sink_weight, " and ", options.sink_factor});
-}
+void require_heal_options(const HealBlocksOptions& options);
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/heal_options_inl.hpp"
+#endif

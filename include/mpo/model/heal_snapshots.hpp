@@ -2,154 +2,61 @@
 // of one in the making, as of its last look.
 #pragma once
 
-#include <cstddef>
 #include <filesystem>
-#include <nlohmann/json.hpp>
-#include <span>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
-#include <system_error>
-#include <utility>
-#include <vector>
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
-#include "mpo/io/atomic_file.hpp"
 #include "mpo/model/heal_block.hpp"
 #include "mpo/model/heal_options.hpp"
-#include "mpo/model/snapshot.hpp"
-#include "mpo/model/training_state.hpp"
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo::detail {
 
-[[nodiscard]] inline nlohmann::ordered_json to_json(const LearningRate& rate) {
-    constexpr const char* decays[] = {"constant", "linear", "cosine"};
-    return {{"peak", rate.peak},
-            {"warm_up_steps", rate.warm_up_steps},
-            {"decay", decays[static_cast<int>(rate.decay)]},
-            {"floor_ratio", rate.floor_ratio}};
-}
-[[nodiscard]] inline nlohmann::ordered_json to_json(const TrainedParts& parts) {
-    return {{"cores", parts.cores},   {"weights", parts.weights},     {"norms", parts.norms},
-            {"biases", parts.biases}, {"embedding", parts.embedding}, {"head", parts.head}};
-}
+[[nodiscard]] nlohmann::ordered_json to_json(const LearningRate& rate);
+[[nodiscard]] nlohmann::ordered_json to_json(const TrainedParts& parts);
 
 /// What a stage is told of training; seed and memory aside.
-[[nodiscard]] inline nlohmann::ordered_json settings_json(const HealBlocksOptions& options) {
-    return {{"steps", options.steps},
-            {"batch_windows", options.batch_windows},
-            {"learning_rate", to_json(options.learning_rate)},
-            {"weight_decay", options.weight_decay},
-            {"clip_norm", options.clip_norm},
-            {"sink_weight", options.sink_weight},
-            {"sink_factor", options.sink_factor},
-            {"left_out", options.left_out},
-            {"evaluate_every", options.evaluate_every},
-            {"patience", options.patience},
-            {"parts", to_json(options.parts)}};
-}
+[[nodiscard]] nlohmann::ordered_json settings_json(const HealBlocksOptions& options);
 
 /// What a snapshot of the block stage belongs to.
 ///
 /// processes   that share the windows of a step
-[[nodiscard]] inline nlohmann::ordered_json configuration(
-    const HealBlocksOptions& options, const std::string& student, const std::string& teacher,
-    const TrainingWindows& windows, const TrainingWindows& held_out, int processes) {
-    auto json = settings_json(options);
-    json.update({{"stage", "blocks"},
-                 {"student", student},
-                 {"teacher", teacher},
-                 {"windows", fingerprint(windows)},
-                 {"held_out", fingerprint(held_out)},
-                 {"seed", options.seed},
-                 {"processes", processes}});
-    if (options.inputs == HealInputs::dense) {
-        json["inputs"] = "dense";
-        json["processes"] = 1;  // a layer is one process' own: how many there are leaves no trace
-    }
-    return json;
-}
+[[nodiscard]] nlohmann::ordered_json configuration(const HealBlocksOptions& options,
+                                                   const std::string& student,
+                                                   const std::string& teacher,
+                                                   const TrainingWindows& windows,
+                                                   const TrainingWindows& held_out, int processes);
 
-[[nodiscard]] inline nlohmann::ordered_json to_json(const BlockHealing& healing) {
-    nlohmann::ordered_json curve = nlohmann::ordered_json::array();
-    for (const auto& point : healing.curve)
-        curve.push_back({{"step", point.step},
-                         {"training", point.training},
-                         {"held_out", point.held_out},
-                         {"sinks", point.sinks}});
-    return {{"layer", healing.layer},
-            {"best_step", healing.best_step},
-            {"sinks", healing.sinks},
-            {"seconds_per_step", healing.seconds_per_step},
-            {"curve", std::move(curve)}};
-}
-[[nodiscard]] inline BlockHealing block_healing(const nlohmann::json& json) {
-    BlockHealing healing;
-    healing.layer = json.at("layer");
-    healing.best_step = json.at("best_step");
-    healing.sinks = json.at("sinks");
-    healing.seconds_per_step = json.at("seconds_per_step");
-    for (const auto& point : json.at("curve"))
-        healing.curve.push_back(
-            {point.at("step"), point.at("training"), point.at("held_out"), point.at("sinks")});
-    return healing;
-}
+[[nodiscard]] nlohmann::ordered_json to_json(const BlockHealing& healing);
+[[nodiscard]] BlockHealing block_healing(const nlohmann::json& json);
 
 /// Throws FileError where a folder is not there afterwards.
-inline void make_folder(const std::filesystem::path& folder) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) throw file_error("create", folder, error.value());
-}
+void make_folder(const std::filesystem::path& folder);
 
 /// Snapshots of the block stage.
 class BlockSnapshots {
   public:
-    BlockSnapshots(std::filesystem::path folder, nlohmann::ordered_json configuration)
-        : folder_(std::move(folder)), configuration_(std::move(configuration)) {
-        make_folder(folder_);
-    }
+    BlockSnapshots(std::filesystem::path folder, nlohmann::ordered_json configuration);
     [[nodiscard]] std::filesystem::path path_of(Index layer) const {
         return folder_ / concat("layer_", layer, ".snapshot");
     }
     [[nodiscard]] bool has(Index layer) const { return std::filesystem::exists(path_of(layer)); }
 
     /// A finished layer: its parameters' numbers.
-    void save(const BlockHealing& healing, const Parameters<float>& parameters) const {
-        SnapshotWriter writer(path_of(healing.layer), configuration_, to_json(healing));
-        for (const auto& parameter : parameters.all())
-            writer.add(parameter.name, std::span<const float>(parameter.values));
-        writer.finish();
-        std::error_code ignored;
-        std::filesystem::remove(unfinished(healing.layer), ignored);
-    }
+    void save(const BlockHealing& healing, const Parameters<float>& parameters) const;
     /// Its numbers into the parameters. Throws as Snapshot does.
-    [[nodiscard]] BlockHealing load(Index layer, const Parameters<float>& parameters) const {
-        const Snapshot snapshot(path_of(layer), configuration_);
-        for (const auto& parameter : parameters.all())
-            snapshot.read(parameter.name, parameter.values);
-        BlockHealing healing;
-        read_header(snapshot, [&](const auto& json) { healing = block_healing(json); });
-        return healing;
-    }
+    [[nodiscard]] BlockHealing load(Index layer, const Parameters<float>& parameters) const;
 
     /// A layer in the making, as of a look.
-    void save(const BlockHealState& state, const AdamW<float>& optimizer) const {
-        save_state(unfinished(state.healing.layer), configuration_, to_json(state.healing), state,
-                   optimizer);
-    }
+    void save(const BlockHealState& state, const AdamW<float>& optimizer) const;
     /// Whether a layer is in the making.
     [[nodiscard]] bool has_unfinished(Index layer) const {
         return std::filesystem::exists(unfinished(layer));
     }
     /// Its state, into its parameters and the optimizer, too. Throws as Snapshot does.
-    [[nodiscard]] BlockHealState load_unfinished(Index layer, AdamW<float>& optimizer) const {
-        const Snapshot snapshot(unfinished(layer), configuration_);
-        BlockHealState state;
-        read_header(snapshot, [&](const auto& json) { state.healing = block_healing(json); });
-        load_state(snapshot, state, optimizer);
-        return state;
-    }
+    [[nodiscard]] BlockHealState load_unfinished(Index layer, AdamW<float>& optimizer) const;
 
   private:
     [[nodiscard]] std::filesystem::path unfinished(Index layer) const {
@@ -160,3 +67,7 @@ class BlockSnapshots {
 };
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/heal_snapshots_inl.hpp"
+#endif

@@ -14,26 +14,13 @@ template <class T>
 }
 
 /// On one line. What is not UTF-8 becomes U+FFFD.
-[[nodiscard]] inline std::string json_line(const nlohmann::ordered_json& json) {
-    return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
-}
+[[nodiscard]] std::string json_line(const nlohmann::ordered_json& json);
 
 /// An object, one line per member; a member that is a list of objects has one line per entry.
-[[nodiscard]] inline std::string json_lines(const nlohmann::ordered_json& object) {
-    std::string text = "{";
-    for (const auto& [key, value] : object.items()) {
-        text += (text.size() == 1 ? "\n  " : ",\n  ") + json_line(key) + ": ";
-        const bool list = value.is_array() && !value.empty() && value.front().is_object();
-        if (!list) {
-            text += json_line(value);
-            continue;
-        }
-        std::string entries;
-        for (const auto& entry : value)
-            entries += (entries.empty() ? "\n    " : ",\n    ") + json_line(entry);
-        text += '[' + entries + "\n  ]";
-    }
-    return text + "\n}\n";
-}
+[[nodiscard]] std::string json_lines(const nlohmann::ordered_json& object);
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/json_lines_inl.hpp"
+#endif

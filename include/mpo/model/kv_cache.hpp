@@ -8,9 +8,7 @@
 #include <cstddef>
 #include <vector>
 
-#include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
-#include "mpo/linalg/eigen_backend.hpp"
 
 namespace mpo {
 
@@ -22,16 +20,7 @@ class KvCache {
 
     /// Room for `capacity` positions, which is all the memory that it will take:
     /// layers kv_heads capacity (d + w) floats with d = head_dim. Throws ArgumentError for sizes below 1.
-    KvCache(Index layers, Index kv_heads, Index head_dim, Index capacity)
-        : kv_heads_(kv_heads), head_dim_(head_dim), capacity_(capacity) {
-        if (layers < 1 || kv_heads < 1 || head_dim < 1 || capacity < 1)
-            detail::raise<ArgumentError>({"KvCache: need at least one layer, head, element and ",
-                                          "position, got ", layers, ", ", kv_heads, ", ", head_dim,
-                                          " and ", capacity});
-        for (Index k = 0; k < layers; ++k)
-            layers_.push_back(
-                {std::vector<float>(size(head_dim)), std::vector<float>(size(value_width()))});
-    }
+    KvCache(Index layers, Index kv_heads, Index head_dim, Index capacity);
 
     /// Positions held.
     [[nodiscard]] Index length() const { return length_; }
@@ -46,34 +35,14 @@ class KvCache {
     /// Floats from a row of values to the next.
     [[nodiscard]] Index value_width() const { return (head_dim_ + 31) / 32 * 32; }
     /// Bytes of all keys and values.
-    [[nodiscard]] Index num_bytes() const {
-        return num_layers() *
-               static_cast<Index>((size(head_dim_) + size(value_width())) * sizeof(float));
-    }
+    [[nodiscard]] Index num_bytes() const;
 
     /// Forgets all positions from `length` on. Throws ArgumentError where there are not so many.
-    void truncate(Index length) {
-        if (length < 0 || length > length_)
-            detail::raise<ArgumentError>(
-                {"KvCache::truncate: need 0 to ", length_, " positions, got ", length});
-        length_ = length;
-    }
+    void truncate(Index length);
 
     /// Writes keys and values (count, kv_heads d) of a layer behind the positions held, where there
     /// must be room; advance makes them count.
-    void store(Index layer, Index count, const float* keys, const float* values) {
-        auto& to = layers_[static_cast<std::size_t>(layer)];
-        for (Index p = 0; p < count; ++p)
-            for (Index g = 0; g < kv_heads_; ++g) {
-                const Index t = length_ + p, row = (p * kv_heads_ + g) * head_dim_;
-                float* key = to.keys.data() + (g * padded() + t / 32 * 32) * head_dim_ + t % 32;
-                float* value = to.values.data() + (g * padded() + t) * value_width();
-                for (Index i = 0; i < head_dim_; ++i) {
-                    key[32 * i] = keys[row + i];
-                    value[i] = values[row + i];
-                }
-            }
-    }
+    void store(Index layer, Index count, const float* keys, const float* values);
     /// `count` positions more are held: all layers were stored.
     void advance(Index count) { length_ += count; }
 
@@ -82,10 +51,7 @@ class KvCache {
         return layers_[static_cast<std::size_t>(layer)].keys.data() + head * padded() * head_dim_;
     }
     /// Rows of the values of a head of a layer.
-    [[nodiscard]] const float* values(Index layer, Index head) const {
-        return layers_[static_cast<std::size_t>(layer)].values.data() +
-               head * padded() * value_width();
-    }
+    [[nodiscard]] const float* values(Index layer, Index head) const;
 
   private:
     struct Layer {
@@ -102,3 +68,7 @@ class KvCache {
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/kv_cache_inl.hpp"
+#endif

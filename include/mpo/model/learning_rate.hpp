@@ -2,12 +2,8 @@
 // run needs nothing but that number to go on as it would have gone.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <numbers>
 #include <string_view>
 
-#include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
 
 namespace mpo {
@@ -28,30 +24,14 @@ struct LearningRate {
     double floor_ratio = 0;                                 // in [0, 1]: of the peak
 
     /// The rate of the step before which `step` were done, of `total_steps`.
-    [[nodiscard]] double at(Index step, Index total_steps) const {
-        if (step < warm_up_steps)
-            return peak * static_cast<double>(step + 1) / static_cast<double>(warm_up_steps);
-        if (decay == LearningRateDecay::constant) return peak;
-        const double floor = floor_ratio * peak;
-        if (step >= total_steps) return floor;
-        const double t = static_cast<double>(step - warm_up_steps) /
-                         static_cast<double>(total_steps - warm_up_steps);
-        const double left =
-            decay == LearningRateDecay::linear ? 1 - t : (1 + std::cos(std::numbers::pi * t)) / 2;
-        return floor + (peak - floor) * left;
-    }
+    [[nodiscard]] double at(Index step, Index total_steps) const;
 
     /// Throws ArgumentError, in the name of `who`, where a number is outside its domain.
-    void require_valid(std::string_view who) const {
-        if (!(peak > 0) || !std::isfinite(peak))
-            detail::raise<ArgumentError>(
-                {who, ": the learning rate must be a positive number, got ", peak});
-        if (warm_up_steps < 0)
-            detail::raise<ArgumentError>({who, ": warm_up_steps ", warm_up_steps, " is negative"});
-        if (!(floor_ratio >= 0 && floor_ratio <= 1))
-            detail::raise<ArgumentError>(
-                {who, ": floor_ratio must lie in [0, 1], got ", floor_ratio});
-    }
+    void require_valid(std::string_view who) const;
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/learning_rate_inl.hpp"
+#endif

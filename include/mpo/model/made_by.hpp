@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "mpo/core/error.hpp"
@@ -25,24 +25,15 @@ struct MadeBy {
 }
 
 /// The compiler of this translation unit: "gcc 12.2.0", "clang 14.0.6".
-[[nodiscard]] inline std::string compiler_text() {
-#if defined(__clang__)
-    return detail::concat("clang ", __clang_major__, ".", __clang_minor__, ".",
-                          __clang_patchlevel__);
-#else
-    return detail::concat("gcc ", __GNUC__, ".", __GNUC_MINOR__, ".", __GNUC_PATCHLEVEL__);
-#endif
-}
+[[nodiscard]] std::string compiler_text();
 
 namespace detail {
 
-[[nodiscard]] inline nlohmann::ordered_json to_json(const MadeBy& made_by) {
-    return {{"mpo", made_by.version},
-            {"compiler", made_by.compiler},
-            {"command", made_by.command},
-            {"seed", made_by.seed},
-            {"threads", made_by.threads}};
-}
+[[nodiscard]] nlohmann::ordered_json to_json(const MadeBy& made_by);
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/made_by_inl.hpp"
+#endif

@@ -34,11 +34,7 @@ class SymbolMerger {
     void clear() { symbols_.clear(); }
 
     /// Appends the next piece of the text.
-    void add(Index token, std::size_t begin, std::size_t size) {
-        const std::size_t k = symbols_.size();
-        if (k > 0) symbols_.back().right = k;
-        symbols_.push_back({token, begin, size, k > 0 ? k - 1 : no_symbol, no_symbol});
-    }
+    void add(Index token, std::size_t begin, std::size_t size);
 
     /// Merges until nothing is left to merge. merge(left, right) -> std::optional<Merged>.
     template <class Merge>
@@ -95,3 +91,7 @@ class SymbolMerger {
 };
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/merge_symbols_inl.hpp"
+#endif

@@ -1,8 +1,7 @@
 // What a model in some form costs to keep and to apply. Measured by token_speed.hpp; nothing here needs a model.
 #pragma once
 
-#include <nlohmann/json.hpp>
-#include <utility>
+#include <nlohmann/json_fwd.hpp>
 #include <vector>
 
 #include "mpo/core/tensor.hpp"
@@ -25,15 +24,11 @@ struct ModelCost {
 
 namespace detail {
 
-[[nodiscard]] inline nlohmann::ordered_json to_json(const ModelCost& cost) {
-    auto batches = nlohmann::ordered_json::array();
-    for (const auto& one : cost.batches)
-        batches.push_back({{"batch", one.batch},
-                           {"multiply_adds", one.multiply_adds},
-                           {"ms_per_token", one.ms_per_token}});
-    return {
-        {"parameters", cost.parameters}, {"bytes", cost.bytes}, {"batches", std::move(batches)}};
-}
+[[nodiscard]] nlohmann::ordered_json to_json(const ModelCost& cost);
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/model_cost_inl.hpp"
+#endif

@@ -317,3 +317,9 @@ class AdamW {
 };
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template class AdamW<float>;
+}  // namespace mpo
+#endif

@@ -1,16 +1,8 @@
 // A folder that exists under its name completely or not at all.
 #pragma once
 
-#include <cerrno>
 #include <filesystem>
-#include <random>
-#include <string>
-#include <system_error>
-#include <utility>
 
-#include "mpo/core/error.hpp"
-#include "mpo/io/atomic_file.hpp"
-#include "mpo/io/mapped_file.hpp"
 #include "mpo/model/checkpoint.hpp"
 
 namespace mpo {
@@ -21,68 +13,32 @@ class OutputFolder {
   public:
     /// Throws ArgumentError where something of that name exists already, FileError where the folder
     /// cannot be created.
-    explicit OutputFolder(std::filesystem::path path) : final_(std::move(path)) {
-        if (!final_.has_filename()) final_ = final_.parent_path();  // "out/" is "out"
-        if (final_.empty()) throw ArgumentError("output folder: the name is empty");
-        require_free();
-        std::random_device random;
-        const std::string stem = "." + final_.filename().string().substr(0, 200) + ".";
-        for (bool created = false; !created;) {
-            path_ = final_.parent_path() / (stem + std::to_string(random()) + ".tmp");
-            std::error_code error;
-            created = std::filesystem::create_directory(path_, error);
-            if (error) throw detail::file_error("create", final_, error.value());
-        }
-    }
+    explicit OutputFolder(std::filesystem::path path);
     OutputFolder(const OutputFolder&) = delete;
     OutputFolder& operator=(const OutputFolder&) = delete;
-    ~OutputFolder() {
-        if (path_.empty()) return;
-        try {
-            std::error_code ignored;
-            std::filesystem::remove_all(path_, ignored);
-        } catch (...) {  // no memory even for that: the temporary folder stays, as after a kill
-        }
-    }
+    ~OutputFolder();
 
     /// Where to write.
     [[nodiscard]] const std::filesystem::path& path() const { return path_; }
 
     /// Gives the folder its name. Throws as the constructor does; the second time, ArgumentError.
-    void commit() {
-        require_free();
-        std::error_code error;
-        std::filesystem::rename(path_, final_, error);
-        if (error) throw detail::file_error("rename to", final_, error.value());
-        path_.clear();
-    }
+    void commit();
 
     /// Copies a file into the folder under its own name.
-    void copy(const std::filesystem::path& from) const {
-        const MappedFile source(from, ReadMode::buffered);
-        const auto text = source.bytes(0, source.size());
-        write_text_file(path_ / from.filename(), {reinterpret_cast<const char*>(text.data()),
-                                                  static_cast<std::size_t>(text.size())});
-    }
+    void copy(const std::filesystem::path& from) const;
 
     /// What belongs to a model beside its weights: config.json, tokenizer, metadata of a GGUF.
-    void copy_side_files(const Checkpoint& source, DType dtype) const {
-        const std::string config = source.config_json(dtype);
-        write_text_file(path_ / "config.json", config.empty() ? "{}\n" : config);
-        for (const auto& file : source.side_files()) copy(file);
-        if (source.format() == CheckpointFormat::gguf)
-            source.write_gguf_metadata(path_ / gguf_metadata_file);
-    }
+    void copy_side_files(const Checkpoint& source, DType dtype) const;
 
   private:
-    void require_free() const {
-        if (std::filesystem::exists(std::filesystem::symlink_status(final_)))
-            detail::raise<ArgumentError>(
-                {"output folder ", final_.string(), " exists already; nothing was written"});
-    }
+    void require_free() const;
 
     std::filesystem::path final_;
     std::filesystem::path path_;  // empty after commit
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/output_folder_inl.hpp"
+#endif

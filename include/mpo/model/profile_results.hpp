@@ -2,14 +2,12 @@
 // allocate.hpp spreads a budget over.
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/allocate.hpp"
 #include "mpo/model/compress_options.hpp"
-#include "mpo/model/damage.hpp"
 #include "mpo/model/evaluate_results.hpp"
 #include "mpo/model/made_by.hpp"
 
@@ -64,30 +62,14 @@ struct Profile {
 }
 
 /// The largest rank whose r (m + n - r) numbers are at most `share` of m n; at least 1.
-[[nodiscard]] inline Index rank_of_share(Index m, Index n, double share) {
-    const double most = share * static_cast<double>(m) * static_cast<double>(n);
-    Index rank = 1;
-    while (rank < (std::min)(m, n) &&
-           static_cast<double>(rank + 1) * static_cast<double>(m + n - rank - 1) <= most)
-        ++rank;
-    return rank;
-}
+[[nodiscard]] Index rank_of_share(Index m, Index n, double share);
 
 /// The linears as allocate wants them: with the loss of every rank, and the measured divergences as damage. Probes
 /// that lose nothing, and divergences of 0, are no points; a linear without any does no damage.
-[[nodiscard]] inline std::vector<AllocationItem> allocation_items(const Profile& profile) {
-    std::vector<AllocationItem> items;
-    for (const auto& linear : profile.linears) {
-        std::vector<DamagePoint> points;
-        for (auto probe = linear.probes.rbegin(); probe != linear.probes.rend(); ++probe) {
-            const double loss = probe->activation_error * probe->activation_error;
-            if (loss > (points.empty() ? 0 : points.back().loss) && probe->kld.mean > 0)
-                points.push_back({loss, probe->kld.mean});
-        }
-        items.push_back({linear.name, linear.rows, linear.cols, linear.losses,
-                         points.empty() ? DamageCurve(0.0) : DamageCurve(points)});
-    }
-    return items;
-}
+[[nodiscard]] std::vector<AllocationItem> allocation_items(const Profile& profile);
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/profile_results_inl.hpp"
+#endif

@@ -1,7 +1,6 @@
 // How a long job over a checkpoint reports, and how it is stopped.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <functional>
 #include <string_view>
@@ -49,21 +48,9 @@ class ProgressMeter {
     }
 
     /// A linear was done before the job began: it counts, but says nothing of the rate.
-    void skip(double work) {
-        ++done_;
-        work_ -= work;
-    }
+    void skip(double work);
     /// One more linear is done. Throws Cancelled where the callback replies so.
-    void advance(std::string_view linear, double work) {
-        ++done_;
-        work_done_ += work;
-        const double now = seconds();
-        const double left = work_done_ > 0 ? now * (work_ - work_done_) / work_done_ : 0;
-        const Progress progress{linear, done_, count_, now, (std::max)(0.0, left)};
-        if (callback_ && callback_(progress) == ProgressReply::cancel)
-            throw Cancelled(concat(who_, ": cancelled after ", done_, " of ", count_,
-                                   " linears, the last one ", linear, "; ", kept_));
-    }
+    void advance(std::string_view linear, double work);
 
   private:
     std::string_view who_, kept_;
@@ -76,3 +63,7 @@ class ProgressMeter {
 }  // namespace detail
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/progress_inl.hpp"
+#endif

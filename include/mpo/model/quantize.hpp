@@ -73,29 +73,8 @@ namespace detail {
 inline constexpr Index quantize_block_columns = 64;
 
 /// Grids of all groups. weights: of the n columns.
-inline void make_grids(const Tensor<float>& W, const std::vector<double>& weights,
-                       const QuantizeOptions& options, Quantized& result) {
-    const Index m = W.extent(0), n = W.extent(1);
-    const auto make_grid = [&](Index i, Index first) {
-        const GroupNumbers group{W.data() + i * n + first, weights.data() + first,
-                                 (std::min)(options.group, n - first),
-                                 static_cast<double>((1 << options.bits) - 1)};
-        const auto [low, high] = std::minmax_element(group.numbers, group.numbers + group.count);
-        const double from = static_cast<double>(*low), to = static_cast<double>(*high);
-        const auto grid = options.grids == GridChoice::span ? span_grid(from, to, group.last)
-                                                            : fitted_grid(group, from, to);
-        if (!std::isfinite(grid.minimum) || !std::isfinite(grid.scale))
-            raise<NumericalError>({"quantize: row ", i, " of W reaches from ", from, " to ", to,
-                                   " in columns ", first, " to ", first + group.count - 1,
-                                   ", half precision to 65504"});
-        result.scales(i, first / options.group) = grid.scale;
-        result.minima(i, first / options.group) = grid.minimum;
-    };
-    parallel_for(0, m, 16, [&](Index first, Index last) {
-        for (Index i = first; i < last; ++i)
-            for (Index j = 0; j < n; j += options.group) make_grid(i, j);
-    });
-}
+void make_grids(const Tensor<float>& W, const std::vector<double>& weights,
+                const QuantizeOptions& options, Quantized& result);
 
 /// The diagonal of S (n, n), row-major.
 template <Backend B>
@@ -107,16 +86,8 @@ template <Backend B>
 }
 
 /// Columns in the order in which they are rounded.
-[[nodiscard]] inline std::vector<Index> column_sequence(const std::vector<double>& diagonal,
-                                                        ColumnOrder order) {
-    std::vector<Index> columns(diagonal.size());
-    std::iota(columns.begin(), columns.end(), Index{0});
-    const auto strength = [&](Index j) { return diagonal[static_cast<std::size_t>(j)]; };
-    if (order == ColumnOrder::descending)
-        std::stable_sort(columns.begin(), columns.end(),
-                         [&](Index a, Index b) { return strength(a) > strength(b); });
-    return columns;
-}
+[[nodiscard]] std::vector<Index> column_sequence(const std::vector<double>& diagonal,
+                                                 ColumnOrder order);
 
 /// How errors are handed on.
 template <class B>
@@ -162,29 +133,10 @@ template <Backend B>
 }
 
 /// The columns of W in this order, on the host.
-[[nodiscard]] inline Tensor<double> columns_of(const Tensor<float>& W,
-                                               const std::vector<Index>& columns) {
-    const Index n = W.extent(1);
-    Tensor<double> ordered(W.shape());
-    parallel_for(0, W.extent(0), 16, [&](Index first, Index last) {
-        for (Index i = first; i < last; ++i)
-            for (Index k = 0; k < n; ++k)
-                ordered(i, k) = static_cast<double>(W(i, columns[static_cast<std::size_t>(k)]));
-    });
-    return ordered;
-}
+[[nodiscard]] Tensor<double> columns_of(const Tensor<float>& W, const std::vector<Index>& columns);
 
 /// Puts number (i, j) on the level nearest to x; the value.
-inline double put_on_grid(Index i, Index j, double x, const QuantizeOptions& options,
-                          Quantized& result) {
-    const Index g = j / options.group;
-    const Grid grid{result.scales(i, g), result.minima(i, g)};
-    const auto level = grid.nearest(x, static_cast<double>((1 << options.bits) - 1));
-    const float value = grid.value(level);
-    result.levels(i, j) = level;
-    result.values(i, j) = value;
-    return static_cast<double>(value);
-}
+double put_on_grid(Index i, Index j, double x, const QuantizeOptions& options, Quantized& result);
 
 /// A block on the host.
 template <Backend B>
@@ -226,14 +178,7 @@ void round_with_feedback(const Tensor<float>& W, MatrixView<const double> U,
     }
 }
 
-inline void validate(const QuantizeOptions& options) {
-    if (options.bits < 2 || options.bits > 8)
-        raise<ArgumentError>({"quantize: bits must be 2 to 8, got ", options.bits});
-    if (options.group < 1)
-        raise<ArgumentError>({"quantize: group must be at least 1, got ", options.group});
-    if (!(options.damping >= 0) || !std::isfinite(options.damping))
-        raise<ArgumentError>({"quantize: damping must be finite and >= 0, got ", options.damping});
-}
+void validate(const QuantizeOptions& options);
 
 /// Throws unless W and S are what quantize takes. The matrix in backend memory.
 template <Backend B>
@@ -315,3 +260,12 @@ template <Backend B>
 }
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template Quantized quantize<EigenBackend>(const Tensor<float>&, MatrixView<const double>,
+                                                 const QuantizeOptions&, const EigenBackend&);
+}  // namespace mpo
+#else
+#include "mpo/model/quantize_inl.hpp"
+#endif

@@ -7,11 +7,8 @@
 // There are few levels to lose: at 2 and 3 bits the span gives most of them to numbers that hardly occur.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <cstdint>
 
-#include "mpo/core/dtype.hpp"
 #include "mpo/core/tensor.hpp"
 
 namespace mpo {
@@ -32,25 +29,11 @@ struct Grid {
         return scale * static_cast<float>(level) + minimum;
     }
     /// last: the highest level.
-    [[nodiscard]] std::uint8_t nearest(double x, double last) const {
-        if (!(scale > 0)) return 0;
-        const double q = (x - static_cast<double>(minimum)) / static_cast<double>(scale) + 0.5;
-        return static_cast<std::uint8_t>((std::min)(last, (std::max)(0.0, q)));
-    }
+    [[nodiscard]] std::uint8_t nearest(double x, double last) const;
 };
 
-/// Not finite where half precision does not reach so far.
-[[nodiscard]] inline float rounded_to_half(double x) {
-    return half_to_float(float_to_half(narrow_for_half(x)));
-}
-
 /// From low to high.
-[[nodiscard]] inline Grid span_grid(double low, double high, double last) {
-    Grid grid;
-    grid.minimum = rounded_to_half(low);
-    grid.scale = rounded_to_half((std::max)(0.0, high - static_cast<double>(grid.minimum)) / last);
-    return grid;
-}
+[[nodiscard]] Grid span_grid(double low, double high, double last);
 
 /// The numbers of a row in a group, with their weights.
 struct GroupNumbers {
@@ -61,55 +44,17 @@ struct GroupNumbers {
 
     [[nodiscard]] double number(Index k) const { return static_cast<double>(numbers[k]); }
     /// sum of weights (number - nearest level)^2.
-    [[nodiscard]] double lost(const Grid& grid) const {
-        double sum = 0;
-        for (Index k = 0; k < count; ++k) {
-            const double x = number(k),
-                         rest = x - static_cast<double>(grid.value(grid.nearest(x, last)));
-            sum += weights[k] * rest * rest;
-        }
-        return sum;
-    }
+    [[nodiscard]] double lost(const Grid& grid) const;
     /// Least squares for the levels that are nearest in `grid`; no scale where they do not determine one.
-    [[nodiscard]] Grid refitted(const Grid& grid) const {
-        double w = 0, q1 = 0, q2 = 0, x1 = 0, qx = 0;  // sums of weights times 1, q, q^2, x, q x
-        for (Index k = 0; k < count; ++k) {
-            const double x = number(k), q = grid.nearest(x, last), weight = weights[k];
-            w += weight;
-            q1 += weight * q;
-            q2 += weight * q * q;
-            x1 += weight * x;
-            qx += weight * q * x;
-        }
-        const double determinant = w * q2 - q1 * q1;
-        if (!(determinant > 1e-9 * w * q2)) return {};
-        const double scale = (w * qx - q1 * x1) / determinant;
-        return {rounded_to_half(scale), rounded_to_half((x1 - scale * q1) / w)};
-    }
+    [[nodiscard]] Grid refitted(const Grid& grid) const;
 };
 
 /// The best of span_grid(low, high), 24 narrower spans and at most two refits of the best of these.
-[[nodiscard]] inline Grid fitted_grid(const GroupNumbers& group, double low, double high) {
-    constexpr double step = 0.06;  // of the span
-    Grid best = span_grid(low, high, group.last);
-    double least = group.lost(best);
-    const auto try_grid = [&](const Grid& grid) {
-        const double lost = group.lost(grid);  // NaN where half precision does not reach so far
-        if (!(grid.scale > 0) || !(lost < least)) return false;
-        least = lost;
-        best = grid;
-        return true;
-    };
-    const double span = high - low;
-    for (int below = 0; below < 5; ++below)
-        for (int above = 0; above < 5; ++above)
-            if (below + above > 0)
-                (void)try_grid(
-                    span_grid(low + step * below * span, high - step * above * span, group.last));
-    for (int refit = 0; refit < 2; ++refit)
-        if (!try_grid(group.refitted(best))) break;
-    return best;
-}
+[[nodiscard]] Grid fitted_grid(const GroupNumbers& group, double low, double high);
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/quantize_grid_inl.hpp"
+#endif

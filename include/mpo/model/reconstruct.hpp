@@ -143,3 +143,12 @@ template <Backend B>
 }
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template ReconstructReport reconstruct<EigenBackend>(const CompressedCheckpoint&,
+                                                            const std::filesystem::path&,
+                                                            const ReconstructOptions&,
+                                                            const EigenBackend&);
+}  // namespace mpo
+#endif

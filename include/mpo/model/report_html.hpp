@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 
-#include "mpo/core/plot.hpp"
 #include "mpo/core/svg.hpp"
 #include "mpo/model/readable.hpp"
 
@@ -41,26 +40,17 @@ template <class Number>
 }
 
 /// Digits behind the point that show an error: 0.42, 0.0123, 0.00012.
-[[nodiscard]] inline std::string error_text(double error) {
-    if (error == 0 || error >= 0.1) return fixed_number(error, 3);
-    return short_number(error, 3);
-}
+[[nodiscard]] std::string error_text(double error);
 [[nodiscard]] inline std::string error_datum(double value, std::string_view pointer) {
     return datum(value, error_text(value), pointer);
 }
 
 /// "0.50": a share of what was before; "-" of nothing.
-[[nodiscard]] inline std::string share_text(Index after, Index before) {
-    return before == 0 ? "-"
-                       : fixed_number(static_cast<double>(after) / static_cast<double>(before), 2);
-}
+[[nodiscard]] std::string share_text(Index after, Index before);
 
 /// <td data-l="label"><span>content</span></td>: the label stands beside the cell on narrow screens.
-[[nodiscard]] inline std::string cell(std::string_view label, std::string_view content,
-                                      std::string_view style = "") {
-    return concat("<td data-l=\"", label, '"', style.empty() ? "" : " class=\"", style,
-                  style.empty() ? "><span>" : "\"><span>", content, "</span></td>");
-}
+[[nodiscard]] std::string cell(std::string_view label, std::string_view content,
+                               std::string_view style = "");
 
 /// No style sheet, font or picture is fetched: the page carries all of it.
 inline constexpr std::string_view page_style = R"css(
@@ -132,3 +122,7 @@ dl{grid-template-columns:minmax(0,1fr);gap:0}dd{margin-bottom:8px}}
 )css";
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/report_html_inl.hpp"
+#endif

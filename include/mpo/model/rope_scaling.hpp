@@ -1,9 +1,6 @@
 // How rotary frequencies are stretched for longer contexts, and the same as GGUF files say it.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <numbers>
 #include <string>
 
 #include "mpo/core/tensor.hpp"
@@ -28,20 +25,11 @@ namespace detail {
 
 /// Which llama3 scaling the divisors of rope_freqs.weight are, if one with the numbers that all published
 /// models have: 1 and 4 turns in 8192 positions.
-[[nodiscard]] inline RopeScaling scaling_of_divisors(const Tensor<float>& divisors, double theta) {
-    double factor = 1;
-    for (Index j = 0; j < divisors.size(); ++j)
-        factor = (std::max)(factor, static_cast<double>(divisors.data()[j]));
-    for (Index j = 0; j < divisors.size(); ++j) {
-        const double exponent = static_cast<double>(j) / static_cast<double>(divisors.size());
-        const double turns = 8192 * std::pow(theta, -exponent) / (2 * std::numbers::pi);
-        const double s = std::clamp((turns - 1) / 3, 0.0, 1.0);
-        const double expected = 1 / ((1 - s) / factor + s);
-        if (!(std::abs(static_cast<double>(divisors.data()[j]) - expected) <= 1e-4 * expected))
-            return {gguf_rope_divisors, 0, 0, 0, 0};
-    }
-    return {"llama3", factor, 1, 4, 8192};
-}
+[[nodiscard]] RopeScaling scaling_of_divisors(const Tensor<float>& divisors, double theta);
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/rope_scaling_inl.hpp"
+#endif

@@ -3,13 +3,9 @@
 // norm grows from 140 to 23,800 in one layer. A compressed model that loses them loses everything behind.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
 #include <string>
 #include <vector>
 
-#include "mpo/core/error.hpp"
-#include "mpo/core/parallel.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/decoder_block.hpp"
 
@@ -41,35 +37,12 @@ struct StateNorms {
 
 /// norm(x_t + update_t) of every row, update may be null; and the sinks among them. Throws NumericalError,
 /// naming `module`, where a norm is not finite.
-[[nodiscard]] inline StateNorms state_norms(MatrixView<const float> x, const float* update,
-                                            double factor, const std::string& module) {
-    StateNorms result;
-    result.norms.resize(static_cast<std::size_t>(x.rows));
-    parallel_for(0, x.rows, 16, [&](Index first, Index last) {
-        for (Index t = first; t < last; ++t) {
-            double sum = 0;
-            for (Index i = t * x.cols; i < (t + 1) * x.cols; ++i) {
-                const double value = update != nullptr ? x.data[i] + update[i] : x.data[i];
-                sum += value * value;
-            }
-            result.norms[static_cast<std::size_t>(t)] = std::sqrt(sum);
-        }
-    });
-    const auto& norms = result.norms;
-    for (std::size_t t = 0; t < norms.size(); ++t)
-        if (!std::isfinite(norms[t]))
-            raise<NumericalError>(
-                {"the state behind ", module, " has the norm ", norms[t], " at position ", t});
-    if (norms.empty()) return result;
-    auto sorted = norms;
-    const auto middle = sorted.begin() + (static_cast<Index>(sorted.size()) - 1) / 2;
-    std::nth_element(sorted.begin(), middle, sorted.end());
-    result.median = *middle;
-    for (std::size_t t = 0; t < norms.size(); ++t)
-        if (result.median > 0 && norms[t] > factor * result.median)
-            result.sinks.push_back(static_cast<Index>(t));
-    return result;
-}
+[[nodiscard]] StateNorms state_norms(MatrixView<const float> x, const float* update, double factor,
+                                     const std::string& module);
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/sinks_inl.hpp"
+#endif

@@ -16,14 +16,11 @@
 #include <span>
 #include <string>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/error.hpp"
-#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
-#include "mpo/io/json_tree.hpp"
 #include "mpo/io/safetensors.hpp"
 #include "mpo/io/safetensors_writer.hpp"
 
@@ -41,22 +38,6 @@ template <class T>
     return DType::i64;
 }
 
-inline constexpr const char* snapshot_version = "1";
-
-/// The text of an object. Throws ArgumentError where `json` is none, or holds what is no UTF-8.
-[[nodiscard]] inline std::string snapshot_text(const nlohmann::ordered_json& json,
-                                               const std::filesystem::path& path) {
-    if (!json.is_object())
-        raise<ArgumentError>({"snapshot ", path.string(),
-                              ": configuration and header must be JSON objects, got ",
-                              json.type_name()});
-    try {
-        return json.dump();
-    } catch (const nlohmann::json::exception& error) {
-        raise<ArgumentError>({"snapshot ", path.string(), ": ", error.what()});
-    }
-}
-
 }  // namespace detail
 
 /// One snapshot in the making. Arrays go to the disk as they are added; nothing has the name before
@@ -69,12 +50,7 @@ class SnapshotWriter {
     /// configuration   what the work was asked to do, member by member: whoever reads must ask for the same
     /// header          whatever else is to be kept
     SnapshotWriter(const std::filesystem::path& path, const nlohmann::ordered_json& configuration,
-                   const nlohmann::ordered_json& header = nlohmann::ordered_json::object())
-        : writer_(path) {
-        writer_.set_metadata("mpo_snapshot", detail::snapshot_version);
-        writer_.set_metadata("configuration", detail::snapshot_text(configuration, path));
-        writer_.set_metadata("header", detail::snapshot_text(header, path));
-    }
+                   const nlohmann::ordered_json& header = nlohmann::ordered_json::object());
 
     /// Adds an array.
     ///
@@ -111,27 +87,14 @@ class Snapshot {
     /// throws          FileError where it cannot be read; FormatError where it is no snapshot, naming what is
     ///                 wrong; ArgumentError where it is one of another configuration, naming the first member
     ///                 that differs and both its values
-    Snapshot(const std::filesystem::path& path, const nlohmann::ordered_json& configuration)
-        : file_(path) {
-        if (text("mpo_snapshot") != detail::snapshot_version)
-            detail::raise<FormatError>({path.string(), ": is a snapshot of version ",
-                                        detail::printable(text("mpo_snapshot")),
-                                        ", this mpo reads ", detail::snapshot_version});
-        require_same(object("configuration"),
-                     nlohmann::json::parse(detail::snapshot_text(configuration, path)));
-        header_ = object("header");
-    }
+    Snapshot(const std::filesystem::path& path, const nlohmann::ordered_json& configuration);
 
     /// The path it was opened with.
     [[nodiscard]] const std::filesystem::path& path() const { return file_.path(); }
     /// What SnapshotWriter was given.
-    [[nodiscard]] const nlohmann::json& header() const { return header_; }
+    [[nodiscard]] const nlohmann::json& header() const;
     /// The arrays' names, in the order in which they were added.
-    [[nodiscard]] std::vector<std::string> names() const {
-        std::vector<std::string> result;
-        for (const auto& entry : file_.tensors()) result.push_back(entry.name);
-        return result;
-    }
+    [[nodiscard]] std::vector<std::string> names() const;
     /// Whether an array has that name.
     [[nodiscard]] bool contains(const std::string& name) const { return file_.contains(name); }
 
@@ -155,10 +118,7 @@ class Snapshot {
     }
 
   private:
-    [[noreturn]] void fail(const std::string& name, std::string_view problem) const {
-        detail::raise<FormatError>(
-            {path().string(), ": the array ", detail::in_quotes(name), ' ', problem});
-    }
+    [[noreturn]] void fail(const std::string& name, std::string_view problem) const;
 
     template <class T>
     [[nodiscard]] const SafetensorsEntry& entry_of(const std::string& name) const {
@@ -172,41 +132,19 @@ class Snapshot {
         return entry;
     }
 
-    [[nodiscard]] const std::string& text(const char* key) const {
-        const auto found = file_.metadata().find(key);
-        if (found == file_.metadata().end())
-            detail::raise<FormatError>(
-                {path().string(), ": is no snapshot, its metadata have no '", key, "'"});
-        return found->second;
-    }
+    [[nodiscard]] const std::string& text(const char* key) const;
 
-    [[nodiscard]] nlohmann::json object(const char* key) const {
-        auto json = detail::parse_json_tree(text(key), path().string());
-        if (!json.is_object())
-            detail::raise<FormatError>({path().string(), ": '", key,
-                                        "' of a snapshot must be an object, got ",
-                                        detail::described(json)});
-        return json;
-    }
+    [[nodiscard]] nlohmann::json object(const char* key) const;
 
     /// Numbers count as their text does: 1 is not 1.0, but both sides came out of the same program.
-    void require_same(const nlohmann::json& kept, const nlohmann::json& asked) const {
-        const auto value_of = [](const nlohmann::json& json, const std::string& key) {
-            return json.contains(key) ? detail::printable(json.at(key).dump(), 80)
-                                      : std::string("(nothing)");
-        };
-        for (const auto* side : {&asked, &kept})
-            for (const auto& [key, value] : side->items())
-                if (!kept.contains(key) || !asked.contains(key) ||
-                    kept.at(key).dump() != asked.at(key).dump())
-                    detail::raise<ArgumentError>(
-                        {path().string(),
-                         ": is a snapshot of another configuration: ", detail::printable(key, 80),
-                         " was ", value_of(kept, key), ", asked for is ", value_of(asked, key)});
-    }
+    void require_same(const nlohmann::json& kept, const nlohmann::json& asked) const;
 
     SafetensorsFile file_;
     nlohmann::json header_;
 };
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/snapshot_inl.hpp"
+#endif

@@ -1,9 +1,6 @@
 // The spectrum of a bond as a report keeps it: few points, each with the error of stopping there.
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <cstddef>
 #include <vector>
 
 #include "mpo/linalg/truncation.hpp"
@@ -32,43 +29,14 @@ inline constexpr Index max_spectrum_points = 32;
 
 /// The ranks of 1 .. count that a report keeps, ascending: all where there are at most 31, else
 /// 1 + (count - 1) (j / 30)^2, rounded, j = 0 .. 30 (dense where spectra are steep); and `chosen`.
-[[nodiscard]] inline std::vector<Index> sampled_ranks(Index count, Index chosen) {
-    constexpr Index most = max_spectrum_points - 1;
-    std::vector<Index> ranks;
-    for (Index j = 0; j < (std::min)(count, most); ++j) {
-        const double share = static_cast<double>(j) / static_cast<double>(most - 1);
-        ranks.push_back(count <= most ? j + 1
-                                      : 1 + static_cast<Index>(std::llround(
-                                                static_cast<double>(count - 1) * share * share)));
-    }
-    if (chosen >= 1 && chosen <= count) ranks.push_back(chosen);
-    std::sort(ranks.begin(), ranks.end());
-    ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
-    return ranks;
-}
+[[nodiscard]] std::vector<Index> sampled_ranks(Index count, Index chosen);
 
 /// Samples the spectrum of a bond, given norm(W) of its matrix. The errors are of the orthonormal
 /// basis that was computed: the best possible ones where the factorisation was exact.
-[[nodiscard]] inline SpectrumReport spectrum_report(const BondSpectrum& bond, double norm) {
-    const auto& sigma = bond.singular_values;
-    SpectrumReport report{bond.bond_dim, bond.useful_bond_dim,  static_cast<Index>(sigma.size()),
-                          bond.limit,    bond.discarded_weight, {}};
-    // weight[r]: lost of norm(W)^2 by keeping r values; added up from the small end
-    const double total = norm > 0 ? norm * norm : 1;
-    std::vector<double> weight(sigma.size() + 1);
-    const bool all_known = report.num_computed >= bond.useful_bond_dim;
-    double beyond = all_known ? 0 : bond.discarded_weight;  // what no computed value accounts for
-    for (auto r = static_cast<std::size_t>((std::max)(Index{0}, bond.bond_dim)); r < sigma.size();
-         ++r)
-        beyond = all_known ? 0 : (std::max)(0.0, beyond - sigma[r] * sigma[r] / total);
-    weight.back() = beyond;
-    for (std::size_t r = sigma.size(); r > 0; --r)
-        weight[r - 1] = weight[r] + sigma[r - 1] * sigma[r - 1] / total;
-    for (const Index rank : sampled_ranks(report.num_computed, bond.bond_dim)) {
-        const auto r = static_cast<std::size_t>(rank);
-        report.points.push_back({rank, sigma[r - 1], std::sqrt(weight[r])});
-    }
-    return report;
-}
+[[nodiscard]] SpectrumReport spectrum_report(const BondSpectrum& bond, double norm);
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/spectrum_report_inl.hpp"
+#endif

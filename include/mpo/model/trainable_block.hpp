@@ -295,3 +295,9 @@ class TrainableBlock {
 };
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template class TrainableBlock<float>;
+}  // namespace mpo
+#endif

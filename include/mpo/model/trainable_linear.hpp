@@ -190,3 +190,9 @@ class TrainableLinear {
 };
 
 }  // namespace mpo
+
+#ifdef MPO_MODEL_COMPILED
+namespace mpo {
+extern template class TrainableLinear<float>;
+}  // namespace mpo
+#endif

@@ -2,7 +2,6 @@
 // inputs, the same share for every linear, nothing handed on to later layers, of no more numbers in all.
 #pragma once
 
-#include <algorithm>
 #include <filesystem>
 #include <limits>
 #include <map>
@@ -15,18 +14,7 @@ namespace mpo {
 
 /// The share that all linears get, so that together they store no more than `report` says; one that rank 1 does not
 /// fit into gets rank 1, or stays dense where that is no smaller.
-[[nodiscard]] inline std::map<std::string, double> uniform_shares(const CompressReport& report) {
-    const auto size = report.size();
-    const double share = static_cast<double>(size.parameters) /
-                         static_cast<double>((std::max)(size.parameters_before, Index{1}));
-    std::map<std::string, double> shares;
-    for (const auto& linear : report.linears) {
-        const auto m = static_cast<double>(linear.shape.at(0)),
-                   n = static_cast<double>(linear.shape.at(1));
-        shares[linear.name] = (std::min)(1.0, (std::max)(share, (m + n + 0.5) / (m * n)));
-    }
-    return shares;
-}
+[[nodiscard]] std::map<std::string, double> uniform_shares(const CompressReport& report);
 
 /// Compresses `source` that way into another folder.
 ///
@@ -49,3 +37,7 @@ template <Backend B>
 }
 
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/uniform_low_rank_inl.hpp"
+#endif

@@ -6,7 +6,6 @@
 #include <string>
 #include <string_view>
 
-#include "mpo/core/printable.hpp"
 #include "mpo/model/unicode_classes.hpp"
 
 namespace mpo::detail {
@@ -18,27 +17,13 @@ struct Character {
     CharacterClass kind = CharacterClass::none;
 };
 
-[[nodiscard]] inline Character character_at(std::string_view text, std::size_t at) {
-    if (at >= text.size()) return {};
-    const std::size_t size = utf8_length(text, at);
-    if (size == 0) return {0xfffd, 1, CharacterClass::other};
-    std::uint32_t code = static_cast<unsigned char>(text[at]);
-    if (size > 1) code &= 0xffu >> (size + 1);
-    for (std::size_t k = 1; k < size; ++k)
-        code = (code << 6) | (static_cast<unsigned char>(text[at + k]) & 0x3fu);
-    return {code, size, character_class(code)};
-}
+[[nodiscard]] Character character_at(std::string_view text, std::size_t at);
 
 /// Appends the bytes of a code point.
-inline void append_utf8(std::string& text, std::uint32_t code) {
-    if (code < 0x80) {
-        text += static_cast<char>(code);
-        return;
-    }
-    const int tails = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    text += static_cast<char>((0xffu << (7 - tails) & 0xffu) | code >> (6 * tails));
-    for (int k = tails - 1; k >= 0; --k)
-        text += static_cast<char>(0x80u | (code >> (6 * k) & 0x3fu));
-}
+void append_utf8(std::string& text, std::uint32_t code);
 
 }  // namespace mpo::detail
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/utf8_inl.hpp"
+#endif

@@ -11,8 +11,6 @@
 #pragma once
 
 #include <array>
-#include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -20,8 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include "mpo/core/error.hpp"
-#include "mpo/core/printable.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/pre_tokenizer.hpp"
 
@@ -78,67 +74,19 @@ inline constexpr Index max_num_tokens = Index{1} << 20;
 
 /// GPT-2's byte alphabet: printable bytes of Latin-1 are themselves, the others the characters from
 /// U+0100 on, in order.
-[[nodiscard]] inline const std::array<std::uint32_t, 256>& byte_alphabet() {
-    static const auto alphabet = [] {
-        std::array<std::uint32_t, 256> result{};
-        std::uint32_t next = 256;
-        for (std::uint32_t byte = 0; byte < 256; ++byte) {
-            const bool printable = (byte > 32 && byte < 127) || (byte > 160 && byte != 173);
-            result[byte] = printable ? byte : next++;
-        }
-        return result;
-    }();
-    return alphabet;
-}
+[[nodiscard]] const std::array<std::uint32_t, 256>& byte_alphabet();
 
 /// The bytes that a token of byte-level BPE spells; nothing where it has a character outside the
 /// alphabet.
-[[nodiscard]] inline std::optional<std::string> bytes_of_spelling(std::string_view spelling) {
-    static const auto bytes = [] {
-        std::array<int, 324> result{};  // the alphabet ends at U+0143
-        result.fill(-1);
-        for (std::size_t byte = 0; byte < 256; ++byte)
-            result[byte_alphabet()[byte]] = static_cast<int>(byte);
-        return result;
-    }();
-    std::string result;
-    result.reserve(spelling.size());
-    for (std::size_t at = 0; at < spelling.size();) {
-        const auto next = character_at(spelling, at);
-        if (next.code >= bytes.size() || bytes[next.code] < 0) return std::nullopt;
-        result += static_cast<char>(bytes[next.code]);
-        at += next.size;
-    }
-    return result;
-}
+[[nodiscard]] std::optional<std::string> bytes_of_spelling(std::string_view spelling);
 
 inline constexpr std::string_view sentencepiece_blank = "\xe2\x96\x81";  // U+2581
 
 /// The text of a normal token of SentencePiece, blanks as blanks.
-[[nodiscard]] inline std::string with_blanks(std::string_view spelling) {
-    std::string result;
-    for (std::size_t at = 0; at < spelling.size();) {
-        const auto blank = spelling.find(sentencepiece_blank, at);
-        result += spelling.substr(at, blank - at);
-        if (blank == std::string_view::npos) break;
-        result += ' ';
-        at = blank + sentencepiece_blank.size();
-    }
-    return result;
-}
+[[nodiscard]] std::string with_blanks(std::string_view spelling);
 
 /// The byte of <0x0A>; nothing where it is spelled otherwise.
-[[nodiscard]] inline std::optional<char> byte_of_token(std::string_view spelling) {
-    if (spelling.size() != 6 || !spelling.starts_with("<0x") || spelling[5] != '>')
-        return std::nullopt;
-    int value = 0;
-    for (const char digit : spelling.substr(3, 2)) {
-        const auto at = std::string_view("0123456789ABCDEF").find(digit);
-        if (at == std::string_view::npos) return std::nullopt;
-        value = 16 * value + static_cast<int>(at);
-    }
-    return static_cast<char>(value);
-}
+[[nodiscard]] std::optional<char> byte_of_token(std::string_view spelling);
 
 /// Whether text is turned into such a token: all others are there when asked for.
 [[nodiscard]] constexpr bool is_ordinary(TokenType type) {
@@ -146,41 +94,11 @@ inline constexpr std::string_view sentencepiece_blank = "\xe2\x96\x81";  // U+25
 }
 
 /// Rules 1, 3 and 4; those of merges are checked when they are looked up.
-inline void require_consistent(const Vocabulary& vocabulary) {
-    const auto& source = vocabulary.source;
-    const auto count = vocabulary.tokens.size();
-    const auto same_count = [&](const char* what, std::size_t got) {
-        if (got != count)
-            raise<FormatError>({source, ": ", got, " ", what, " for ", count, " tokens"});
-    };
-    if (count == 0) raise<FormatError>({source, ": the tokenizer has no tokens"});
-    if (count > static_cast<std::size_t>(max_num_tokens))
-        raise<FormatError>({source, ": ", count, " tokens exceed the limit of ", max_num_tokens});
-    same_count("token types", vocabulary.types.size());
-    for (std::size_t id = 0; id < count; ++id)
-        if (vocabulary.tokens[id].empty())
-            raise<FormatError>({source, ": token ", id, " has an empty text"});
-    const auto inside = [&](const char* what, const std::optional<Index>& id) {
-        if (id && (*id < 0 || static_cast<std::size_t>(*id) >= count))
-            raise<FormatError>(
-                {source, ": the ", what, " token ", *id, " is none of the ", count, " tokens"});
-    };
-    inside("begin-of-text", vocabulary.bos);
-    inside("end-of-text", vocabulary.eos);
-    if ((vocabulary.add_bos && !vocabulary.bos) || (vocabulary.add_eos && !vocabulary.eos))
-        raise<FormatError>({source, ": texts are to begin or end with a token that is not named"});
-    if (vocabulary.model == TokenizerModel::byte_level_bpe) {
-        if (vocabulary.merges.empty())
-            raise<FormatError>({source, ": a byte-level tokenizer of ", count,
-                                " tokens must have merges, and has none"});
-        return;
-    }
-    same_count("scores", vocabulary.scores.size());
-    for (std::size_t id = 0; id < count; ++id)
-        if (!std::isfinite(vocabulary.scores[id]))
-            raise<FormatError>({source, ": the score of token ", id, " ",
-                                in_quotes(vocabulary.tokens[id]), " is not finite"});
-}
+void require_consistent(const Vocabulary& vocabulary);
 
 }  // namespace detail
 }  // namespace mpo
+
+#ifndef MPO_MODEL_COMPILED
+#include "mpo/model/vocabulary_inl.hpp"
+#endif

@@ -1,0 +1,124 @@
+// The bodies of model/heal_blocks.hpp that are no templates.
+#pragma once
+
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "mpo/io/inline.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/fingerprint.hpp"
+#include "mpo/model/heal_blocks.hpp"
+#include "mpo/model/trainable_transformer.hpp"
+
+namespace mpo::detail {
+
+inline void require_heal_windows(const HealSources& sources, const TransformerConfig& config,
+                                 Index batch_windows, int processes) {
+    const auto &train = *sources.windows, &held_out = *sources.held_out;
+    if (train.count() < 1 || held_out.count() < 1 || train.length != held_out.length)
+        raise<ArgumentError>({"heal: need windows to train on and to look at, of one length, got ",
+                              train.count(), " of ", train.length, " and ", held_out.count(),
+                              " of ", held_out.length});
+    if (train.length > config.max_positions)
+        raise<ArgumentError>({"heal: a window has ", train.length,
+                              " tokens, the context of the model ", config.max_positions});
+    if (batch_windows % processes != 0)
+        raise<ArgumentError>({"heal: ", processes, " processes cannot share ", batch_windows,
+                              " windows of a step evenly"});
+    for (const auto* windows : {&train, &held_out})
+        for (const Index id : windows->tokens)
+            if (id < 0 || id >= config.vocab_size)
+                raise<ArgumentError>(
+                    {"heal: token ", id, " is outside the vocabulary of ", config.vocab_size});
+}
+
+MPO_DETAIL_MODEL_INLINE void require_same_decoder(const TransformerConfig& student,
+                                                  const TransformerConfig& teacher) {
+    const auto require = [](const char* what, Index of_student, Index of_teacher) {
+        if (of_student != of_teacher)
+            raise<ShapeError>(
+                {"heal: the student's ", what, " is ", of_student, ", the teacher's ", of_teacher});
+    };
+    require("vocabulary", student.vocab_size, teacher.vocab_size);
+    require("hidden size", student.hidden_size, teacher.hidden_size);
+    require("number of layers", student.num_layers, teacher.num_layers);
+    require("intermediate size", student.intermediate_size, teacher.intermediate_size);
+    require("number of heads", student.num_heads, teacher.num_heads);
+    require("number of key-value heads", student.num_kv_heads, teacher.num_kv_heads);
+    require("size of a head", student.head_dim, teacher.head_dim);
+}
+
+MPO_DETAIL_MODEL_INLINE bool is_healed(const TrainableBlock<float>& layer,
+                                       const TrainedParts& parts) {
+    const auto& linears = layer.linears();
+    return parts.weights || std::any_of(linears.begin(), linears.end(), [](const auto& linear) {
+               return linear.form() == WeightForm::mpo;
+           });
+}
+
+MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const BlockHealState& state, const LayerRun& run) {
+    const auto& point = state.healing.curve.back();
+    const double steps = static_cast<double>(state.step);
+    HealProgress progress{run.layer,
+                          run.num_layers,
+                          state.step,
+                          run.options.steps,
+                          point.training,
+                          point.held_out + run.options.sink_weight * point.sinks,
+                          0,
+                          0};
+    if (state.step == 0) return progress;
+    progress.tokens_per_second = static_cast<double>(run.tokens) * steps / state.seconds;
+    const Index layers = (run.num_layers - run.layer + run.at_once - 1) / run.at_once;
+    const Index left = layers * run.options.steps - state.step;
+    progress.seconds_left = static_cast<double>(left) * state.seconds / steps;
+    return progress;
+}
+
+MPO_DETAIL_MODEL_INLINE HealWindows::HealWindows(const HealSources& sources) {
+    for (const auto* windows : {sources.windows, sources.held_out})
+        tokens.insert(tokens.end(), windows->tokens.begin(), windows->tokens.end());
+    const Index train = sources.windows->count();
+    shape = {train + sources.held_out->count(), sources.windows->length};
+    for (Index w = 0; w < shape.windows; ++w)
+        (w < train ? split.training : split.held_out).push_back(w);
+}
+
+MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
+                                                     const HealBlocksOptions& options,
+                                                     const EigenBackend& backend, int processes)
+    : options_(options),
+      backend_(backend),
+      student_(sources.student, read_, backend),
+      teacher_(sources.teacher, read_, backend),
+      config_(fitting(sources, processes)),
+      windows_(sources),
+      snapshots_(sources.work, configuration(options, fingerprint(student_.checkpoint()),
+                                             fingerprint(teacher_.checkpoint()), *sources.windows,
+                                             *sources.held_out, processes)),
+      flow_(windows_.tokens, windows_.shape,
+            teacher_.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size}),
+            config_, backend),
+      batch_{options.batch_windows / processes, windows_.shape.length},
+      trainer_(config_, batch_) {
+    training_.rows = batch_.rows();
+    training_.max_workspace_bytes = options.max_workspace_bytes;
+    training_.parts = options.parts;
+}
+
+MPO_DETAIL_MODEL_INLINE TransformerConfig BlockStageRun::fitting(const HealSources& sources,
+                                                                 int processes) const {
+    auto config = transformer_config(student_.checkpoint());
+    require_same_decoder(config, transformer_config(teacher_.checkpoint()));
+    require_heal_windows(sources, config, options_.batch_windows, processes);
+    return config;
+}
+
+MPO_DETAIL_MODEL_INLINE TrainableBlock<float> BlockStageRun::layer_of(Index k) {
+    return {concat("model.layers.", k, "."), read_layer_weights(student_, config_, k), config_,
+            training_, backend_};
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,120 @@
+// The bodies of model/heal.hpp that are no templates.
+#pragma once
+
+#include <system_error>
+
+#include "mpo/io/inline.hpp"
+#include "mpo/model/heal.hpp"
+
+namespace mpo {
+namespace detail {
+
+MPO_DETAIL_MODEL_INLINE DividedWindows divided(const TrainingWindows& all,
+                                               const HealOptions& options) {
+    if (options.held_out_every < 2 || options.max_held_out < 1)
+        raise<ArgumentError>({"heal: need held_out_every >= 2 and max_held_out >= 1, got ",
+                              options.held_out_every, " and ", options.max_held_out});
+    if (all.count() < 2)
+        raise<ArgumentError>({"heal: the texts have ", all.count(),
+                              " windows; one to train on and one to look at are the least"});
+    const Index wanted =
+        std::clamp(all.count() / options.held_out_every, Index{1}, options.max_held_out);
+    DividedWindows result;
+    result.training.length = result.held_out.length = all.length;
+    for (Index w = 0; w < all.count(); ++w) {
+        // window w is looked at where a multiple of count / wanted falls on it
+        const bool looked_at = w * wanted / all.count() != (w + 1) * wanted / all.count();
+        auto& to = looked_at ? result.held_out : result.training;
+        const auto put = [](const auto& from, auto& vector) {
+            vector.insert(vector.end(), from.begin(), from.end());
+        };
+        put(all.tokens_of(w), to.tokens);
+        put(all.next_of(w), to.next);
+        put(all.weights_of(w), to.weights);
+    }
+    return result;
+}
+
+MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& student,
+                                              const std::filesystem::path& teacher,
+                                              const HealOptions& options, int processes) {
+    if (!options.blocks && !options.distillation)
+        throw ArgumentError("heal: neither the block stage nor distillation is asked for");
+    if (options.blocks) require_heal_options(*options.blocks);
+    if (options.distillation) require_distill_options(*options.distillation, processes);
+    if (!is_compressed(student))
+        raise<ArgumentError>({"heal: ", student.string(),
+                              " is no compressed checkpoint: it has no ", compressed_config_file});
+    const auto dense = transformer_config(Checkpoint(teacher));
+    require_same_decoder(transformer_config(Checkpoint(student)), dense);
+    if (!options.distillation) return;
+    if (const Index top = options.distillation->top; top < 1 || top > dense.vocab_size)
+        raise<ArgumentError>(
+            {"heal: top must be 1 to ", dense.vocab_size, ", the vocabulary, got ", top});
+}
+
+MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& folder,
+                                          const std::filesystem::path& teacher,
+                                          const TrainingWindows& windows,
+                                          CacheTeacherOptions caching, const HealCallback& progress,
+                                          const EigenBackend& backend) {
+    const double begin = seconds_now();
+    Index before = -1;  // windows that an earlier run left
+    if (progress)
+        caching.progress = [&](Index done, Index count) {
+            if (before < 0) before = done - 1;
+            const double each = (seconds_now() - begin) / static_cast<double>(done - before);
+            HealProgress now;
+            now.step = done;
+            now.steps = count;
+            now.tokens_per_second = static_cast<double>(windows.length) / each;
+            now.seconds_left = each * static_cast<double>(count - done);
+            now.stage = HealStage::teacher;
+            return progress(now);
+        };
+    (void)cache_teacher(folder, teacher, windows, caching, backend);
+}
+
+MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
+                                                 const HealBlocksOptions& options, int processes,
+                                                 const std::filesystem::path& folder,
+                                                 const EigenBackend& backend) {
+    const TransformerOptions read;
+    WeightReader reader(sources.student, read, backend);
+    const auto config = transformer_config(reader.checkpoint());
+    const CompressedCheckpoint student(sources.student);
+    const Checkpoint teacher(sources.teacher);
+    const BlockSnapshots snapshots(
+        sources.work,
+        configuration(options, fingerprint(student.checkpoint()), fingerprint(teacher),
+                      *sources.windows, *sources.held_out, processes));
+    TrainingOptions training;
+    training.parts = options.parts;
+    HealedWriter writer(
+        student, teacher,
+        [&](Index k) {
+            TrainableBlock<float> layer(concat("model.layers.", k, "."),
+                                        read_layer_weights(reader, config, k), config, training,
+                                        backend);
+            Parameters<float> parameters;
+            layer.list(parameters);
+            if (snapshots.has(k)) (void)snapshots.load(k, parameters);
+            return layer.weights();
+        },
+        backend);
+    writer.write(folder, options.parts, {});
+}
+
+}  // namespace detail
+
+MPO_DETAIL_MODEL_INLINE HealReport heal(const std::filesystem::path& student,
+                                        const std::filesystem::path& teacher,
+                                        const TrainingWindows& texts,
+                                        const std::filesystem::path& folder,
+                                        const std::filesystem::path& work,
+                                        const HealOptions& options, const EigenBackend& backend) {
+    SingleProcess alone;
+    return heal(student, teacher, texts, folder, work, options, backend, alone);
+}
+
+}  // namespace mpo

@@ -1,0 +1,136 @@
+// The bodies of model/heal_snapshots.hpp that are no templates.
+#pragma once
+
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "mpo/io/atomic_file.hpp"
+#include "mpo/io/inline.hpp"
+#include "mpo/model/heal_snapshots.hpp"
+#include "mpo/model/snapshot.hpp"
+#include "mpo/model/training_state.hpp"
+
+namespace mpo::detail {
+
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const LearningRate& rate) {
+    constexpr const char* decays[] = {"constant", "linear", "cosine"};
+    return {{"peak", rate.peak},
+            {"warm_up_steps", rate.warm_up_steps},
+            {"decay", decays[static_cast<int>(rate.decay)]},
+            {"floor_ratio", rate.floor_ratio}};
+}
+
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const TrainedParts& parts) {
+    return {{"cores", parts.cores},   {"weights", parts.weights},     {"norms", parts.norms},
+            {"biases", parts.biases}, {"embedding", parts.embedding}, {"head", parts.head}};
+}
+
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json settings_json(const HealBlocksOptions& options) {
+    return {{"steps", options.steps},
+            {"batch_windows", options.batch_windows},
+            {"learning_rate", to_json(options.learning_rate)},
+            {"weight_decay", options.weight_decay},
+            {"clip_norm", options.clip_norm},
+            {"sink_weight", options.sink_weight},
+            {"sink_factor", options.sink_factor},
+            {"left_out", options.left_out},
+            {"evaluate_every", options.evaluate_every},
+            {"patience", options.patience},
+            {"parts", to_json(options.parts)}};
+}
+
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
+    const HealBlocksOptions& options, const std::string& student, const std::string& teacher,
+    const TrainingWindows& windows, const TrainingWindows& held_out, int processes) {
+    auto json = settings_json(options);
+    json.update({{"stage", "blocks"},
+                 {"student", student},
+                 {"teacher", teacher},
+                 {"windows", fingerprint(windows)},
+                 {"held_out", fingerprint(held_out)},
+                 {"seed", options.seed},
+                 {"processes", processes}});
+    if (options.inputs == HealInputs::dense) {
+        json["inputs"] = "dense";
+        json["processes"] = 1;  // a layer is one process' own: how many there are leaves no trace
+    }
+    return json;
+}
+
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const BlockHealing& healing) {
+    nlohmann::ordered_json curve = nlohmann::ordered_json::array();
+    for (const auto& point : healing.curve)
+        curve.push_back({{"step", point.step},
+                         {"training", point.training},
+                         {"held_out", point.held_out},
+                         {"sinks", point.sinks}});
+    return {{"layer", healing.layer},
+            {"best_step", healing.best_step},
+            {"sinks", healing.sinks},
+            {"seconds_per_step", healing.seconds_per_step},
+            {"curve", std::move(curve)}};
+}
+
+MPO_DETAIL_MODEL_INLINE BlockHealing block_healing(const nlohmann::json& json) {
+    BlockHealing healing;
+    healing.layer = json.at("layer");
+    healing.best_step = json.at("best_step");
+    healing.sinks = json.at("sinks");
+    healing.seconds_per_step = json.at("seconds_per_step");
+    for (const auto& point : json.at("curve"))
+        healing.curve.push_back(
+            {point.at("step"), point.at("training"), point.at("held_out"), point.at("sinks")});
+    return healing;
+}
+
+MPO_DETAIL_MODEL_INLINE void make_folder(const std::filesystem::path& folder) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) throw file_error("create", folder, error.value());
+}
+
+MPO_DETAIL_MODEL_INLINE BlockSnapshots::BlockSnapshots(std::filesystem::path folder,
+                                                       nlohmann::ordered_json configuration)
+    : folder_(std::move(folder)), configuration_(std::move(configuration)) {
+    make_folder(folder_);
+}
+
+MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save(const BlockHealing& healing,
+                                                  const Parameters<float>& parameters) const {
+    SnapshotWriter writer(path_of(healing.layer), configuration_, to_json(healing));
+    for (const auto& parameter : parameters.all())
+        writer.add(parameter.name, std::span<const float>(parameter.values));
+    writer.finish();
+    std::error_code ignored;
+    std::filesystem::remove(unfinished(healing.layer), ignored);
+}
+
+MPO_DETAIL_MODEL_INLINE BlockHealing
+BlockSnapshots::load(Index layer, const Parameters<float>& parameters) const {
+    const Snapshot snapshot(path_of(layer), configuration_);
+    for (const auto& parameter : parameters.all()) snapshot.read(parameter.name, parameter.values);
+    BlockHealing healing;
+    read_header(snapshot, [&](const auto& json) { healing = block_healing(json); });
+    return healing;
+}
+
+MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save(const BlockHealState& state,
+                                                  const AdamW<float>& optimizer) const {
+    save_state(unfinished(state.healing.layer), configuration_, to_json(state.healing), state,
+               optimizer);
+}
+
+MPO_DETAIL_MODEL_INLINE BlockHealState
+BlockSnapshots::load_unfinished(Index layer, AdamW<float>& optimizer) const {
+    const Snapshot snapshot(unfinished(layer), configuration_);
+    BlockHealState state;
+    read_header(snapshot, [&](const auto& json) { state.healing = block_healing(json); });
+    load_state(snapshot, state, optimizer);
+    return state;
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,111 @@
+// The bodies of model/healed_writer.hpp that are no templates.
+#pragma once
+
+#include <variant>
+
+#include "mpo/core/dtype.hpp"
+#include "mpo/core/error.hpp"
+#include "mpo/io/inline.hpp"
+#include "mpo/model/healed_writer.hpp"
+#include "mpo/model/stored_linear.hpp"
+#include "mpo/model/trainable_transformer.hpp"
+
+namespace mpo::detail {
+
+MPO_DETAIL_MODEL_INLINE void HealedWriter::write(
+    const std::filesystem::path& folder, const TrainedParts& parts,
+    const std::map<std::string, const Tensor<float>*>& outside) {
+    CompressedWriter writer(folder);
+    const auto& source = student_.checkpoint();
+    for (const auto& tensor : source.tensors()) {
+        const auto core = student_.core_of(tensor.name);
+        if (core.linear != nullptr) {
+            if (tensor.name != core_name(core.linear->name, 0)) continue;  // with the first
+            if (parts.cores)
+                append(*core.linear, writer);
+            else
+                keep(*core.linear, writer);
+        } else if (const auto found = outside.find(tensor.name); found != outside.end()) {
+            writer.append(tensor.name, *found->second, std::get<DType>(tensor.type));
+        } else if (const auto* healed = array_of(tensor.name, parts)) {
+            writer.append(tensor.name, *healed, std::get<DType>(tensor.type));
+        } else {
+            const auto* dtype = std::get_if<DType>(&tensor.type);
+            writer.copy(source, tensor.name, dtype != nullptr ? *dtype : DType::f32);
+        }
+    }
+    const auto written = writer.finish(source, DType::bf16);
+    writer.commit();
+}
+
+MPO_DETAIL_MODEL_INLINE std::optional<Index> HealedWriter::layer_of(std::string_view name) {
+    constexpr std::string_view prefix = "model.layers.";
+    if (!name.starts_with(prefix)) return {};
+    Index layer = 0;
+    std::size_t at = prefix.size();
+    for (; at < name.size() && name[at] >= '0' && name[at] <= '9'; ++at)
+        layer = 10 * layer + (name[at] - '0');
+    return layer;
+}
+
+MPO_DETAIL_MODEL_INLINE const LayerWeights<float>& HealedWriter::layer(Index k) {
+    if (at_ != k) current_ = layers_(k);
+    at_ = k;
+    return current_;
+}
+
+MPO_DETAIL_MODEL_INLINE const LinearWeight<float>& HealedWriter::linear(const std::string& name) {
+    for (const auto& candidate : layer(layer_of(name).value()).linears)
+        if (candidate.name == name) return candidate;
+    raise<FormatError>({"heal: no layer has the linear ", in_quotes(name)});
+}
+
+MPO_DETAIL_MODEL_INLINE const Tensor<float>* HealedWriter::array_of(const std::string& name,
+                                                                    const TrainedParts& parts) {
+    const auto k = layer_of(name);
+    if (!k) return nullptr;
+    if (parts.norms && name.ends_with(".input_layernorm.weight")) return &layer(*k).input_norm;
+    if (parts.norms && name.ends_with(".post_attention_layernorm.weight"))
+        return &layer(*k).post_attention_norm;
+    constexpr std::string_view bias = ".bias", weight = ".weight";
+    if (parts.biases && name.ends_with(bias))
+        return &linear(name.substr(0, name.size() - bias.size())).bias;
+    if (parts.weights && name.ends_with("_proj.weight"))
+        return std::get_if<Tensor<float>>(
+            &linear(name.substr(0, name.size() - weight.size())).weight);
+    return nullptr;
+}
+
+MPO_DETAIL_MODEL_INLINE void HealedWriter::append(const CompressedLinear& was,
+                                                  CompressedWriter& writer) {
+    const auto W = teacher_.read<float>(was.name + ".weight");
+    const auto form = stored_form(W, std::get<Mpo<float>>(linear(was.name).weight), was.dtype,
+                                  was.stored_as, backend_);
+    auto now = was;
+    now.layout = form.layout;
+    now.bonds = form.bonds;
+    now.relative_error = form.relative_error;
+    now.error_kind = ErrorKind::exact;
+    now.center = form.center;
+    writer.append(std::move(now), form);
+}
+
+MPO_DETAIL_MODEL_INLINE void HealedWriter::keep(const CompressedLinear& was,
+                                                CompressedWriter& writer) const {
+    StoredForm form;
+    const auto& source = student_.checkpoint();
+    const auto read = [&](const std::string& name) {
+        const auto& tensor = source.info(name);
+        const auto bytes = source.raw(name);
+        return StoredTensor{tensor.shape,
+                            std::get<DType>(tensor.type),
+                            {bytes.data(), bytes.data() + bytes.size()}};
+    };
+    for (Index k = 0; k < num_sites(was.layout); ++k)
+        form.cores.push_back(read(core_name(was.name, k)));
+    for (Index k = 1; was.stored_as == StoredAs::gauge_fixed && k < num_sites(was.layout); ++k)
+        form.pivots.push_back(read(pivots_name(was.name, k)));
+    writer.append(was, form);
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,70 @@
+// The bodies of model/training_state.hpp that are no templates.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "mpo/io/inline.hpp"
+#include "mpo/model/training_snapshot.hpp"
+#include "mpo/model/training_state.hpp"
+
+namespace mpo::detail {
+
+/// Numbers of all parameters.
+[[nodiscard]] inline std::vector<float> copy_values(const Parameters<float>& parameters) {
+    std::vector<float> values;
+    values.reserve(static_cast<std::size_t>(parameters.num_values()));
+    for (const auto& parameter : parameters.all())
+        values.insert(values.end(), parameter.values.begin(), parameter.values.end());
+    return values;
+}
+
+MPO_DETAIL_MODEL_INLINE void paste_values(const std::vector<float>& values,
+                                          const Parameters<float>& parameters) {
+    auto from = values.begin();
+    for (const auto& parameter : parameters.all()) {
+        std::copy_n(from, parameter.values.size(), parameter.values.begin());
+        from += static_cast<std::ptrdiff_t>(parameter.values.size());
+    }
+}
+
+MPO_DETAIL_MODEL_INLINE double TrainingState::take_training_loss(Index last) {
+    const double sum = std::exchange(training, 0.0);
+    return step > last ? sum / static_cast<double>(step - last) : 0;
+}
+
+MPO_DETAIL_MODEL_INLINE bool TrainingState::keep_if_best(double loss,
+                                                         const Parameters<float>& parameters) {
+    if (step > 0 && !(loss < best_loss)) return false;
+    best = copy_values(parameters);
+    best_loss = loss;
+    return true;
+}
+
+MPO_DETAIL_MODEL_INLINE void save_state(const std::filesystem::path& path,
+                                        const nlohmann::ordered_json& configuration,
+                                        nlohmann::ordered_json header, const TrainingState& state,
+                                        const AdamW<float>& optimizer) {
+    header["step"] = state.step;
+    header["seconds"] = state.seconds;
+    SnapshotWriter writer(path, configuration, header);
+    writer.add("best", state.best);
+    writer.add("best_loss", std::vector<double>{state.best_loss});
+    add_training(writer, optimizer);
+    writer.finish();
+}
+
+MPO_DETAIL_MODEL_INLINE void load_state(const Snapshot& snapshot, TrainingState& state,
+                                        AdamW<float>& optimizer) {
+    read_header(snapshot, [&](const nlohmann::json& json) {
+        state.step = json.at("step");
+        state.seconds = json.at("seconds");
+    });
+    state.best = snapshot.read<float>("best");
+    state.best_loss = snapshot.read<double>("best_loss").at(0);
+    restore_training(snapshot, optimizer);
+}
+
+}  // namespace mpo::detail

@@ -1,0 +1,72 @@
+// The bodies of model/training_windows.hpp that are no templates.
+#pragma once
+
+#include <cmath>
+
+#include "mpo/core/error.hpp"
+#include "mpo/io/inline.hpp"
+#include "mpo/model/evaluate_texts.hpp"
+#include "mpo/model/training_windows.hpp"
+
+namespace mpo {
+namespace detail {
+
+/// Adds the window that begins at `begin` of a text.
+inline void append_window(std::span<const Index> text, Index begin, double weight,
+                          TrainingWindows& windows) {
+    for (Index t = begin; t < begin + windows.length; ++t) {
+        const bool last = t + 1 == static_cast<Index>(text.size());
+        windows.tokens.push_back(text[static_cast<std::size_t>(t)]);
+        windows.next.push_back(last ? -1 : text[static_cast<std::size_t>(t + 1)]);
+        windows.weights.push_back(last ? 0.0f : static_cast<float>(weight));
+    }
+}
+
+MPO_DETAIL_MODEL_INLINE std::string fingerprint(const TrainingWindows& windows) {
+    Fingerprint result;
+    result.add(concat(windows.length));
+    result.add(windows.tokens.data(), windows.tokens.size() * sizeof(Index));
+    return result.to_string();
+}
+
+}  // namespace detail
+
+MPO_DETAIL_MODEL_INLINE void append_training_windows(std::span<const Index> text, double weight,
+                                                     Index spread, const std::string& name,
+                                                     TrainingWindows& windows) {
+    const auto tokens = static_cast<Index>(text.size()), length = windows.length;
+    if (tokens < length)
+        detail::raise<ArgumentError>(
+            {name, ": the text has ", tokens, " tokens, fewer than a window of ", length});
+    if (spread != 0) {
+        for (const auto& part : detail::spread_windows(tokens, spread, length, name))
+            detail::append_window(text, part.begin, weight, windows);
+        return;
+    }
+    for (Index begin = 0; begin + length <= tokens; begin += length)
+        detail::append_window(text, begin, weight, windows);
+}
+
+MPO_DETAIL_MODEL_INLINE TrainingWindows training_windows(const std::vector<CalibrationText>& texts,
+                                                         const Tokenizer& tokenizer,
+                                                         const TransformerConfig& model,
+                                                         Index length) {
+    if (texts.empty()) throw ArgumentError("training windows: there is no text");
+    if (length < 2 || length > model.max_positions)
+        detail::raise<ArgumentError>({"training windows: a window must have 2 to ",
+                                      model.max_positions,
+                                      " tokens, the context of the model, got ", length});
+    require_fitting_vocabulary(tokenizer, model.vocab_size, "to be trained");
+    TrainingWindows windows;
+    windows.length = length;
+    for (const auto& text : texts) {
+        if (!(text.weight > 0) || !std::isfinite(text.weight))
+            detail::raise<ArgumentError>({"training windows: the weight of ", text.path.string(),
+                                          " must be above 0, got ", text.weight});
+        const auto read = read_evaluation_text(text.path, tokenizer, text.max_tokens);
+        append_training_windows(read.tokens, text.weight, text.spread, read.name, windows);
+    }
+    return windows;
+}
+
+}  // namespace mpo
