@@ -1,4 +1,4 @@
-# Two Debian packages, as Debian splits a library with a command: libmpo-dev (headers, mpo::compiled, the files of CMake
+# Two Debian packages, as Debian splits a library with a command: libmpo-dev (headers, mpo::compiled, mpo::compiled_model, the files of CMake
 # and pkg-config) and mpo-tools (the command). `cmake --workflow --preset package` makes them.
 
 set(mpo_package_texts "${PROJECT_BINARY_DIR}/package")

@@ -37,8 +37,6 @@ template CompressReport compress<EigenBackend, SingleProcess>(const Checkpoint&,
 template CompressReport compress<EigenBackend>(const Checkpoint&, const std::filesystem::path&,
                                                const CompressOptions&, const CompressCalibration&,
                                                const EigenBackend&);
-template Quantized quantize<EigenBackend>(const Tensor<float>&, MatrixView<const double>,
-                                          const QuantizeOptions&, const EigenBackend&);
 template ReconstructReport reconstruct<EigenBackend>(const CompressedCheckpoint&,
                                                      const std::filesystem::path&,
                                                      const ReconstructOptions&,

@@ -1,5 +1,7 @@
 #include "mpo/io/mapped_file.hpp"
 
+#include <sys/stat.h>
+
 #include <array>
 #include <thread>
 #include <vector>

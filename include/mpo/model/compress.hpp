@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compress_linear.hpp"
 #include "mpo/model/compress_options.hpp"

@@ -20,6 +20,7 @@
 
 #include "mpo/core/communicator.hpp"
 #include "mpo/linalg/compensation.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/agree.hpp"
 #include "mpo/model/calibrated_linear.hpp"
 #include "mpo/model/calibration_walk.hpp"

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "mpo/core/tensor.hpp"
-#include "mpo/impl/row_functions_inl.hpp"
 #include "mpo/model/learning_rate.hpp"
 #include "mpo/model/trainable_linear.hpp"
 

@@ -261,11 +261,6 @@ template <Backend B>
 
 }  // namespace mpo
 
-#ifdef MPO_MODEL_COMPILED
-namespace mpo {
-extern template Quantized quantize<EigenBackend>(const Tensor<float>&, MatrixView<const double>,
-                                                 const QuantizeOptions&, const EigenBackend&);
-}  // namespace mpo
-#else
+#ifndef MPO_MODEL_COMPILED
 #include "mpo/model/quantize_inl.hpp"
 #endif

@@ -10,6 +10,7 @@
 
 #include "mpo/io/safetensors_writer.hpp"
 #include "mpo/linalg/backend.hpp"
+#include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compressed.hpp"
 #include "mpo/model/in_order.hpp"

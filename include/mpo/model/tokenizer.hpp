@@ -14,7 +14,6 @@
 #include <unordered_map>
 #include <vector>
 
-#include "mpo/core/packed.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/merge_symbols.hpp"
 #include "mpo/model/vocabulary.hpp"
