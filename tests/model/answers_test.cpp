@@ -2,6 +2,9 @@
 
 #include "mpo/model/answers.hpp"
 
+#include "mpo/core/error.hpp"
+#include "mpo/model/unicode_lower.hpp"
+#include "mpo/model/utf8.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 

@@ -1,6 +1,7 @@
 #include "mpo/model/calibrate.hpp"
 
 #include "mpo/model/calibration_texts.hpp"
+#include "mpo/model/evaluate_texts.hpp"
 #include "support/calibration.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"

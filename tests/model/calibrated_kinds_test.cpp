@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "mpo/model/compress_json.hpp"
+#include "mpo/model/compress_notes.hpp"
 #include "mpo/model/report.hpp"
 #include "mpo/model/summarize_calibration.hpp"
 #include "support/catch.hpp"

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "mpo/model/evaluate.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/hashed_weights.hpp"

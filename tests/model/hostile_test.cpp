@@ -6,11 +6,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <sys/stat.h>
 #include <algorithm>
 #include <cerrno>
 #include <string>
 #include <vector>
 
+#include "mpo/io/limits.hpp"
 #include "mpo/model/compressed.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"

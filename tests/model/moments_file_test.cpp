@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "mpo/model/calibrate.hpp"
+#include "mpo/model/moment_tiles.hpp"
 #include "support/calibration.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "mpo/model/utf8.hpp"
 #include "support/catch.hpp"
 #include "support/oracle.hpp"
 

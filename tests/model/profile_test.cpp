@@ -8,7 +8,11 @@
 #include <vector>
 
 #include "mpo/linalg/weighted_loss.hpp"
+#include "mpo/model/calibration_texts.hpp"
 #include "mpo/model/evaluate.hpp"
+#include "mpo/model/evaluate_texts.hpp"
+#include "mpo/model/profile_json.hpp"
+#include "mpo/model/profile_probe.hpp"
 #include "mpo/model/profile_texts.hpp"
 #include "support/calibration.hpp"
 #include "support/catch.hpp"

@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "mpo/core/plot.hpp"
+#include "mpo/model/report_tables.hpp"
 #include "support/catch.hpp"
 #include "support/count_of.hpp"
 

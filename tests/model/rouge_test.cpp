@@ -6,6 +6,7 @@
 
 #include "mpo/core/random.hpp"
 #include "mpo/model/bootstrap.hpp"
+#include "mpo/model/porter_stemmer.hpp"
 #include "support/catch.hpp"
 #include "support/oracle.hpp"
 

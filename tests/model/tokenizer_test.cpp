@@ -3,6 +3,7 @@
 
 #include "mpo/model/tokenizer.hpp"
 
+#include "mpo/model/vocabulary_json.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/oracle.hpp"

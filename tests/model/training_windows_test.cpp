@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "mpo/model/evaluate_texts.hpp"
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/vocabularies.hpp"

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "mpo/core/parallel.hpp"
+#include "mpo/model/attention.hpp"
 #include "mpo/model/progress.hpp"
 #include "mpo/network/algebra.hpp"
 #include "mpo/network/decompose.hpp"

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "mpo/model/fingerprint.hpp"
 #include "mpo/model/profile_shares.hpp"
 #include "support/calibration.hpp"
 #include "support/catch.hpp"
