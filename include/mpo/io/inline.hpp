@@ -1,4 +1,4 @@
-// MPO_DETAIL_MODEL_INLINE opens the definitions in io/*_inl.hpp and model/*_inl.hpp: inline in a header-only
+// MPO_DETAIL_MODEL_INLINE opens the definitions in *_inl.hpp of io and model: inline in a header-only
 // build, ordinary functions in mpo::compiled_model, whose users see the declarations alone.
 #pragma once
 
