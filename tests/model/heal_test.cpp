@@ -83,11 +83,15 @@ TEST_CASE("heal: what is frozen keeps its bits, and everything else its place") 
 
 TEST_CASE("heal: broken off after any look, a run ends with the same bits") {
     const Clinic clinic;
-    (void)clinic.heal(Clinic::options(), "unbroken", "work_unbroken");
+    auto settings = Clinic::options();
+    const double rate = GENERATE(5e-2, 2.0);  // at the second one layers fall back
+    settings.blocks->learning_rate.peak = rate;
+    const auto unbroken = clinic.heal(settings, "unbroken", "work_unbroken");
+    CHECK(unbroken.blocks[0].fell_back.empty() == (rate < 1));
     const auto expected = contents(clinic.folder / "unbroken");
-    for (const Index looks : {1, 3, 4, 6, 9, 11}) {
-        INFO(looks);
-        auto options = Clinic::options();
+    for (const Index looks : {1, 2, 3, 4, 6, 9, 11}) {
+        INFO(looks << " looks at " << rate);
+        auto options = settings;
         Index seen = 0;
         options.progress = [&](const HealProgress& now) {
             if (now.stage == HealStage::teacher) return ProgressReply::go_on;
@@ -97,10 +101,39 @@ TEST_CASE("heal: broken off after any look, a run ends with the same bits") {
                           to = "to_" + std::to_string(looks);
         check_throws<Cancelled>([&] { clinic.heal(options, to, work); }, {"the work folder has"});
         CHECK(!std::filesystem::exists(clinic.folder / to));
-        (void)clinic.heal(Clinic::options(), to, work);
+        (void)clinic.heal(settings, to, work);
         CHECK(seen == looks);
         CHECK(contents(clinic.folder / to) == expected);
     }
+}
+
+TEST_CASE(
+    "heal: a layer that gets worse falls back, with a quarter of the rate for the steps left") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.distillation.reset();
+    options.blocks->learning_rate.peak = 2;
+    for (const auto& block : clinic.heal(options).blocks) {
+        CHECK(!block.fell_back.empty());
+        for (const Index step : block.fell_back) {
+            CHECK((step == 4 || step == 8));
+            CHECK(block.curve[static_cast<std::size_t>(step / 4)].held_out >
+                  block.before().held_out);
+        }
+        CHECK(block.after().held_out <= block.before().held_out);
+    }
+    std::vector<float> x{1}, g{1};
+    Parameters<float> parameters;
+    parameters.add({"x", x, g});
+    BlockHealing healing;
+    const auto fresh = detail::optimizer_of(parameters, *options.blocks, healing);
+    CHECK(fresh.options().learning_rate.peak == 2);
+    CHECK(fresh.options().total_steps == 12);
+    healing.fell_back = {4, 8};
+    const auto later = detail::optimizer_of(parameters, *options.blocks, healing);
+    CHECK(later.options().learning_rate.peak == 0.125);
+    CHECK(later.options().total_steps == 4);
+    CHECK(later.options().relative_rate);
 }
 
 TEST_CASE("heal: either stage alone") {

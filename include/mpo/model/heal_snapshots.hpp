@@ -79,6 +79,7 @@ namespace mpo::detail {
                          {"sinks", point.sinks}});
     return {{"layer", healing.layer},
             {"best_step", healing.best_step},
+            {"fell_back", healing.fell_back},
             {"sinks", healing.sinks},
             {"seconds_per_step", healing.seconds_per_step},
             {"curve", std::move(curve)}};
@@ -87,6 +88,7 @@ namespace mpo::detail {
     BlockHealing healing;
     healing.layer = json.at("layer");
     healing.best_step = json.at("best_step");
+    healing.fell_back = json.at("fell_back").get<std::vector<Index>>();
     healing.sinks = json.at("sinks");
     healing.seconds_per_step = json.at("seconds_per_step");
     for (const auto& point : json.at("curve"))
@@ -143,10 +145,12 @@ class BlockSnapshots {
         return std::filesystem::exists(unfinished(layer));
     }
     /// Its state, into its parameters and the optimizer, too. Throws as Snapshot does.
-    [[nodiscard]] BlockHealState load_unfinished(Index layer, AdamW<float>& optimizer) const {
+    [[nodiscard]] BlockHealState load_unfinished(Index layer, const HealBlocksOptions& options,
+                                                 AdamW<float>& optimizer) const {
         const Snapshot snapshot(unfinished(layer), configuration_);
         BlockHealState state;
         read_header(snapshot, [&](const auto& json) { state.healing = block_healing(json); });
+        optimizer = optimizer_of(optimizer.parameters(), options, state.healing);
         load_state(snapshot, state, optimizer);
         return state;
     }
