@@ -378,4 +378,45 @@ TEST_CASE("heal: a position that only the healed model makes long counts by its 
     for (Index i = 0; i < config.hidden_size; ++i) square += 1e6 * E(5, i) * E(5, i);
     CHECK(guarded.sinks[5] == Approx(1 / square));
     CHECK(guarded.ordinary[6] > plain.ordinary[6]);  // its energy is none of theirs
+    CHECK(guarded.bends == plain.bends);             // of the dense states
+    CHECK(plain.bends[5] > 0);
+}
+
+TEST_CASE("heal: the loss of a layer, and its gradient by differences") {
+    const Index rows = 5, n = 7;
+    Random random(8);
+    Tensor<float> y({rows, n}), z({rows, n}), gradient({rows, n});
+    for (Index r = 0; r < rows; ++r)
+        for (Index i = 0; i < n; ++i) {
+            z(r, i) = static_cast<float>(random.normal());
+            y(r, i) = z(r, i) + (r < 2 ? 0.1f : 3.0f) * static_cast<float>(random.normal());
+        }
+    // row 4 is a sink; rows 2 and 3 lie beyond the bend
+    const detail::RowWeights weights{
+        {0.1f, 0.2f, 0.1f, 0.3f, 0}, {0, 0, 0, 0, 0.5f}, {1, 1, 1, 1.5f, 1}};
+    const double sink_weight = 5;
+    const auto loss = detail::block_loss(y, z, weights, sink_weight, &gradient);
+    double ordinary = 0, sinks = 0;
+    for (Index r = 0; r < rows; ++r) {
+        double square = 0;
+        for (Index i = 0; i < n; ++i) square += std::pow(y(r, i) - z(r, i), 2);
+        const auto at = static_cast<std::size_t>(r);
+        const double e = std::sqrt(square), m = weights.bends[at];
+        CHECK((e > m) == (r >= 2));
+        ordinary += weights.ordinary[at] * (e > m ? 2 * m * e - m * m : square);
+        sinks += weights.sinks[at] * square;
+    }
+    CHECK(loss.ordinary == Approx(ordinary));
+    CHECK(loss.sinks == Approx(sinks));
+    for (Index r = 0; r < rows; ++r)
+        for (Index i = 0; i < n; ++i) {
+            const float middle = y(r, i), step = 0.01f;
+            const auto total = [&](float value) {
+                y(r, i) = value;
+                return detail::block_loss(y, z, weights, sink_weight, nullptr).total(sink_weight);
+            };
+            const double slope = (total(middle + step) - total(middle - step)) / (2 * step);
+            y(r, i) = middle;
+            CHECK(std::abs(slope - gradient(r, i)) < 2e-3);
+        }
 }

@@ -4,14 +4,16 @@
 //   z = the dense layer's output of the dense state x;   energy of a position: |z - x|^2
 //   the healed layer's output y of the healed model's state shall be near z:
 //
-//   loss = sum over positions of |y - z|^2 / sum of their energies
+//   loss = sum over positions of h(|y - z|) / sum of their energies
 //        + sink_weight  mean over sinks of |y - z|^2 / |z|^2
+//   h(e) = e^2 up to the median length m of the dense states of the window, 2 m e - m^2 beyond (Huber's function)
 //
 // A sink is a position whose state is far longer than the others' (sinks.hpp). Its error is measured by its
 // state: by its update it would drown all others where a layer only passes it on, and left out it drifts, which
 // costs half of what a model loses (docs/compression.md). A stray is a sink that the healed model alone has before
 // the layer: no later layer can undo it, and its error would drown all others, too, so it counts as sinks do, by the
-// longer of the two states. Where a layer makes one it counts in full.
+// longer of the two states. The layer that makes one answers for it along h: one such position among thousands has
+// hundreds of times the squared error of all others together, and nothing else would be learnt.
 #pragma once
 
 #include <algorithm>
@@ -40,18 +42,21 @@ struct RowWeights {
     std::vector<float>
         ordinary;  // of |y - z|^2: 1 / energy of the batch; 0 for sinks and what is left out
     std::vector<float> sinks;  // 1 / (|z|^2 sinks of the batch); 0 for all others
+    std::vector<float> bends;  // m: the error beyond which an ordinary row counts along a line
 
     /// Those of rows begin .. end - 1 of others, behind those that are there.
     void append(const RowWeights& from, std::size_t begin, std::size_t end) {
         for (std::size_t r = begin; r < end; ++r) {
             ordinary.push_back(from.ordinary[r]);
             sinks.push_back(from.sinks[r]);
+            bends.push_back(from.bends[r]);
         }
     }
     /// As many rows; new ones weigh nothing.
     void resize(std::size_t rows) {
         ordinary.resize(rows);
         sinks.resize(rows);
+        bends.resize(rows);
     }
 };
 
@@ -80,7 +85,8 @@ class HealFlow {
           energies_(static_cast<std::size_t>(shape.rows())),
           squares_(energies_.size()),
           sinks_(energies_.size()),
-          strays_(energies_.size()) {
+          strays_(energies_.size()),
+          medians_(static_cast<std::size_t>(shape.windows)) {
         const Index n = config.hidden_size;
         for (std::size_t r = 0; r < tokens.size(); ++r)
             std::copy_n(embedding.data() + tokens[r] * n, n,
@@ -169,6 +175,8 @@ class HealFlow {
             result.ordinary.push_back(counts ? static_cast<float>(1 / energy) : 0);
             result.sinks.push_back(
                 sink ? static_cast<float>(1 / (squares_[r] * static_cast<double>(sinks))) : 0);
+            result.bends.push_back(
+                static_cast<float>(medians_[r / static_cast<std::size_t>(shape_.length)]));
         });
         return result;
     }
@@ -181,6 +189,7 @@ class HealFlow {
     void measure(Index w, const Tensor<float>& before, MatrixView<const float> after,
                  const std::string& module, double sink_factor) {
         const auto norms = state_norms(after, nullptr, sink_factor, module);
+        medians_[static_cast<std::size_t>(w)] = norms.median;
         for (Index t = 0; t < after.rows; ++t) {
             const auto r = static_cast<std::size_t>(w * shape_.length + t);
             double energy = 0;
@@ -224,6 +233,7 @@ class HealFlow {
     std::vector<double> energies_,
         squares_;  // of every row: |z - x|^2, |z|^2; of strays the healed state's
     std::vector<char> sinks_, strays_;
+    std::vector<double> medians_;  // of every window: |z|
     mutable std::optional<RotaryAngles<float>> angles_;
     std::optional<BlockTape<float>> tape_;
     Tensor<float> in_, out_;
@@ -241,21 +251,26 @@ class HealFlow {
     parallel_for(0, rows, (Index{1} << 14) / n + 1, [&](Index first, Index last) {
         for (Index r = first; r < last; ++r) {
             const auto at = static_cast<std::size_t>(r);
-            const float factor =
-                2 * (weights.ordinary[at] + static_cast<float>(sink_weight) * weights.sinks[at]);
             const float *a = y.data() + r * n, *b = z.data() + r * n;
             double sum = 0;
             for (Index i = 0; i < n; ++i) {
-                const float d = a[i] - b[i];
-                sum += static_cast<double>(d) * d;
-                if (gradient != nullptr) gradient->data()[r * n + i] = factor * d;
+                const double d = static_cast<double>(a[i]) - b[i];
+                sum += d * d;
             }
             errors[at] = sum;
+            if (gradient == nullptr) continue;
+            const double length = std::sqrt(sum), bend = weights.bends[at];
+            const double ordinary = weights.ordinary[at] * (length > bend ? bend / length : 1);
+            const auto factor =
+                static_cast<float>(2 * (ordinary + sink_weight * weights.sinks[at]));
+            for (Index i = 0; i < n; ++i) gradient->data()[r * n + i] = factor * (a[i] - b[i]);
         }
     });
     BlockLossValue loss;
     for (std::size_t r = 0; r < errors.size(); ++r) {
-        loss.ordinary += errors[r] * weights.ordinary[r];
+        const double length = std::sqrt(errors[r]), bend = weights.bends[r];
+        loss.ordinary +=
+            weights.ordinary[r] * (length > bend ? bend * (2 * length - bend) : errors[r]);
         loss.sinks += errors[r] * weights.sinks[r];
     }
     return loss;
