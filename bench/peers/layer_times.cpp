@@ -13,6 +13,7 @@
 #include "mpo/core/random.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/network/contract.hpp"
+#include "mpo/network/layout.hpp"
 #include "support/matrices.hpp"
 #include "support/pairs.hpp"
 
@@ -30,15 +31,23 @@ template <class Run>
     return 1e3 * spent / static_cast<double>(calls);
 }
 
+/// "64x64" as legs.
+[[nodiscard]] Shape legs(const std::string& text) {
+    Shape result;
+    std::istringstream numbers(text);
+    for (std::string one; std::getline(numbers, one, 'x');) result.push_back(std::stoll(one));
+    return result;
+}
+
 /// A line's layer, kept for the next question.
 struct Layer {
     Tensor<float> X, Y, W;
     Plan<float, EigenBackend> plan;
 
     Layer(const Mpo<float>& op, Index batch)
-        : X(normal_tensor<float>({batch, op.layout().cols()}, 3)),
-          Y({batch, op.layout().rows()}),
-          W(normal_tensor<float>({op.layout().rows(), op.layout().cols()}, 4)),
+        : X(normal_tensor<float>({batch, cols(op.layout())}, 3)),
+          Y({batch, rows(op.layout())}),
+          W(normal_tensor<float>({rows(op.layout()), cols(op.layout())}, 4)),
           plan(make_plan(op, {.batch = batch}, backend)) {}
     void apply() { plan.apply(X, Y); }
     void dense() {
@@ -65,8 +74,8 @@ int main() try {
         }
         set_num_threads(threads);
         if (line != known) {
-            const auto layout = Layout::parse(out + " : " + in);
-            Shape bonds(layout.num_sites() + 1, chi);
+            const Layout layout{legs(out), legs(in)};
+            Shape bonds(layout.out.size() + 1, chi);
             bonds.front() = bonds.back() = 1;
             layer.clear();
             layer.emplace_back(bench::random_mpo(layout, bonds, 1), batch);
@@ -76,7 +85,7 @@ int main() try {
         }
         const double ours = milliseconds([&] { layer[0].apply(); });
         const double dense = milliseconds([&] { layer[0].dense(); });
-        std::cout << ours << ' ' << dense << ' ' << layer[0].plan.flops() / 2 << ' '
+        std::cout << ours << ' ' << dense << ' ' << layer[0].plan.multiply_adds_per_token() << ' '
                   << layer[0].W.size() << std::endl;
     }
     return 0;
