@@ -122,6 +122,15 @@ TEST_CASE(
         }
         CHECK(block.after().held_out <= block.before().held_out);
     }
+    // the tenth step of a rate is looked at before the next look is due
+    auto rarely = options;
+    rarely.blocks->steps = 24;
+    rarely.blocks->evaluate_every = 24;
+    const auto early = clinic.heal(rarely, "early", "work_early").blocks[0];
+    CHECK(early.curve[1].step == 10);
+    CHECK(early.fell_back.at(0) == 10);
+    CHECK(early.curve[2].step == 20);
+
     std::vector<float> x{1}, g{1};
     Parameters<float> parameters;
     parameters.add({"x", x, g});

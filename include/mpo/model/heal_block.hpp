@@ -236,6 +236,14 @@ inline void fall_back_if_worse(TrainableBlock<float>& layer, const HealBlocksOpt
     optimizer = optimizer_of(optimizer.parameters(), options, state.healing);
 }
 
+/// Whether a step is followed by a look: the tenth of a rate, which shows one that is too high, then every so many.
+[[nodiscard]] inline bool is_looked_at(Index step, const HealBlocksOptions& options,
+                                       const BlockHealing& healing) {
+    const Index begin = healing.fell_back.empty() ? 0 : healing.fell_back.back();
+    const bool early = options.evaluate_every > 10 && step - begin == 10;
+    return early || step % options.evaluate_every == 0 || step == options.steps;
+}
+
 /// Heals one layer. Its numbers are those of the best look afterwards.
 ///
 /// optimizer  optimizer_of(..); with `state` what a run that was broken off at a look left, or fresh
@@ -269,7 +277,7 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
             layer.refresh();
         }
         state.seconds += seconds_now() - begin;
-        if (state.step % options.evaluate_every == 0 || state.step == options.steps) look();
+        if (is_looked_at(state.step, options, state.healing)) look();
         if (options.patience > 0 &&
             state.step - state.healing.best_step >= options.patience * options.evaluate_every)
             break;
