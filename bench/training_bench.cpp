@@ -132,7 +132,7 @@ class BlockStep {
         adam_.emplace(parameters_, AdamWOptions{.learning_rate = {.peak = 1e-6}, .clip_norm = 1});
         const auto rows = static_cast<std::size_t>(shape_.rows());
         weights_ = {std::vector<float>(rows, 1.0f / static_cast<float>(x_.size())),
-                    std::vector<float>(rows, 0.0f)};
+                    std::vector<float>(rows, 0.0f), std::vector<float>(rows, 1e9f)};
     }
     void run() {
         parameters_.clear_gradients();

@@ -298,15 +298,15 @@ void add_stage_options(CLI::App& sub, HealArguments& arguments) {
                    "Of all layers together (default 200); 0: no distillation");
     sub.add_option("--batch-windows", arguments.batch_windows, "Windows of a step (default 4)");
     sub.add_option("--learning-rate", arguments.blocks.learning_rate.peak,
-                   "Of the block stage, at its highest (default 0.008)");
+                   "Of the block stage, at its highest, relative to the numbers (default 0.04)");
     sub.add_option("--distill-learning-rate", arguments.distillation.learning_rate.peak,
-                   "Of distillation, at its highest (default 0.001)");
+                   "Of distillation, at its highest, relative as well (default 0.005)");
     sub.add_option("--alpha", arguments.distillation.alpha,
                    "Share of the divergence, the rest is cross-entropy (default 0.9)");
     sub.add_option("--top", arguments.distillation.top,
                    "Tokens of the teacher that stand alone, the rest is one (default 64)");
     sub.add_option("--look-every", arguments.look_every,
-                   "Steps between looks at held-out windows, each a snapshot (default 50 and 25)");
+                   "Steps between looks at held-out windows, each a snapshot (default 25)");
     sub.add_option("--seed", arguments.seed, "Of the order of the windows (default 1)");
 }
 

@@ -83,11 +83,15 @@ TEST_CASE("heal: what is frozen keeps its bits, and everything else its place") 
 
 TEST_CASE("heal: broken off after any look, a run ends with the same bits") {
     const Clinic clinic;
-    (void)clinic.heal(Clinic::options(), "unbroken", "work_unbroken");
+    auto settings = Clinic::options();
+    const double rate = GENERATE(5e-2, 2.0);  // at the second one layers fall back
+    settings.blocks->learning_rate.peak = rate;
+    const auto unbroken = clinic.heal(settings, "unbroken", "work_unbroken");
+    CHECK(unbroken.blocks[0].fell_back.empty() == (rate < 1));
     const auto expected = contents(clinic.folder / "unbroken");
-    for (const Index looks : {1, 3, 4, 6, 9, 11}) {
-        INFO(looks);
-        auto options = Clinic::options();
+    for (const Index looks : {1, 2, 3, 4, 6, 9, 11}) {
+        INFO(looks << " looks at " << rate);
+        auto options = settings;
         Index seen = 0;
         options.progress = [&](const HealProgress& now) {
             if (now.stage == HealStage::teacher) return ProgressReply::go_on;
@@ -97,10 +101,48 @@ TEST_CASE("heal: broken off after any look, a run ends with the same bits") {
                           to = "to_" + std::to_string(looks);
         check_throws<Cancelled>([&] { clinic.heal(options, to, work); }, {"the work folder has"});
         CHECK(!std::filesystem::exists(clinic.folder / to));
-        (void)clinic.heal(Clinic::options(), to, work);
+        (void)clinic.heal(settings, to, work);
         CHECK(seen == looks);
         CHECK(contents(clinic.folder / to) == expected);
     }
+}
+
+TEST_CASE(
+    "heal: a layer that gets worse falls back, with a quarter of the rate for the steps left") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.distillation.reset();
+    options.blocks->learning_rate.peak = 2;
+    for (const auto& block : clinic.heal(options).blocks) {
+        CHECK(!block.fell_back.empty());
+        for (const Index step : block.fell_back) {
+            CHECK((step == 4 || step == 8));
+            CHECK(block.curve[static_cast<std::size_t>(step / 4)].held_out >
+                  block.before().held_out);
+        }
+        CHECK(block.after().held_out <= block.before().held_out);
+    }
+    // the tenth step of a rate is looked at before the next look is due
+    auto rarely = options;
+    rarely.blocks->steps = 24;
+    rarely.blocks->evaluate_every = 24;
+    const auto early = clinic.heal(rarely, "early", "work_early").blocks[0];
+    CHECK(early.curve[1].step == 10);
+    CHECK(early.fell_back.at(0) == 10);
+    CHECK(early.curve[2].step == 20);
+
+    std::vector<float> x{1}, g{1};
+    Parameters<float> parameters;
+    parameters.add({"x", x, g});
+    BlockHealing healing;
+    const auto fresh = detail::optimizer_of(parameters, *options.blocks, healing);
+    CHECK(fresh.options().learning_rate.peak == 2);
+    CHECK(fresh.options().total_steps == 12);
+    healing.fell_back = {4, 8};
+    const auto later = detail::optimizer_of(parameters, *options.blocks, healing);
+    CHECK(later.options().learning_rate.peak == 0.125);
+    CHECK(later.options().total_steps == 4);
+    CHECK(later.options().relative_rate);
 }
 
 TEST_CASE("heal: either stage alone") {
@@ -345,4 +387,45 @@ TEST_CASE("heal: a position that only the healed model makes long counts by its 
     for (Index i = 0; i < config.hidden_size; ++i) square += 1e6 * E(5, i) * E(5, i);
     CHECK(guarded.sinks[5] == Approx(1 / square));
     CHECK(guarded.ordinary[6] > plain.ordinary[6]);  // its energy is none of theirs
+    CHECK(guarded.bends == plain.bends);             // of the dense states
+    CHECK(plain.bends[5] > 0);
+}
+
+TEST_CASE("heal: the loss of a layer, and its gradient by differences") {
+    const Index rows = 5, n = 7;
+    Random random(8);
+    Tensor<float> y({rows, n}), z({rows, n}), gradient({rows, n});
+    for (Index r = 0; r < rows; ++r)
+        for (Index i = 0; i < n; ++i) {
+            z(r, i) = static_cast<float>(random.normal());
+            y(r, i) = z(r, i) + (r < 2 ? 0.1f : 3.0f) * static_cast<float>(random.normal());
+        }
+    // row 4 is a sink; rows 2 and 3 lie beyond the bend
+    const detail::RowWeights weights{
+        {0.1f, 0.2f, 0.1f, 0.3f, 0}, {0, 0, 0, 0, 0.5f}, {1, 1, 1, 1.5f, 1}};
+    const double sink_weight = 5;
+    const auto loss = detail::block_loss(y, z, weights, sink_weight, &gradient);
+    double ordinary = 0, sinks = 0;
+    for (Index r = 0; r < rows; ++r) {
+        double square = 0;
+        for (Index i = 0; i < n; ++i) square += std::pow(y(r, i) - z(r, i), 2);
+        const auto at = static_cast<std::size_t>(r);
+        const double e = std::sqrt(square), m = weights.bends[at];
+        CHECK((e > m) == (r >= 2));
+        ordinary += weights.ordinary[at] * (e > m ? 2 * m * e - m * m : square);
+        sinks += weights.sinks[at] * square;
+    }
+    CHECK(loss.ordinary == Approx(ordinary));
+    CHECK(loss.sinks == Approx(sinks));
+    for (Index r = 0; r < rows; ++r)
+        for (Index i = 0; i < n; ++i) {
+            const float middle = y(r, i), step = 0.01f;
+            const auto total = [&](float value) {
+                y(r, i) = value;
+                return detail::block_loss(y, z, weights, sink_weight, nullptr).total(sink_weight);
+            };
+            const double slope = (total(middle + step) - total(middle - step)) / (2 * step);
+            y(r, i) = middle;
+            CHECK(std::abs(slope - gradient(r, i)) < 2e-3);
+        }
 }

@@ -87,7 +87,8 @@ class NaiveAdamW {
             factor *= options_.clip_norm / norm;
         const double rate = options_.learning_rate.at(steps_, options_.total_steps);
         ++steps_;
-        for (std::size_t k = 0; k < model.values.size(); ++k)
+        for (std::size_t k = 0; k < model.values.size(); ++k) {
+            const double scale = scale_of(model.values[k]);
             for (std::size_t i = 0; i < model.values[k].size(); ++i) {
                 double &m = first_[k][i], &v = second_[k][i], &x = model.values[k][i];
                 const double g = factor * model.gradients[k][i];
@@ -97,11 +98,20 @@ class NaiveAdamW {
                 const double mean = m / (1 - std::pow(options_.beta1, t));
                 const double square = v / (1 - std::pow(options_.beta2, t));
                 if (k % 2 == 0) x -= rate * options_.weight_decay * x;
-                x -= rate * mean / (std::sqrt(square) + options_.epsilon);
+                x -= scale * rate * mean / (std::sqrt(square) + options_.epsilon);
             }
+        }
     }
 
   private:
+    [[nodiscard]] double scale_of(const std::vector<double>& values) const {
+        if (!options_.relative_rate) return 1;
+        double sum = 0;
+        for (const double x : values) sum += x * x;
+        const auto count = static_cast<double>((std::max)(values.size(), std::size_t{1}));
+        return (std::max)(options_.least_scale, std::sqrt(sum / count));
+    }
+
     AdamWOptions options_;
     Index steps_ = 0;
     std::vector<std::vector<double>> first_, second_;
@@ -185,7 +195,9 @@ TEMPLATE_TEST_CASE("optimizer: steps are those of the definition", "", float, do
         {.learning_rate = {.peak = 0.01, .warm_up_steps = 3, .decay = LearningRateDecay::linear},
          .total_steps = 8},
         {.learning_rate = {.peak = 0.3}, .beta1 = 0, .beta2 = 0, .weight_decay = 0.5},
-        {.beta1 = 0.99, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 0.1, .clip_norm = 0.7}};
+        {.beta1 = 0.99, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 0.1, .clip_norm = 0.7},
+        {.learning_rate = {.peak = 0.02}, .weight_decay = 0.1, .relative_rate = true},
+        {.learning_rate = {.peak = 0.02}, .relative_rate = true, .least_scale = 3}};
     for (const auto& options : every)
         for (const std::vector<Index>& sizes :
              {std::vector<Index>{1}, {15, 16, 17, 0, 3}, {33'000, 2, 70'001}}) {
@@ -501,6 +513,7 @@ TEST_CASE("optimizer: options outside their domain are refused with their number
         refused({.epsilon = epsilon}, {"epsilon", "got "});
     for (const double decay : {-0.1, not_a_number, infinite})
         refused({.weight_decay = decay}, {"weight_decay", ">= 0"});
+    refused({.least_scale = 0}, {"least_scale", "got 0"});
     refused({.learning_rate = {.peak = 2}, .weight_decay = 0.5},
             {"weight_decay", "below 1", "got 1"});
     for (const double norm : {-1.0, not_a_number, infinite})

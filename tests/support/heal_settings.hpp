@@ -31,12 +31,12 @@ namespace mpo::test {
     options.blocks->steps = 12;
     options.blocks->batch_windows = 2;
     options.blocks->evaluate_every = 4;
-    options.blocks->learning_rate = {1e-2, 2, LearningRateDecay::linear, 0};
+    options.blocks->learning_rate = {5e-2, 2, LearningRateDecay::linear, 0};
     options.distillation->steps = 12;
     options.distillation->batch_windows = 2;
     options.distillation->evaluate_every = 4;
     options.distillation->top = 8;
-    options.distillation->learning_rate = {3e-3, 2, LearningRateDecay::cosine, 0};
+    options.distillation->learning_rate = {1e-2, 2, LearningRateDecay::cosine, 0};
     return options;
 }
 

@@ -1,6 +1,9 @@
 // One layer of the block stage: steps of AdamW on what of it is trained, towards the outputs of the dense
 // layer, with a look at held-out windows now and then; the numbers of the best look are kept.
 //
+// A layer that a look finds worse than it was before healing falls back to its best numbers, and goes on with a quarter
+// of the rate, over the steps that are left: the rate that is good for most layers breaks those that make sinks.
+//
 // Several processes share the windows of every step: each takes its part, gradients and losses are summed, and
 // all take the same step.
 #pragma once
@@ -119,9 +122,22 @@ void look_at(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit
              const HealBlocksOptions& options, BlockTrainer& trainer,
              const Parameters<float>& parameters, BlockHealState& state);
 
+/// The optimizer of a layer since it last fell back.
+[[nodiscard]] AdamW<float> optimizer_of(const Parameters<float>& parameters,
+                                        const HealBlocksOptions& options,
+                                        const BlockHealing& healing);
+
+/// Falls back where the last look found the layer worse than the first one did, and steps are left.
+void fall_back_if_worse(TrainableBlock<float>& layer, const HealBlocksOptions& options,
+                        BlockHealState& state, AdamW<float>& optimizer);
+
+/// Whether a step is followed by a look: the tenth of a rate, which shows one that is too high, then every so many.
+[[nodiscard]] bool is_looked_at(Index step, const HealBlocksOptions& options,
+                                const BlockHealing& healing);
+
 /// Heals one layer. Its numbers are those of the best look afterwards.
 ///
-/// optimizer  of the layer's parameters; with `state` what a run that was broken off at a look left, or fresh
+/// optimizer  optimizer_of(..); with `state` what a run that was broken off at a look left, or fresh
 /// group      processes; all hold the same numbers, and hold them afterwards
 /// observer   hears of every look; may be empty
 /// throws     NumericalError where loss or gradients are not finite: layer and step are named, and the layer
@@ -132,8 +148,10 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
                 AdamW<float>& optimizer, BlockHealState& state, const HealObserver& observer) {
     const auto& parameters = optimizer.parameters();
     const auto look = [&] {
-        all_or_none(group,
-                    [&] { look_at(layer, flow, split, options, trainer, parameters, state); });
+        all_or_none(group, [&] {
+            look_at(layer, flow, split, options, trainer, parameters, state);
+            fall_back_if_worse(layer, options, state, optimizer);
+        });
         if (observer) observer(state, optimizer);
     };
     if (state.healing.curve.empty()) look();
@@ -150,7 +168,7 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
             layer.refresh();
         }
         state.seconds += seconds_now() - begin;
-        if (state.step % options.evaluate_every == 0 || state.step == options.steps) look();
+        if (is_looked_at(state.step, options, state.healing)) look();
         if (options.patience > 0 &&
             state.step - state.healing.best_step >= options.patience * options.evaluate_every)
             break;

@@ -116,4 +116,36 @@ MPO_DETAIL_MODEL_INLINE void look_at(TrainableBlock<float>& layer, const HealFlo
     if (state.keep_if_best(total, parameters)) state.healing.best_step = state.step;
 }
 
+MPO_DETAIL_MODEL_INLINE AdamW<float> optimizer_of(const Parameters<float>& parameters,
+                                                  const HealBlocksOptions& options,
+                                                  const BlockHealing& healing) {
+    auto adam = adam_of(options);
+    for (const Index step : healing.fell_back) {
+        adam.learning_rate.peak /= 4;
+        adam.total_steps = options.steps - step;
+    }
+    return AdamW<float>(parameters, adam);
+}
+
+MPO_DETAIL_MODEL_INLINE void fall_back_if_worse(TrainableBlock<float>& layer,
+                                                const HealBlocksOptions& options,
+                                                BlockHealState& state, AdamW<float>& optimizer) {
+    const auto total = [&](const HealPoint& point) {
+        return point.held_out + options.sink_weight * point.sinks;
+    };
+    const auto& curve = state.healing.curve;
+    if (state.step >= options.steps || total(curve.back()) <= total(curve.front())) return;
+    state.healing.fell_back.push_back(state.step);
+    paste_values(state.best, optimizer.parameters());
+    layer.refresh();
+    optimizer = optimizer_of(optimizer.parameters(), options, state.healing);
+}
+
+MPO_DETAIL_MODEL_INLINE bool is_looked_at(Index step, const HealBlocksOptions& options,
+                                          const BlockHealing& healing) {
+    const Index begin = healing.fell_back.empty() ? 0 : healing.fell_back.back();
+    const bool early = options.evaluate_every > 10 && step - begin == 10;
+    return early || step % options.evaluate_every == 0 || step == options.steps;
+}
+
 }  // namespace mpo::detail

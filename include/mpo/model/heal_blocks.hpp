@@ -97,9 +97,10 @@ template <Communicator Group>
         look_at(layer, flow, split, run.options, trainer, parameters, state);
         return state.healing;
     }
-    AdamW<float> optimizer(parameters, adam_of(run.options));
+    auto optimizer = optimizer_of(parameters, run.options, state.healing);
     if (answer_of_root(group, snapshots.has_unfinished(run.layer)))
-        all_or_none(group, [&] { state = snapshots.load_unfinished(run.layer, optimizer); });
+        all_or_none(group,
+                    [&] { state = snapshots.load_unfinished(run.layer, run.options, optimizer); });
     else
         balance(layer, nullptr);
     layer.refresh();

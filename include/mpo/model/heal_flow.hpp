@@ -4,14 +4,16 @@
 //   z = the dense layer's output of the dense state x;   energy of a position: |z - x|^2
 //   the healed layer's output y of the healed model's state shall be near z:
 //
-//   loss = sum over positions of |y - z|^2 / sum of their energies
+//   loss = sum over positions of h(|y - z|) / sum of their energies
 //        + sink_weight  mean over sinks of |y - z|^2 / |z|^2
+//   h(e) = e^2 up to the median length m of the dense states of the window, 2 m e - m^2 beyond (Huber's function)
 //
 // A sink is a position whose state is far longer than the others' (sinks.hpp). Its error is measured by its
 // state: by its update it would drown all others where a layer only passes it on, and left out it drifts, which
 // costs half of what a model loses (docs/compression.md). A stray is a sink that the healed model alone has before
 // the layer: no later layer can undo it, and its error would drown all others, too, so it counts as sinks do, by the
-// longer of the two states. Where a layer makes one it counts in full.
+// longer of the two states. The layer that makes one answers for it along h: one such position among thousands has
+// hundreds of times the squared error of all others together, and nothing else would be learnt.
 #pragma once
 
 #include <cstddef>
@@ -33,6 +35,7 @@ struct RowWeights {
     std::vector<float>
         ordinary;  // of |y - z|^2: 1 / energy of the batch; 0 for sinks and what is left out
     std::vector<float> sinks;  // 1 / (|z|^2 sinks of the batch); 0 for all others
+    std::vector<float> bends;  // m: the error beyond which an ordinary row counts along a line
 
     /// Those of rows begin .. end - 1 of others, behind those that are there.
     void append(const RowWeights& from, std::size_t begin, std::size_t end);
@@ -112,6 +115,7 @@ class HealFlow {
     std::vector<double> energies_,
         squares_;  // of every row: |z - x|^2, |z|^2; of strays the healed state's
     std::vector<char> sinks_, strays_;
+    std::vector<double> medians_;  // of every window: |z|
     mutable std::optional<RotaryAngles<float>> angles_;
     std::optional<BlockTape<float>> tape_;
     Tensor<float> in_, out_;

@@ -19,12 +19,14 @@ MPO_DETAIL_MODEL_INLINE void RowWeights::append(const RowWeights& from, std::siz
     for (std::size_t r = begin; r < end; ++r) {
         ordinary.push_back(from.ordinary[r]);
         sinks.push_back(from.sinks[r]);
+        bends.push_back(from.bends[r]);
     }
 }
 
 MPO_DETAIL_MODEL_INLINE void RowWeights::resize(std::size_t rows) {
     ordinary.resize(rows);
     sinks.resize(rows);
+    bends.resize(rows);
 }
 
 MPO_DETAIL_MODEL_INLINE HealFlow::HealFlow(std::span<const Index> tokens, const WindowShape& shape,
@@ -40,7 +42,8 @@ MPO_DETAIL_MODEL_INLINE HealFlow::HealFlow(std::span<const Index> tokens, const 
       energies_(static_cast<std::size_t>(shape.rows())),
       squares_(energies_.size()),
       sinks_(energies_.size()),
-      strays_(energies_.size()) {
+      strays_(energies_.size()),
+      medians_(static_cast<std::size_t>(shape.windows)) {
     const Index n = config.hidden_size;
     for (std::size_t r = 0; r < tokens.size(); ++r)
         std::copy_n(embedding.data() + tokens[r] * n, n, dense_.data() + static_cast<Index>(r) * n);
@@ -109,6 +112,8 @@ MPO_DETAIL_MODEL_INLINE RowWeights HealFlow::weights(std::span<const Index> wind
         result.ordinary.push_back(counts ? static_cast<float>(1 / energy) : 0);
         result.sinks.push_back(
             sink ? static_cast<float>(1 / (squares_[r] * static_cast<double>(sinks))) : 0);
+        result.bends.push_back(
+            static_cast<float>(medians_[r / static_cast<std::size_t>(shape_.length)]));
     });
     return result;
 }
@@ -123,6 +128,7 @@ MPO_DETAIL_MODEL_INLINE void HealFlow::measure(Index w, const Tensor<float>& bef
                                                MatrixView<const float> after,
                                                const std::string& module, double sink_factor) {
     const auto norms = state_norms(after, nullptr, sink_factor, module);
+    medians_[static_cast<std::size_t>(w)] = norms.median;
     for (Index t = 0; t < after.rows; ++t) {
         const auto r = static_cast<std::size_t>(w * shape_.length + t);
         double energy = 0;
@@ -158,21 +164,26 @@ MPO_DETAIL_MODEL_INLINE BlockLossValue block_loss(const Tensor<float>& y, const 
     parallel_for(0, rows, (Index{1} << 14) / n + 1, [&](Index first, Index last) {
         for (Index r = first; r < last; ++r) {
             const auto at = static_cast<std::size_t>(r);
-            const float factor =
-                2 * (weights.ordinary[at] + static_cast<float>(sink_weight) * weights.sinks[at]);
             const float *a = y.data() + r * n, *b = z.data() + r * n;
             double sum = 0;
             for (Index i = 0; i < n; ++i) {
-                const float d = a[i] - b[i];
-                sum += static_cast<double>(d) * d;
-                if (gradient != nullptr) gradient->data()[r * n + i] = factor * d;
+                const double d = static_cast<double>(a[i]) - b[i];
+                sum += d * d;
             }
             errors[at] = sum;
+            if (gradient == nullptr) continue;
+            const double length = std::sqrt(sum), bend = weights.bends[at];
+            const double ordinary = weights.ordinary[at] * (length > bend ? bend / length : 1);
+            const auto factor =
+                static_cast<float>(2 * (ordinary + sink_weight * weights.sinks[at]));
+            for (Index i = 0; i < n; ++i) gradient->data()[r * n + i] = factor * (a[i] - b[i]);
         }
     });
     BlockLossValue loss;
     for (std::size_t r = 0; r < errors.size(); ++r) {
-        loss.ordinary += errors[r] * weights.ordinary[r];
+        const double length = std::sqrt(errors[r]), bend = weights.bends[r];
+        loss.ordinary +=
+            weights.ordinary[r] * (length > bend ? bend * (2 * length - bend) : errors[r]);
         loss.sinks += errors[r] * weights.sinks[r];
     }
     return loss;

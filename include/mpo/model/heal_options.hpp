@@ -20,13 +20,13 @@ enum class HealInputs {
 struct HealBlocksOptions {
     Index steps = 300;        // of every layer
     Index batch_windows = 4;  // of one step, over all processes
-    LearningRate learning_rate = {8e-3, 20, LearningRateDecay::linear, 0};  // > 0
+    LearningRate learning_rate = {4e-2, 20, LearningRateDecay::linear, 0};  // relative, see AdamW
     double weight_decay = 0;                                                // of cores
     double clip_norm = 1;       // of all gradients of a step together; 0: any
     double sink_weight = 5;     // of the sinks' term, see BlockLoss
     double sink_factor = 20;    // a sink's norm exceeds this many medians
     Index left_out = 0;         // first positions of a window that weigh nothing, sinks aside
-    Index evaluate_every = 50;  // steps between two looks at the held-out windows
+    Index evaluate_every = 25;  // steps between two looks at the held-out windows
     Index patience = 0;         // looks without gain after which a layer is done; 0: all steps
     std::uint64_t seed = 1;     // of the order of the windows
     TrainedParts parts = {};    // what is trained
@@ -47,6 +47,7 @@ struct BlockHealing {
     Index layer = 0;                    // of the decoder
     std::vector<HealPoint> curve = {};  // the first point: before the first step
     Index best_step = 0;                // whose numbers were kept
+    std::vector<Index> fell_back = {};  // steps after which the layer was worse than before healing
     Index sinks = 0;              // positions that are sinks behind it, held-out windows included
     double seconds_per_step = 0;  // mean
 

@@ -91,6 +91,16 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     return text + "</tbody></table></section>\n";
 }
 
+/// The steps after which a layer fell back, one behind the other.
+[[nodiscard]] inline std::string fell_back_text(const BlockHealing& layer, std::size_t k) {
+    std::string text;
+    for (std::size_t j = 0; j < layer.fell_back.size(); ++j)
+        text +=
+            concat(j > 0 ? ", " : "", datum(layer.fell_back[j], std::to_string(layer.fell_back[j]),
+                                            concat("/layers/", k, "/fell_back/", j)));
+    return text.empty() ? "-" : text;
+}
+
 [[nodiscard]] inline std::string layer_row(const BlockHealing& layer, std::size_t k, bool sinks) {
     std::size_t kept = 0;
     while (kept + 1 < layer.curve.size() && layer.curve[kept].step != layer.best_step) ++kept;
@@ -110,6 +120,7 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     return text +
            cell("kept step", datum(layer.best_step, std::to_string(layer.best_step),
                                    concat("/layers/", k, "/best_step"))) +
+           cell("fell back at", fell_back_text(layer, k)) +
            cell("s per step", datum(layer.seconds_per_step, short_number(layer.seconds_per_step, 3),
                                     concat("/layers/", k, "/seconds_per_step"))) +
            "</tr>\n";
@@ -122,13 +133,16 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     std::string text = concat(
         "<section><h2>Layer after layer</h2>\n<p class=\"how\">Loss: squared error of a "
         "layer\u2019s outputs, of what the dense layer adds to its states; inputs are those that "
-        "the healed layers before it give. The best look at the held-out windows was kept.",
+        "the healed layers before it give. The best look at the held-out windows was kept; a layer "
+        "that was "
+        "worse than before healing fell back, and went on with a quarter of the rate.",
         sinks ? " Sinks: squared error of their states, of these." : "", "</p>\n",
         block_charts(layers),
         "<table class=\"cards\"><thead><tr><th></th><th>Held out,<br>before</th><th>after</th>"
         "<th>of before</th>",
         sinks ? "<th>Sinks,<br>before</th><th>after</th>" : "",
-        "<th>Kept<br>step</th><th>s per<br>step</th></tr></thead><tbody>\n");
+        "<th>Kept<br>step</th><th>Fell back<br>at</th><th>s "
+        "per<br>step</th></tr></thead><tbody>\n");
     for (std::size_t k = 0; k < layers.size(); ++k) text += layer_row(layers[k], k, sinks);
     return text + "</tbody></table></section>\n";
 }

@@ -56,7 +56,8 @@ class BlockSnapshots {
         return std::filesystem::exists(unfinished(layer));
     }
     /// Its state, into its parameters and the optimizer, too. Throws as Snapshot does.
-    [[nodiscard]] BlockHealState load_unfinished(Index layer, AdamW<float>& optimizer) const;
+    [[nodiscard]] BlockHealState load_unfinished(Index layer, const HealBlocksOptions& options,
+                                                 AdamW<float>& optimizer) const;
 
   private:
     [[nodiscard]] std::filesystem::path unfinished(Index layer) const {

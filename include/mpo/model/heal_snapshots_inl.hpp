@@ -70,6 +70,7 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const BlockHealing& heali
                          {"sinks", point.sinks}});
     return {{"layer", healing.layer},
             {"best_step", healing.best_step},
+            {"fell_back", healing.fell_back},
             {"sinks", healing.sinks},
             {"seconds_per_step", healing.seconds_per_step},
             {"curve", std::move(curve)}};
@@ -79,6 +80,7 @@ MPO_DETAIL_MODEL_INLINE BlockHealing block_healing(const nlohmann::json& json) {
     BlockHealing healing;
     healing.layer = json.at("layer");
     healing.best_step = json.at("best_step");
+    healing.fell_back = json.at("fell_back").get<std::vector<Index>>();
     healing.sinks = json.at("sinks");
     healing.seconds_per_step = json.at("seconds_per_step");
     for (const auto& point : json.at("curve"))
@@ -124,11 +126,12 @@ MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save(const BlockHealState& state,
                optimizer);
 }
 
-MPO_DETAIL_MODEL_INLINE BlockHealState
-BlockSnapshots::load_unfinished(Index layer, AdamW<float>& optimizer) const {
+MPO_DETAIL_MODEL_INLINE BlockHealState BlockSnapshots::load_unfinished(
+    Index layer, const HealBlocksOptions& options, AdamW<float>& optimizer) const {
     const Snapshot snapshot(unfinished(layer), configuration_);
     BlockHealState state;
     read_header(snapshot, [&](const auto& json) { state.healing = block_healing(json); });
+    optimizer = optimizer_of(optimizer.parameters(), options, state.healing);
     load_state(snapshot, state, optimizer);
     return state;
 }

@@ -5,7 +5,8 @@
 //   x <- (1 - rate decay) x - rate (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 //
 // with g the gradient times a factor, and times clip_norm / norm(g) where that is below 1, norm(g) over
-// all parameters. Everything is decided before anything changes: a step that throws leaves parameters
+// all parameters. A relative rate is taken times the root mean square of the numbers of each parameter (Shazeer and
+// Stern, arXiv:1804.04235, section 8), with which a step changes arrays of every scale by the same share. Everything is decided before anything changes: a step that throws leaves parameters
 // and moments with their bits. The same gradients give the same bits at every number of threads: pieces
 // are of fixed length, and the norm is their sum in order.
 //
@@ -43,6 +44,8 @@ struct AdamWOptions {
     double epsilon = 1e-8;            // > 0
     double weight_decay = 0;          // >= 0, decoupled; of parameters that decay
     double clip_norm = 0;             // >= 0: the largest norm of all gradients together; 0: any
+    bool relative_rate = false;       // to each parameter's root mean square, or least_scale
+    double least_scale = 1e-3;        // > 0: of parameters that are smaller, zeros among them
 };
 
 /// What a step is told.
@@ -98,6 +101,7 @@ class AdamW {
             begin += parameter.values.size();
         }
         sums_.resize(pieces_.size());
+        scales_.assign(parameters_.all().size(), 1);
     }
 
     /// What it was told.
@@ -110,7 +114,7 @@ class AdamW {
     /// One step along the gradients, which stay as they are.
     ///
     /// error    a few eps(T) of every term
-    /// cost     8 numbers read or written per value, by all threads
+    /// cost     8 numbers read or written per value, by all threads; 9 with a relative rate
     /// throws   ArgumentError (gradient_factor), NumericalError, naming parameter and step, for a loss or
     ///          gradient that is NaN or infinite, or whose square would be; then nothing has changed
     AdamWStep step(const AdamWStepOptions& options = {}) {
@@ -127,6 +131,7 @@ class AdamW {
         if (options_.clip_norm > 0 && result.gradient_norm > options_.clip_norm)
             result.clip_factor = options_.clip_norm / result.gradient_norm;
         require_square(result);
+        if (options_.relative_rate) measure_scales();
         const auto update = update_of(result, options.gradient_factor * result.clip_factor);
         parallel_for(0, static_cast<Index>(pieces_.size()), 1, [&](Index begin, Index end) {
             for (Index k = begin; k < end; ++k)
@@ -217,18 +222,36 @@ class AdamW {
                    options.learning_rate.peak * options.weight_decay);
         if (!(options.clip_norm >= 0) || !std::isfinite(options.clip_norm))
             refuse("clip_norm", "be a number >= 0", options.clip_norm);
+        if (!(options.least_scale > 0) || !std::isfinite(options.least_scale))
+            refuse("least_scale", "be a positive number", options.least_scale);
     }
 
-    /// sqrt of the sum of all squares; throws where that is no number.
-    [[nodiscard]] double gradient_norm(Index step) {
+    /// Squares summed over every piece of the gradients, or of the values.
+    void sum_squares(std::span<T> Parameter<T>::*array) {
         parallel_for(0, static_cast<Index>(pieces_.size()), 1, [&](Index begin, Index end) {
             for (auto k = static_cast<std::size_t>(begin); k < static_cast<std::size_t>(end); ++k) {
                 const auto& piece = pieces_[k];
                 sums_[k] = detail::sum_of_squares(
                     static_cast<Index>(piece.length),
-                    parameters_.all()[piece.parameter].gradient.data() + piece.begin);
+                    (parameters_.all()[piece.parameter].*array).data() + piece.begin);
             }
         });
+    }
+
+    /// What the rate of every parameter is relative to.
+    void measure_scales() {
+        sum_squares(&Parameter<T>::values);
+        std::fill(scales_.begin(), scales_.end(), 0.0);
+        for (std::size_t k = 0; k < pieces_.size(); ++k) scales_[pieces_[k].parameter] += sums_[k];
+        for (std::size_t k = 0; k < scales_.size(); ++k) {
+            const auto count = static_cast<double>(parameters_.all()[k].values.size());
+            scales_[k] = (std::max)(options_.least_scale, std::sqrt(scales_[k] / count));
+        }
+    }
+
+    /// sqrt of the sum of all squares; throws where that is no number.
+    [[nodiscard]] double gradient_norm(Index step) {
+        sum_squares(&Parameter<T>::gradient);
         double sum = 0;
         for (std::size_t k = 0; k < sums_.size(); ++k) {
             if (!std::isfinite(sums_[k])) refuse_piece(pieces_[k], step);
@@ -275,6 +298,7 @@ class AdamW {
     void change(const Piece& piece, detail::AdamUpdate<T> update) {
         const auto& parameter = parameters_.all()[piece.parameter];
         if (!parameter.decays) update.keep_value = 1;
+        update.step_size *= static_cast<T>(scales_[piece.parameter]);
         const std::size_t at = begins_[piece.parameter] + piece.begin;
         detail::adam_update(static_cast<Index>(piece.length), update,
                             parameter.gradient.data() + piece.begin, first_.data() + at,
@@ -311,7 +335,8 @@ class AdamW {
     std::vector<std::size_t> begins_;  // of each parameter among the moments
     std::unordered_map<std::string, std::size_t> places_;
     std::vector<Piece> pieces_;
-    std::vector<double> sums_;  // of squares of the gradient, per piece
+    std::vector<double> sums_;    // of squares, per piece
+    std::vector<double> scales_;  // of the rate, per parameter
     std::vector<T> first_, second_;
     Index num_steps_ = 0;
 };

@@ -30,7 +30,8 @@ struct TrainingState {
     [[nodiscard]] bool keep_if_best(double loss, const Parameters<float>& parameters);
 };
 
-/// What training of any stage tells AdamW.
+/// What training of any stage tells AdamW. Rates are relative: the arrays of a model differ in scale by far (the norm in
+/// front of SmolLM2's first layer has numbers ten times smaller than those behind it).
 template <class Options>
 [[nodiscard]] AdamWOptions adam_of(const Options& options) {
     AdamWOptions adam;
@@ -38,6 +39,7 @@ template <class Options>
     adam.total_steps = options.steps;
     adam.weight_decay = options.weight_decay;
     adam.clip_norm = options.clip_norm;
+    adam.relative_rate = true;
     return adam;
 }
 
