@@ -72,6 +72,6 @@ class MpoConan(ConanFile):
         # mpo's own package file stays the one that find_package reads: it has the components and what they need.
         self.cpp_info.set_property("cmake_find_mode", "none")
         self.cpp_info.builddirs = [os.path.join("lib", "cmake", "mpo")]
-        self.cpp_info.libs = ["mpo_compiled"]
-        self.cpp_info.defines = ["MPO_COMPILED"]
+        self.cpp_info.libs = ["mpo_compiled_model", "mpo_compiled"]
+        self.cpp_info.defines = ["MPO_COMPILED", "MPO_MODEL_COMPILED"]
         self.cpp_info.system_libs = ["pthread"]
