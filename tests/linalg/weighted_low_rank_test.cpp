@@ -228,10 +228,10 @@ TEMPLATE_LIST_TEST_CASE("weighted_low_rank chooses the rank from its curve", "",
             CHECK(result.rank == rank);
             CHECK(result.loss <= between);
             CHECK(result.limit == BindingLimit::tolerance);
-            auto both = tolerance_only;
-            both.max_bond_dim = std::max<Index>(1, rank - 1);
-            const auto capped = problem.low_rank(both, backend);
-            CHECK(capped.rank == both.max_bond_dim);
+            auto tighter = tolerance_only;
+            tighter.max_bond_dim = std::max<Index>(1, rank - 1);
+            const auto capped = problem.low_rank(tighter, backend);
+            CHECK(capped.rank == tighter.max_bond_dim);
             CHECK(capped.limit == (rank > 1 ? BindingLimit::bond_cap : BindingLimit::tolerance));
         }
         const auto whole = problem.low_rank({}, backend);

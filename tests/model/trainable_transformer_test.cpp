@@ -251,7 +251,9 @@ TEST_CASE("training: what is not trained is not listed, and the rest has the sam
 
 TEST_CASE("training: what does not fit is refused") {
     const auto decoder = tiny_decoder("group_3");
-    auto [config, weights] = double_model(decoder);
+    auto read = double_model(decoder);
+    const auto& config = read.config;
+    auto& weights = read.weights;
     auto short_of_a_layer = weights;
     short_of_a_layer.layers.pop_back();
     check_throws<ShapeError>(

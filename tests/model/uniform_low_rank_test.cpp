@@ -178,7 +178,7 @@ TEST_CASE("profile_shares: another model, linears without a profile and no budge
     less.linears.pop_back();
     refuses(less, source, desk.options, {"says nothing of " + name});
     auto only = desk.options;
-    only.skip = {"layers.1.mlp"};
+    only.skip = "layers.1.mlp";
     CHECK(profile_shares(profile, source, only).size() < profile.linears.size());
     auto wide = profile;
     wide.linears[0].cols += 1;

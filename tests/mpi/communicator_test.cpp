@@ -64,7 +64,7 @@ TEST_CASE("mpi: everybody has the root's bytes, whoever is root") {
     for (const Index call : call_sizes) {
         MpiCommunicator all(MPI_COMM_WORLD, {.max_call_bytes = call});
         for (int root = 0; root < all.size(); ++root)
-            for (const std::size_t n : {0, 1, 7, 1001}) {
+            for (const std::size_t n : std::initializer_list<std::size_t>{0, 1, 7, 1001}) {
                 auto values = contribution<double>(all.rank(), n);
                 all.broadcast(bytes_of(values), root);
                 CHECK(values == contribution<double>(root, n));
@@ -76,7 +76,7 @@ TEMPLATE_TEST_CASE("mpi: sums are those in order of rank, to the bit, on every r
                    double, std::int64_t) {
     for (const Index call : call_sizes) {
         MpiCommunicator all(MPI_COMM_WORLD, {.max_call_bytes = call});
-        for (const std::size_t n : {0, 1, 2, 3, 5, 64, 1003}) {
+        for (const std::size_t n : std::initializer_list<std::size_t>{0, 1, 2, 3, 5, 64, 1003}) {
             INFO(n << " elements, calls of " << call << " bytes, " << all.size() << " ranks");
             auto values = contribution<TestType>(all.rank(), n);
             all.all_reduce_sum(std::span<TestType>(values));

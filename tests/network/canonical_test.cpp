@@ -152,7 +152,6 @@ TEMPLATE_LIST_TEST_CASE("the centre moves from anywhere to anywhere", "", Backen
 TEMPLATE_LIST_TEST_CASE("truncate loses what it reports", "", BackendCases) {
     using T = typename TestType::T;
     const typename TestType::Backend backend;
-    const Index no_cap = Truncation{}.max_bond_dim;
     const std::vector<Truncation> limits = {{no_cap, 0}, {no_cap, 0.5}, {no_cap, 0.05},
                                             {1, 0},      {2, 0},        {3, 0.3},
                                             {no_cap, 2}, {1000, 0.1}};

@@ -65,7 +65,8 @@ struct Clinic {
     const SafetensorsFile file(path);
     for (const auto& tensor : file.tensors()) {
         const auto bytes = file.bytes(tensor.name);
-        arrays[tensor.name].assign(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+        arrays[tensor.name].assign(reinterpret_cast<const char*>(bytes.data()),
+                                   static_cast<std::size_t>(bytes.size()));
     }
     return arrays;
 }
