@@ -119,6 +119,18 @@ struct DistillState : TrainingState {
     Distillation report;  // the looks so far
 };
 
+/// look_at; throws NumericalError where the loss is not finite.
+[[nodiscard]] HeadLossSums finite_look_at(DistillTrainer& trainer, const TaughtWindows& held_out,
+                                          double alpha);
+
+/// Adds a look to the curve, and keeps the parameters where they are the best so far: the loss.
+double record(const HeadLossSums& sums, double alpha, const Parameters<float>& parameters,
+              DistillState& state);
+
+/// What the last look says to the caller.
+[[nodiscard]] HealProgress progress_of(const DistillState& state, const DistillOptions& options,
+                                       double loss, Index window, Index num_layers);
+
 [[nodiscard]] nlohmann::ordered_json to_json(const Distillation& report);
 
 /// Snapshot of distillation: "distillation.snapshot" in the work folder.
@@ -182,45 +194,24 @@ template <Communicator Group>
                             [&] { detail::load_distillation(path, asked, state, optimizer); });
         model.refresh();
     }
-    const auto keep = [&](double loss, double training) {
-        if (group.rank() != 0) return;
-        detail::save_distillation(path, asked, state, optimizer);
-        if (!progress) return;
-        const double steps = static_cast<double>((std::max)(state.step, Index{1}));
-        const double each = state.seconds / steps;
-        const double tokens = static_cast<double>(options.batch_windows * sources.windows->length);
-        const HealProgress now{-1,
-                               model.config().num_layers,
-                               state.step,
-                               options.steps,
-                               training,
-                               loss,
-                               each > 0 ? tokens / each : 0,
-                               each * static_cast<double>(options.steps - state.step),
-                               HealStage::distillation};
-        if (progress(now) == ProgressReply::cancel)
-            throw Cancelled(detail::concat("distill: cancelled after step ", state.step,
-                                           "; the work folder has all until there"));
-    };
     const auto look = [&] {
         HeadLossSums sums;
         detail::all_or_none(group, [&] {
             detail::naming_place(
-                detail::concat("distill: held-out windows after step ", state.step), [&] {
-                    sums = detail::look_at(trainer, held_out);
-                    if (!std::isfinite(sums.loss(options.alpha) / sums.weight))
-                        detail::raise<NumericalError>({"the loss is no number"});
-                });
+                detail::concat("distill: held-out windows after step ", state.step),
+                [&] { sums = detail::finite_look_at(trainer, held_out, options.alpha); });
         });
-        const double count = sums.weight, loss = sums.loss(options.alpha) / count;
-        auto& curve = state.report.curve;
-        const double training = state.take_training_loss(curve.empty() ? 0 : curve.back().step);
-        curve.push_back(
-            {state.step, training, sums.divergence / count, sums.cross_entropy / count,
-             static_cast<double>(sums.agreements) / static_cast<double>(sums.positions)});
-        if (state.keep_if_best(loss, model.parameters())) state.report.best_step = state.step;
+        const double loss = detail::record(sums, options.alpha, model.parameters(), state);
         detail::require_same_everywhere(group, loss, "distill");
-        detail::all_or_none(group, [&] { keep(loss, training); });
+        detail::all_or_none(group, [&] {
+            if (group.rank() != 0) return;
+            detail::save_distillation(path, asked, state, optimizer);
+            if (progress &&
+                progress(detail::progress_of(state, options, loss, trainer.shape().length,
+                                             model.config().num_layers)) == ProgressReply::cancel)
+                throw Cancelled(detail::concat("distill: cancelled after step ", state.step,
+                                               "; the work folder has all until there"));
+        });
     };
     if (state.report.curve.empty()) look();
     std::vector<Index> all(static_cast<std::size_t>(sources.windows->count()));

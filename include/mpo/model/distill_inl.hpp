@@ -1,6 +1,8 @@
 // The bodies of model/distill.hpp that are no templates.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -16,8 +18,8 @@ MPO_DETAIL_MODEL_INLINE void require_distill_options(const DistillOptions& optio
     if (options.steps < 1 || options.batch_windows < 1 || options.evaluate_every < 1 ||
         options.accumulate < 1 || options.batch_windows % (options.accumulate * processes) != 0)
         raise<ArgumentError>(
-            {"distill: need steps, batch_windows, accumulate and evaluate_every >= 1 "
-             "and windows that ",
+            {"distill: need steps, batch_windows, accumulate and evaluate_every >= 1 and windows "
+             "that ",
              processes, " processes share evenly in ", options.accumulate, " parts, got ",
              options.steps, ", ", options.batch_windows, ", ", options.accumulate, " and ",
              options.evaluate_every});
@@ -167,6 +169,41 @@ MPO_DETAIL_MODEL_INLINE void load_distillation(const std::filesystem::path& path
                                           point.at("agreement")});
     });
     load_state(snapshot, state, optimizer);
+}
+
+MPO_DETAIL_MODEL_INLINE HeadLossSums finite_look_at(DistillTrainer& trainer,
+                                                    const TaughtWindows& held_out, double alpha) {
+    const auto sums = look_at(trainer, held_out);
+    if (!std::isfinite(sums.loss(alpha) / sums.weight))
+        raise<NumericalError>({"the loss is no number"});
+    return sums;
+}
+
+MPO_DETAIL_MODEL_INLINE double record(const HeadLossSums& sums, double alpha,
+                                      const Parameters<float>& parameters, DistillState& state) {
+    const double count = sums.weight, loss = sums.loss(alpha) / count;
+    auto& curve = state.report.curve;
+    const double training = state.take_training_loss(curve.empty() ? 0 : curve.back().step);
+    curve.push_back({state.step, training, sums.divergence / count, sums.cross_entropy / count,
+                     static_cast<double>(sums.agreements) / static_cast<double>(sums.positions)});
+    if (state.keep_if_best(loss, parameters)) state.report.best_step = state.step;
+    return loss;
+}
+
+MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const DistillState& state,
+                                                 const DistillOptions& options, double loss,
+                                                 Index window, Index num_layers) {
+    const double each = state.seconds / static_cast<double>((std::max)(state.step, Index{1}));
+    const double tokens = static_cast<double>(options.batch_windows * window);
+    return {-1,
+            num_layers,
+            state.step,
+            options.steps,
+            state.report.curve.back().training,
+            loss,
+            each > 0 ? tokens / each : 0,
+            each * static_cast<double>(options.steps - state.step),
+            HealStage::distillation};
 }
 
 }  // namespace mpo::detail

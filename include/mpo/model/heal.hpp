@@ -79,6 +79,11 @@ void write_healed_blocks(const HealSources& sources, const HealBlocksOptions& op
                          int processes, const std::filesystem::path& folder,
                          const EigenBackend& backend);
 
+/// A distilled model, written: what was not trained has the bytes of `before`.
+void write_distilled(const std::filesystem::path& before, const std::filesystem::path& teacher,
+                     const ModelWeights<float>& weights, const TrainedParts& parts,
+                     const std::filesystem::path& folder, const EigenBackend& backend);
+
 }  // namespace detail
 
 /// Heals a compressed checkpoint.
@@ -143,19 +148,8 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
         auto distilled = distill(sources, *options.distillation, backend, group, options.progress);
         report.distillation = std::move(distilled.report);
         at_root([&] {
-            const CompressedCheckpoint before(start);
-            const Checkpoint dense(teacher);
-            auto& weights = distilled.weights;
-            detail::HealedWriter writer(
-                before, dense, [&](Index k) { return weights.layers[static_cast<std::size_t>(k)]; },
-                backend);
-            const auto& parts = options.distillation->parts;
-            std::map<std::string, const Tensor<float>*> outside;
-            if (parts.norms) outside["model.norm.weight"] = &weights.norm;
-            if (parts.embedding || (parts.head && !weights.head))
-                outside["model.embed_tokens.weight"] = &weights.embedding;
-            if (parts.head && weights.head) outside["lm_head.weight"] = &*weights.head;
-            writer.write(folder, parts, outside);
+            detail::write_distilled(start, teacher, distilled.weights, options.distillation->parts,
+                                    folder, backend);
         });
     }
     report.seconds = detail::seconds_now() - begin;

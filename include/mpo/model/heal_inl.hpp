@@ -105,6 +105,25 @@ MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
     writer.write(folder, options.parts, {});
 }
 
+MPO_DETAIL_MODEL_INLINE void write_distilled(const std::filesystem::path& before,
+                                             const std::filesystem::path& teacher,
+                                             const ModelWeights<float>& weights,
+                                             const TrainedParts& parts,
+                                             const std::filesystem::path& folder,
+                                             const EigenBackend& backend) {
+    const CompressedCheckpoint student(before);
+    const Checkpoint dense(teacher);
+    HealedWriter writer(
+        student, dense, [&](Index k) { return weights.layers[static_cast<std::size_t>(k)]; },
+        backend);
+    std::map<std::string, const Tensor<float>*> outside;
+    if (parts.norms) outside["model.norm.weight"] = &weights.norm;
+    if (parts.embedding || (parts.head && !weights.head))
+        outside["model.embed_tokens.weight"] = &weights.embedding;
+    if (parts.head && weights.head) outside["lm_head.weight"] = &*weights.head;
+    writer.write(folder, parts, outside);
+}
+
 }  // namespace detail
 
 MPO_DETAIL_MODEL_INLINE HealReport heal(const std::filesystem::path& student,

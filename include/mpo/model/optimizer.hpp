@@ -82,8 +82,8 @@ class AdamW {
   public:
     /// Both moments 0. Throws ArgumentError for an option outside its domain, for a name that two
     /// parameters share, and where there is nothing to train.
-    explicit AdamW(Parameters<T> parameters, AdamWOptions options = {})
-        : parameters_(std::move(parameters)), options_(std::move(options)) {
+    explicit AdamW(Parameters<T> parameters, const AdamWOptions& options = {})
+        : parameters_(std::move(parameters)), options_(options) {
         require_valid(options_);
         if (parameters_.num_values() == 0)
             detail::raise<ArgumentError>(

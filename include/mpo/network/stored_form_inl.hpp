@@ -18,7 +18,7 @@ MPO_DETAIL_INLINE Shape stored_core_shape(const Layout& layout, const Shape& bon
                                       " sites must be in 0..", sites - 1, ", got ", center, " and ",
                                       k});
     const auto at = static_cast<std::size_t>(k);
-    const Shape whole{bonds[at], layout.out[at], layout.in[at], bonds[at + 1]};
+    Shape whole{bonds[at], layout.out[at], layout.in[at], bonds[at + 1]};
     const Index size = num_elements(whole);
     if (k == center) return whole;
     const Index bond = k < center ? bonds[at + 1] : bonds[at];
