@@ -127,6 +127,28 @@ struct DistillState : TrainingState {
 double record(const HeadLossSums& sums, double alpha, const Parameters<float>& parameters,
               DistillState& state);
 
+/// balance of all layers; they are packed anew.
+void balance_layers(TrainableTransformer<float>& model, AdamW<float>* optimizer);
+
+/// 0, 1, .., count - 1.
+[[nodiscard]] std::vector<Index> first_indices(Index count);
+
+/// Tells of a look; throws Cancelled where the answer is to end.
+void report_look(const HealProgress& now, const HealCallback& progress);
+
+/// One step further, and the time it took.
+template <Communicator Group>
+void advance(DistillTrainer& trainer, const TaughtWindows& taught, const std::vector<Index>& all,
+             const DistillOptions& options, Group& group, AdamW<float>& optimizer,
+             DistillState& state) {
+    const double begin = seconds_now();
+    const auto batch = windows_of_step(all, state.step, options.batch_windows, options.seed);
+    state.training += distill_step(trainer, taught, batch, options, group, optimizer);
+    ++state.step;
+    if (state.step % balance_every == 0) balance_layers(trainer.model(), &optimizer);
+    state.seconds += seconds_now() - begin;
+}
+
 /// What the last look says to the caller.
 [[nodiscard]] HealProgress progress_of(const DistillState& state, const DistillOptions& options,
                                        double loss, Index window, Index num_layers);
@@ -184,8 +206,7 @@ template <Communicator Group>
     detail::DistillTrainer trainer(std::move(config), std::move(weights), part,
                                    sources.windows->length, options, backend);
     auto& model = trainer.model();
-    for (auto& layer : model.layers()) detail::balance(layer, nullptr);
-    model.refresh();
+    detail::balance_layers(model, nullptr);
     AdamW<float> optimizer(model.parameters(), detail::adam_of(options));
     detail::DistillState state;
     const auto path = sources.work / "distillation.snapshot";
@@ -206,27 +227,15 @@ template <Communicator Group>
         detail::all_or_none(group, [&] {
             if (group.rank() != 0) return;
             detail::save_distillation(path, asked, state, optimizer);
-            if (progress &&
-                progress(detail::progress_of(state, options, loss, trainer.shape().length,
-                                             model.config().num_layers)) == ProgressReply::cancel)
-                throw Cancelled(detail::concat("distill: cancelled after step ", state.step,
-                                               "; the work folder has all until there"));
+            detail::report_look(detail::progress_of(state, options, loss, trainer.shape().length,
+                                                    model.config().num_layers),
+                                progress);
         });
     };
     if (state.report.curve.empty()) look();
-    std::vector<Index> all(static_cast<std::size_t>(sources.windows->count()));
-    for (std::size_t w = 0; w < all.size(); ++w) all[w] = static_cast<Index>(w);
+    const auto all = detail::first_indices(sources.windows->count());
     while (state.step < options.steps) {
-        const double begin = detail::seconds_now();
-        const auto batch =
-            detail::windows_of_step(all, state.step, options.batch_windows, options.seed);
-        state.training += detail::distill_step(trainer, taught, batch, options, group, optimizer);
-        ++state.step;
-        if (state.step % detail::balance_every == 0) {
-            for (auto& layer : model.layers()) detail::balance(layer, &optimizer);
-            model.refresh();
-        }
-        state.seconds += detail::seconds_now() - begin;
+        detail::advance(trainer, taught, all, options, group, optimizer, state);
         if (state.step % options.evaluate_every == 0 || state.step == options.steps) look();
     }
     state.report.seconds_per_step = state.seconds / static_cast<double>(state.step);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 
 #include "mpo/io/inline.hpp"
@@ -18,11 +19,10 @@ MPO_DETAIL_MODEL_INLINE void require_distill_options(const DistillOptions& optio
     if (options.steps < 1 || options.batch_windows < 1 || options.evaluate_every < 1 ||
         options.accumulate < 1 || options.batch_windows % (options.accumulate * processes) != 0)
         raise<ArgumentError>(
-            {"distill: need steps, batch_windows, accumulate and evaluate_every >= 1 and windows "
-             "that ",
-             processes, " processes share evenly in ", options.accumulate, " parts, got ",
-             options.steps, ", ", options.batch_windows, ", ", options.accumulate, " and ",
-             options.evaluate_every});
+            {"distill: need steps, batch_windows, accumulate and evaluate_every >= 1 ",
+             "and windows that ", processes, " processes share evenly in ", options.accumulate,
+             " parts, got ", options.steps, ", ", options.batch_windows, ", ", options.accumulate,
+             " and ", options.evaluate_every});
     if (!(options.alpha >= 0 && options.alpha <= 1))
         raise<ArgumentError>({"distill: alpha must lie in [0, 1], got ", options.alpha});
 }
@@ -204,6 +204,24 @@ MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const DistillState& state,
             each > 0 ? tokens / each : 0,
             each * static_cast<double>(options.steps - state.step),
             HealStage::distillation};
+}
+
+MPO_DETAIL_MODEL_INLINE void balance_layers(TrainableTransformer<float>& model,
+                                            AdamW<float>* optimizer) {
+    for (auto& layer : model.layers()) balance(layer, optimizer);
+    model.refresh();
+}
+
+MPO_DETAIL_MODEL_INLINE std::vector<Index> first_indices(Index count) {
+    std::vector<Index> all(static_cast<std::size_t>(count));
+    std::iota(all.begin(), all.end(), Index{0});
+    return all;
+}
+
+MPO_DETAIL_MODEL_INLINE void report_look(const HealProgress& now, const HealCallback& progress) {
+    if (progress && progress(now) == ProgressReply::cancel)
+        throw Cancelled(concat("distill: cancelled after step ", now.step,
+                               "; the work folder has all until there"));
 }
 
 }  // namespace mpo::detail

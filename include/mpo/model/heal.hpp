@@ -64,6 +64,9 @@ struct DividedWindows {
 
 [[nodiscard]] DividedWindows divided(const TrainingWindows& all, const HealOptions& options);
 
+/// A report that knows its windows.
+[[nodiscard]] HealReport report_on(const DividedWindows& windows);
+
 /// Throws what a stage would throw of its options and of the models' sizes, before the stages in front of it have
 /// run for hours.
 void require_healable(const std::filesystem::path& student, const std::filesystem::path& teacher,
@@ -72,6 +75,10 @@ void require_healable(const std::filesystem::path& student, const std::filesyste
 /// What the teacher says of windows, in a folder.
 void cache_taught(const std::filesystem::path& folder, const std::filesystem::path& teacher,
                   const TrainingWindows& windows, CacheTeacherOptions caching,
+                  const HealCallback& progress, const EigenBackend& backend);
+/// The same of both kinds, in their folders within `work`.
+void cache_taught(const std::filesystem::path& work, const std::filesystem::path& teacher,
+                  const DividedWindows& windows, const CacheTeacherOptions& caching,
                   const HealCallback& progress, const EigenBackend& backend);
 
 /// The layers that a block stage left, written as a model.
@@ -108,10 +115,7 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
             {"heal: ", folder.string(), " exists already; nothing was done"});
     const double begin = detail::seconds_now();
     const auto windows = detail::divided(texts, options);
-    HealReport report;
-    report.windows = windows.training.count();
-    report.held_out = windows.held_out.count();
-    report.tokens_per_window = texts.length;
+    auto report = detail::report_on(windows);
     const auto at_root = [&](const auto& body) {
         detail::all_or_none(group, [&] {
             if (group.rank() == 0) body();
@@ -133,10 +137,7 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
         CacheTeacherOptions caching;
         caching.top = options.distillation->top;
         at_root([&] {
-            for (const auto& [name, part] : {std::pair{"teacher", &windows.training},
-                                             std::pair{"teacher_held_out", &windows.held_out}})
-                detail::cache_taught(work / name, teacher, *part, caching, options.progress,
-                                     backend);
+            detail::cache_taught(work, teacher, windows, caching, options.progress, backend);
             detail::make_folder(work / "distillation");
         });
         const TeacherCache taught(work / "teacher",

@@ -105,6 +105,24 @@ MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
     writer.write(folder, options.parts, {});
 }
 
+MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& work,
+                                          const std::filesystem::path& teacher,
+                                          const DividedWindows& windows,
+                                          const CacheTeacherOptions& caching,
+                                          const HealCallback& progress,
+                                          const EigenBackend& backend) {
+    cache_taught(work / "teacher", teacher, windows.training, caching, progress, backend);
+    cache_taught(work / "teacher_held_out", teacher, windows.held_out, caching, progress, backend);
+}
+
+MPO_DETAIL_MODEL_INLINE HealReport report_on(const DividedWindows& windows) {
+    HealReport report;
+    report.windows = windows.training.count();
+    report.held_out = windows.held_out.count();
+    report.tokens_per_window = windows.training.length;
+    return report;
+}
+
 MPO_DETAIL_MODEL_INLINE void write_distilled(const std::filesystem::path& before,
                                              const std::filesystem::path& teacher,
                                              const ModelWeights<float>& weights,
