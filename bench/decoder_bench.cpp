@@ -12,6 +12,7 @@
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/transformer.hpp"
 #include "mpo/network/layout_search.hpp"
+#include "support/decoding.hpp"
 #include "support/matrices.hpp"
 #include "support/probe.hpp"
 #include "support/program.hpp"
@@ -99,16 +100,10 @@ struct Forms {
            (2 * weights * static_cast<double>(count) + 4 * queries * pairs);
 }
 
-[[nodiscard]] std::vector<Index> some_tokens(Index count, Index vocab) {
-    std::vector<Index> tokens;
-    for (Index k = 0; k < count; ++k) tokens.push_back(k * 7919 % vocab);
-    return tokens;
-}
-
 [[nodiscard]] Row prefill_row(Index count, Bar& bar, const Options& options) {
     set_num_threads(options.threads);
     const auto model = make_model(options, {});
-    const auto tokens = some_tokens(count, model.config().vocab_size);
+    const auto tokens = bench::some_tokens(count, model.config().vocab_size);
     auto cache = model.make_cache(count);
     Tensor<float> hidden({count, model.config().hidden_size});
     Tensor<float> logits({64, model.config().vocab_size});
@@ -116,11 +111,7 @@ struct Forms {
         cache.truncate(0);
         model.forward(tokens, cache, detail::rows_of(hidden));
     };
-    const auto head = [&] {
-        for (Index k = 0; k < count; k += 64)
-            model.logits(block(detail::rows_of(hidden), k, 0, 64, hidden.extent(1)),
-                         detail::rows_of(logits));
-    };
+    const auto head = [&] { bench::run_head(model, hidden, logits); };
     const bench::FmaProbe<float> probe;
     const auto seconds = bench::interleave(
         {.rounds = 5}, {{.run = layers}, {.run = [&] { probe.run(); }}, {.run = head}});
@@ -145,7 +136,7 @@ struct Forms {
     set_num_threads(options.threads);
     const auto model = make_model(options, {.storage = storage});
     auto cache = model.make_cache(context + 1);
-    const auto tokens = some_tokens(context + 1, model.config().vocab_size);
+    const auto tokens = bench::some_tokens(context + 1, model.config().vocab_size);
     const std::span<const Index> all(tokens);
     if (context > 0) (void)model.forward(all.first(static_cast<std::size_t>(context)), cache);
     Tensor<float> hidden({1, model.config().hidden_size}), logits({1, model.config().vocab_size});
@@ -176,7 +167,7 @@ struct Forms {
                                  const Options& options) {
     set_num_threads(options.threads);
     const auto dense = make_model(options, {}), small = make_model(options, forms);
-    const auto tokens = some_tokens(batch, dense.config().vocab_size);
+    const auto tokens = bench::some_tokens(batch, dense.config().vocab_size);
     auto cache = dense.make_cache(batch);
     Tensor<float> hidden({batch, dense.config().hidden_size});
     const auto side = [&](const Transformer& model) {

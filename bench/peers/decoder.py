@@ -17,14 +17,13 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 
 import torch
 from torch.nn import functional as F
 
+from ours import Ours
 from torch_training import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, Model, rotary, rotated
 
 
@@ -132,20 +131,6 @@ class LlamaCpp:
         return 1e3 / 8 * (time.perf_counter() - begin)
 
 
-class Ours:
-    def __init__(self, program, model, threads):
-        self.process = subprocess.Popen([program, model, str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True)
-
-    def ask(self, what, count):
-        self.process.stdin.write(f"{what} {count}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            sys.exit("decoder.py: mpo_decoder_times has ended")
-        return float(answer)
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model")
@@ -175,9 +160,9 @@ def main():
             decoder.step(tokens[k:k + 1], options.context)
         return 1e3 / 8 * (time.perf_counter() - begin)
 
-    ours = Ours(options.ours, options.model, options.threads)
-    prefill = {"ours": lambda: ours.ask("prefill", options.tokens), "torch": torch_prefill}
-    decode = {"ours": lambda: ours.ask("decode", options.context), "torch": torch_decode}
+    ours = Ours(options.ours, options.model, str(options.threads))
+    prefill = {"ours": lambda: ours.ask(f"prefill {options.tokens}")[0], "torch": torch_prefill}
+    decode = {"ours": lambda: ours.ask(f"decode {options.context}")[0], "torch": torch_decode}
     try:
         handle, path = tempfile.mkstemp(suffix=".gguf")
         os.close(handle)

@@ -7,44 +7,33 @@
 #include <span>
 #include <sstream>
 #include <string>
-#include <vector>
 
 #include "mpo/core/parallel.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/transformer.hpp"
+#include "support/decoding.hpp"
 #include "support/pairs.hpp"
 
 namespace {
 
 using namespace mpo;
 
-[[nodiscard]] std::vector<Index> some_tokens(Index count, Index vocab) {
-    std::vector<Index> tokens;
-    for (Index k = 0; k < count; ++k) tokens.push_back(k * 7919 % vocab);
-    return tokens;
-}
-
-/// N tokens through the layers, then the head, 64 rows at a time: no (tokens, vocabulary) matrix.
+/// N tokens through the layers, then the head, 64 rows at a time.
 [[nodiscard]] double prefill(const Transformer& model, Index count) {
-    const auto tokens = some_tokens(count, model.config().vocab_size);
+    const auto tokens = bench::some_tokens(count, model.config().vocab_size);
     auto cache = model.make_cache(count);
-    const Index width = model.config().hidden_size;
-    Tensor<float> hidden({count, width}), logits({64, model.config().vocab_size});
-    const auto rows = detail::rows_of(hidden);
+    Tensor<float> hidden({count, model.config().hidden_size});
+    Tensor<float> logits({64, model.config().vocab_size});
     return 1e3 * bench::seconds_of([&] {
-               model.forward(tokens, cache, rows);
-               for (Index k = 0; k < count; k += 64) {
-                   const Index part = (std::min)(Index{64}, count - k);
-                   model.logits(block(rows, k, 0, part, width),
-                                block(detail::rows_of(logits), 0, 0, part, logits.extent(1)));
-               }
+               model.forward(tokens, cache, detail::rows_of(hidden));
+               bench::run_head(model, hidden, logits);
            });
 }
 
 /// One token behind `context` others; the mean of eight.
 [[nodiscard]] double decode(const Transformer& model, Index context) {
     constexpr Index count = 8;
-    const auto tokens = some_tokens(context + 1, model.config().vocab_size);
+    const auto tokens = bench::some_tokens(context + 1, model.config().vocab_size);
     const std::span<const Index> all(tokens);
     auto cache = model.make_cache(context + 1);
     if (context > 0) (void)model.forward(all.first(static_cast<std::size_t>(context)), cache);

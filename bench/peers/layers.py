@@ -13,12 +13,12 @@ Peers are never needed to build: pip install torch tensorly-torch torchTT, outsi
 import argparse
 import json
 import statistics
-import subprocess
-import sys
 import time
 import warnings
 
 import torch
+
+from ours import Ours
 
 warnings.filterwarnings("ignore")
 
@@ -85,22 +85,6 @@ def torchtt_layer():
     return Flat
 
 
-class Ours:
-    """bench/peers/layer_times.cpp as a process that answers."""
-
-    def __init__(self, path):
-        self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, out, into, chi, batch, threads):
-        """(ms of the plan, ms of our dense product, multiply-adds of both per row)"""
-        self.process.stdin.write(f"{out} : {into} {chi} {batch} {threads}\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline().split()
-        if len(answer) != 4:
-            sys.exit("layers.py: mpo_layer_times has ended")
-        return float(answer[0]), float(answer[1]), int(float(answer[2])), int(answer[3])
-
-
 def milliseconds(run, least=0.05):
     """Mean of the calls in `least` seconds, one at least."""
     calls, begin = 0, time.perf_counter()
@@ -144,7 +128,8 @@ def main():
             for side in sides.values():
                 side(x)
             for _ in range(rounds):
-                plan, our_dense, *multiply_adds = ours.ask(out, into, chi, batch, options.threads)
+                plan, our_dense, *multiply_adds = ours.ask(
+                    f"{out} : {into} {chi} {batch} {options.threads}")
                 times["ours"].append(plan)
                 times["our dense"].append(our_dense)
                 for name, side in sides.items():

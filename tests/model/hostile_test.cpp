@@ -3,10 +3,10 @@
 
 #include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <sys/stat.h>
 #include <algorithm>
 #include <cerrno>
 #include <string>

@@ -7,7 +7,6 @@
 // side comes from a cache, made once (teacher_cache.hpp).
 #pragma once
 
-#include <cmath>
 #include <cstddef>
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
@@ -133,9 +132,6 @@ void balance_layers(TrainableTransformer<float>& model, AdamW<float>* optimizer)
 /// 0, 1, .., count - 1.
 [[nodiscard]] std::vector<Index> first_indices(Index count);
 
-/// Tells of a look; throws Cancelled where the answer is to end.
-void report_look(const HealProgress& now, const HealCallback& progress);
-
 /// One step further, and the time it took.
 template <Communicator Group>
 void advance(DistillTrainer& trainer, const TaughtWindows& taught, const std::vector<Index>& all,
@@ -229,7 +225,7 @@ template <Communicator Group>
             detail::save_distillation(path, asked, state, optimizer);
             detail::report_look(detail::progress_of(state, options, loss, trainer.shape().length,
                                                     model.config().num_layers),
-                                progress);
+                                progress, "distill: cancelled");
         });
     };
     if (state.report.curve.empty()) look();

@@ -218,10 +218,4 @@ MPO_DETAIL_MODEL_INLINE std::vector<Index> first_indices(Index count) {
     return all;
 }
 
-MPO_DETAIL_MODEL_INLINE void report_look(const HealProgress& now, const HealCallback& progress) {
-    if (progress && progress(now) == ProgressReply::cancel)
-        throw Cancelled(concat("distill: cancelled after step ", now.step,
-                               "; the work folder has all until there"));
-}
-
 }  // namespace mpo::detail

@@ -12,7 +12,6 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,12 +24,9 @@
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/agree.hpp"
 #include "mpo/model/cache_teacher.hpp"
-#include "mpo/model/checkpoint.hpp"
-#include "mpo/model/compressed.hpp"
 #include "mpo/model/distill.hpp"
 #include "mpo/model/heal_blocks.hpp"
 #include "mpo/model/heal_options.hpp"
-#include "mpo/model/healed_writer.hpp"
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo {

@@ -130,11 +130,10 @@ MPO_DETAIL_MODEL_INLINE AdamW<float> optimizer_of(const Parameters<float>& param
 MPO_DETAIL_MODEL_INLINE void fall_back_if_worse(TrainableBlock<float>& layer,
                                                 const HealBlocksOptions& options,
                                                 BlockHealState& state, AdamW<float>& optimizer) {
-    const auto total = [&](const HealPoint& point) {
-        return point.held_out + options.sink_weight * point.sinks;
-    };
     const auto& curve = state.healing.curve;
-    if (state.step >= options.steps || total(curve.back()) <= total(curve.front())) return;
+    if (state.step >= options.steps ||
+        curve.back().total(options.sink_weight) <= curve.front().total(options.sink_weight))
+        return;
     state.healing.fell_back.push_back(state.step);
     paste_values(state.best, optimizer.parameters());
     layer.refresh();

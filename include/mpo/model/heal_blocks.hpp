@@ -76,6 +76,10 @@ struct LayerRun {
 /// What a look says to the caller.
 [[nodiscard]] HealProgress progress_of(const BlockHealState& state, const LayerRun& run);
 
+/// Tells of a look; throws Cancelled, which begins with `cancelled`, where the answer is to end.
+void report_look(const HealProgress& now, const HealCallback& progress,
+                 const std::string& cancelled);
+
 /// A layer as an earlier run left it, finished or not, or healed from its beginning.
 template <Communicator Group>
 [[nodiscard]] BlockHealing heal_or_load(TrainableBlock<float>& layer, const HealFlow& flow,
@@ -109,9 +113,8 @@ template <Communicator Group>
         all_or_none(group, [&] {
             if (group.rank() != 0) return;
             snapshots.save(now, memory);
-            if (progress && progress(progress_of(now, run)) == ProgressReply::cancel)
-                throw Cancelled(concat("heal: cancelled in layer ", run.layer, " after step ",
-                                       now.step, "; the work folder has all until there"));
+            report_look(progress_of(now, run), progress,
+                        concat("heal: cancelled in layer ", run.layer));
         });
     };
     heal_block(layer, flow, split, run.options, trainer, group, optimizer, state, observer);

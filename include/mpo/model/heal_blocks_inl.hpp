@@ -66,7 +66,7 @@ MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const BlockHealState& state, co
                           state.step,
                           run.options.steps,
                           point.training,
-                          point.held_out + run.options.sink_weight * point.sinks,
+                          point.total(run.options.sink_weight),
                           0,
                           0};
     if (state.step == 0) return progress;
@@ -75,6 +75,13 @@ MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const BlockHealState& state, co
     const Index left = layers * run.options.steps - state.step;
     progress.seconds_left = static_cast<double>(left) * state.seconds / steps;
     return progress;
+}
+
+MPO_DETAIL_MODEL_INLINE void report_look(const HealProgress& now, const HealCallback& progress,
+                                         const std::string& cancelled) {
+    if (progress && progress(now) == ProgressReply::cancel)
+        throw Cancelled(
+            concat(cancelled, " after step ", now.step, "; the work folder has all until there"));
 }
 
 MPO_DETAIL_MODEL_INLINE HealWindows::HealWindows(const HealSources& sources) {

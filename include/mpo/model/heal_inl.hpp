@@ -1,10 +1,14 @@
 // The bodies of model/heal.hpp that are no templates.
 #pragma once
 
-#include <system_error>
+#include <algorithm>
+#include <map>
 
 #include "mpo/io/inline.hpp"
+#include "mpo/model/checkpoint.hpp"
+#include "mpo/model/compressed.hpp"
 #include "mpo/model/heal.hpp"
+#include "mpo/model/healed_writer.hpp"
 
 namespace mpo {
 namespace detail {

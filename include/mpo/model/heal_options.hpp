@@ -40,6 +40,9 @@ struct HealPoint {
     double training = 0;  // mean loss of the steps since the last look; 0 at the first
     double held_out = 0;  // loss of the held-out windows
     double sinks = 0;     // of them the sinks' mean relative error, not weighted
+
+    /// The held-out loss with the sinks' term, by which looks are compared.
+    [[nodiscard]] double total(double sink_weight) const { return held_out + sink_weight * sinks; }
 };
 
 /// What became of one layer.
