@@ -125,8 +125,12 @@ def main():
         times = {name: [] for name in ["ours", "our dense", *sides]}
         multiply_adds = None
         with torch.no_grad():
-            for side in sides.values():
-                side(x)
+            for name in list(sides):
+                try:
+                    sides[name](x)
+                except RuntimeError as error:  # torchTT forms an outer product of 2 TB where a leg is 1
+                    print(f"layers.py: no {name} here: {str(error).splitlines()[0][-90:]}")
+                    del sides[name], times[name]
             for _ in range(rounds):
                 plan, our_dense, *multiply_adds = ours.ask(
                     f"{out} : {into} {chi} {batch} {options.threads}")

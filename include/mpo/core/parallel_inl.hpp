@@ -10,6 +10,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include "mpo/core/inline.hpp"
 #include "mpo/core/parallel.hpp"
 
@@ -21,6 +25,27 @@ inline void spin_pause() {
     __builtin_ia32_pause();
 #else
     std::this_thread::yield();
+#endif
+}
+
+/// Number of the processor that runs this thread; -1 where the system does not say.
+inline int current_processor() {
+#if defined(__linux__)
+    return sched_getcpu();
+#else
+    return -1;
+#endif
+}
+
+/// Moves this thread to another processor, if it may run on one; where it may run stays as it was.
+inline void leave_processor([[maybe_unused]] int processor) {
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;  // more than a set can hold
+    cpu_set_t others = allowed;
+    CPU_CLR(static_cast<unsigned>(processor), &others);
+    if (CPU_COUNT(&others) > 0 && sched_setaffinity(0, sizeof others, &others) == 0)
+        static_cast<void>(sched_setaffinity(0, sizeof allowed, &allowed));
 #endif
 }
 
@@ -47,6 +72,7 @@ class ThreadPool {
     void run(void (*call)(void*, int), void* context) {
         call_ = call;
         context_ = context;
+        processor_ = current_processor();
         pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
         generation_.fetch_add(1, std::memory_order_release);
         generation_.notify_all();
@@ -62,16 +88,44 @@ class ThreadPool {
   private:
     static constexpr int spin_limit = 1000;  // about 20 us at 40 to 140 cycles a pause
 
+    /// A worker on the processor of who waits for it. The two take turns, for as long as the system's balancer needs
+    /// to see it (10 to 50 ms were seen), and several times as long as one alone: the worker's spinning keeps its
+    /// caller from going on, the caller's the worker from beginning. So it moves, less and less often where that
+    /// does not help because there are more threads than processors, and does not spin.
+    class Neighbour {
+      public:
+        /// Before a job that comes from `processor`: how long to spin for the next.
+        [[nodiscard]] int patience(int processor) {
+            const int here = current_processor();
+            if (here < 0 || here != processor) {
+                every_ = (std::max)(1, every_ / 2);
+                return spin_limit;
+            }
+            if (++meetings_ < every_) return 0;
+            meetings_ = 0;
+            every_ = (std::min)(2 * every_, 1024);
+            leave_processor(here);
+            return spin_limit;
+        }
+
+      private:
+        int meetings_ = 0;  // since the last move
+        int every_ = 1;     // meetings until the next
+    };
+
     void work(int piece) {
+        Neighbour caller;
+        int limit = caller.patience(processor_);  // a thread begins where it was made
         for (std::uint32_t seen = 0;;) {
             for (int spins = 0; generation_.load(std::memory_order_acquire) == seen; ++spins) {
-                if (spins < spin_limit)
+                if (spins < limit)
                     spin_pause();
                 else
                     generation_.wait(seen, std::memory_order_acquire);
             }
             ++seen;  // run() waits for every worker, so no generation is ever missed
             if (stopping_.load(std::memory_order_relaxed)) return;
+            limit = caller.patience(processor_);
             call_(context_, piece);
             pending_.fetch_sub(1, std::memory_order_release);
         }
@@ -86,6 +140,7 @@ class ThreadPool {
 
     void (*call_)(void*, int) = nullptr;
     void* context_ = nullptr;
+    int processor_ = current_processor();  // that the job comes from
     std::atomic<std::uint32_t> generation_{0};
     std::atomic<int> pending_{0};
     std::atomic<bool> stopping_{false};

@@ -3,8 +3,10 @@
 // axes are merged first and the longest contiguous run on either side is kept.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstring>
-#include <utility>
+#include <type_traits>
 #include <vector>
 
 #include "mpo/core/parallel.hpp"
@@ -59,90 +61,94 @@ void for_each_position(const std::vector<CopyAxis>& axes, Index first, Index las
     }
 }
 
-/// rows x cols elements, source contiguous along rows' index, target along columns: square tiles
-/// that fit L1 on both sides.
-template <class T>
-void copy_transposed(const T* from, Index from_stride, T* to, Index to_stride, Index rows,
-                     Index cols) {
+/// `inner.extent` cells of N bytes along one axis, or, where `across` has a stride, a plane of cells: square
+/// tiles that fit L1 on both sides. Strides are bytes. The scalar type does not matter to a copy.
+template <int N>
+void copy_cells(const CopyAxis& inner, const CopyAxis& across, const std::byte* from,
+                std::byte* to) {
     constexpr Index tile = 32;
-    for (Index i0 = 0; i0 < rows; i0 += tile) {
-        const Index i1 = (std::min)(rows, i0 + tile);
-        for (Index j0 = 0; j0 < cols; j0 += tile) {
-            const Index j1 = (std::min)(cols, j0 + tile);
+    for (Index i0 = 0; i0 < across.extent; i0 += tile) {
+        const Index i1 = (std::min)(across.extent, i0 + tile);
+        for (Index j0 = 0; j0 < inner.extent; j0 += across.extent > 1 ? tile : inner.extent) {
+            const Index j1 = across.extent > 1 ? (std::min)(inner.extent, j0 + tile) : inner.extent;
             for (Index i = i0; i < i1; ++i)
-                for (Index j = j0; j < j1; ++j) to[i * to_stride + j] = from[j * from_stride + i];
+                for (Index j = j0; j < j1; ++j)
+                    std::memcpy(to + i * across.to + j * inner.to,
+                                from + i * across.from + j * inner.from, N);
         }
     }
 }
 
-/// A few elements that lie together on both sides: short legs of cores come in such.
-template <class T, int N>
-struct Piece {
-    T elements[N];
-};
+using CopyCells = void (*)(const CopyAxis& inner, const CopyAxis& across, const std::byte* from,
+                           std::byte* to);
 
-/// to = from along these axes.
-template <class T>
-void copy_along(std::vector<CopyAxis> axes, const T* from, T* to) {
-    if (axes.empty()) axes.push_back({1, 1, 1});
-    CopyAxis inner = axes.back();
+/// The copy of cells of so many bytes; null where there is none.
+[[nodiscard]] inline CopyCells copy_of_cells(Index bytes) {
+    switch (bytes) {
+        case 4: return copy_cells<4>;
+        case 8: return copy_cells<8>;
+        case 12: return copy_cells<12>;
+        case 16: return copy_cells<16>;
+        case 24: return copy_cells<24>;
+        case 32: return copy_cells<32>;
+        case 48: return copy_cells<48>;
+        case 64: return copy_cells<64>;
+        default: return nullptr;
+    }
+}
+
+/// to = from along these axes, element by element.
+inline void copy_along(std::vector<CopyAxis> axes, Index element_size, const std::byte* from,
+                       std::byte* to) {
+    for (auto& axis : axes) axis.from *= element_size, axis.to *= element_size;
+    Index cell = element_size;
+    // a few elements that lie together on both sides are one larger element: short legs of cores come in
+    // such, and a call of memcpy for each would take longer than the copy
+    if (axes.size() > 1 && axes.back().from == cell && axes.back().to == cell &&
+        copy_of_cells(axes.back().extent * cell) != nullptr) {
+        cell *= axes.back().extent;
+        axes.pop_back();
+    }
+    if (axes.empty()) axes.push_back({1, cell, cell});
+    const CopyAxis inner = axes.back();
     axes.pop_back();
-    CopyAxis across{1, 1, 0};  // the axis along which the source is contiguous, if not `inner`
-    if (inner.from != 1 && inner.to == 1) {
+    CopyAxis across{1, 0, 0};  // the axis along which the source is contiguous, if not `inner`
+    if (inner.from != cell && inner.to == cell) {
         for (std::size_t k = 0; k < axes.size(); ++k) {
-            if (axes[k].from != 1) continue;
+            if (axes[k].from != cell) continue;
             across = axes[k];
             axes.erase(axes.begin() + static_cast<Index>(k));
             break;
         }
         // bands of 32 along it become outer positions, so that one large matrix also spreads
         if (across.extent % 32 == 0) {
-            axes.push_back({across.extent / 32, 32, 32 * across.to});
+            axes.push_back({across.extent / 32, 32 * across.from, 32 * across.to});
             across.extent = 32;
         }
     }
     Index positions = 1;
     for (const auto& axis : axes) positions *= axis.extent;
     const Index grain = std::max<Index>(1, (Index{1} << 14) / (inner.extent * across.extent));
+    const bool run = inner.from == cell && inner.to == cell;
+    const CopyCells cells = copy_of_cells(cell);
     parallel_for(0, positions, grain, [&](Index first, Index last) {
         for_each_position(axes, first, last, [&](Index source, Index target) {
-            const T* in = from + source;
-            T* out = to + target;
-            if (across.to != 0)
-                copy_transposed(in, inner.from, out, across.to, across.extent, inner.extent);
-            else if (inner.from == 1 && inner.to == 1)
-                std::memcpy(out, in, static_cast<std::size_t>(inner.extent) * sizeof(T));
+            if (run)
+                std::memcpy(to + target, from + source,
+                            static_cast<std::size_t>(inner.extent * cell));
             else
-                for (Index k = 0; k < inner.extent; ++k) out[k * inner.to] = in[k * inner.from];
+                cells(inner, across, from + source, to + target);
         });
     });
 }
 
-/// The same where the last axis is one of N elements without gaps: a call of memcpy for each would take longer
-/// than the copy. False, and nothing is done, where it is not.
-template <int N, class T>
-[[nodiscard]] bool copy_pieces(std::vector<CopyAxis> axes, const T* from, T* to) {
-    if (axes.size() < 2 || axes.back().extent != N || axes.back().from != 1 || axes.back().to != 1)
-        return false;
-    axes.pop_back();
-    for (auto& axis : axes) {
-        if (axis.from % N != 0 || axis.to % N != 0) return false;
-        axis.from /= N, axis.to /= N;
-    }
-    copy_along(std::move(axes), reinterpret_cast<const Piece<T, N>*>(from),
-               reinterpret_cast<Piece<T, N>*>(to));
-    return true;
-}
-
 /// to = from, element by element; the two do not overlap.
-template <class T>
+template <Scalar T>
 void copy_tensor(const TensorView<const T>& from, T* to, const Shape& to_strides) {
+    static_assert(std::is_trivially_copyable_v<T>);
     if (from.size() == 0) return;
-    const auto axes = merged_axes(from.shape, from.strides, to_strides);
-    if (copy_pieces<2>(axes, from.data, to) || copy_pieces<3>(axes, from.data, to) ||
-        copy_pieces<4>(axes, from.data, to) || copy_pieces<8>(axes, from.data, to))
-        return;
-    copy_along(axes, from.data, to);
+    copy_along(merged_axes(from.shape, from.strides, to_strides), sizeof(T),
+               reinterpret_cast<const std::byte*>(from.data), reinterpret_cast<std::byte*>(to));
 }
 
 }  // namespace mpo::detail

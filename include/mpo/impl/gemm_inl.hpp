@@ -10,6 +10,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <vector>
 
@@ -184,22 +185,36 @@ struct Product {
     void multiply_block(Index r0, Index r1, Index c0, Index c1, Index p, Index steps,
                         const R* packed_b, int accumulate) const {
         const R* a = row_block(r0, r1, p, steps);
+        std::array<Index, block_panels + 1> row;  // where the panels begin
+        for (Index r = r0; r <= r1; ++r) row[static_cast<std::size_t>(r - r0)] = panel_row(r);
         for (Index c = c0; c < c1; ++c) {
+            const Columns columns = columns_of(c);
             const R* b = packed_b != nullptr ? packed_b + (c - c0) * column_slot(steps) : nullptr;
-            Index ldb = panel_width(c);
+            Index ldb = columns.width;
             if constexpr (std::is_same_v<R, TA>) {
                 if (packed_b == nullptr) {
                     ldb = B.first.row_stride;
-                    b = B.first.data + p * ldb + column_offset(B, panel_column(c));
+                    b = B.first.data + p * ldb + column_offset(B, columns.first);
                 }
             }
             for (Index r = r0; r < r1; ++r) {
-                if (lower_only && panel_row(r + 1) <= panel_column(c)) continue;
-                tile(r, c, steps, a + (r - r0) * row_slot(steps), b, ldb, accumulate);
+                const Index* begin = row.data() + (r - r0);
+                if (lower_only && begin[1] <= columns.first) continue;
+                tile(begin[0], begin[1] - begin[0], columns, steps, a + (r - r0) * row_slot(steps),
+                     b, ldb, accumulate);
             }
         }
     }
 
+    /// A panel of columns.
+    struct Columns {
+        Index first;  // counted through all items
+        Index count;
+        Index width;  // as packed
+    };
+    [[nodiscard]] Columns columns_of(Index panel) const {
+        return {panel_column(panel), panel_columns(panel), panel_width(panel)};
+    }
     /// First column of a panel, counted through all items.
     [[nodiscard]] Index panel_column(Index c) const {
         return c / panels_per_item() * n() + c % panels_per_item() * kernels->columns();
@@ -218,10 +233,9 @@ struct Product {
         return column / n() * M.stride + column % n() * M.first.col_stride;
     }
 
-    void tile(Index r, Index c, Index steps, const R* a, const R* b, Index ldb,
-              int accumulate) const {
-        const Index row = panel_row(r), rows = panel_row(r + 1) - row;
-        const Index width = panel_width(c), columns = panel_columns(c), column = panel_column(c);
+    void tile(Index row, Index rows, const Columns& panel, Index steps, const R* a, const R* b,
+              Index ldb, int accumulate) const {
+        const auto [column, columns, width] = panel;
         const auto run =
             kernels->run[width == kernels->width ? 0 : 1][static_cast<std::size_t>(rows * parts)];
         TC* corner = C.first.data + row * C.first.row_stride;
@@ -234,17 +248,39 @@ struct Product {
         }
         alignas(64) R buffer[KernelSet<R>::most_rows * 2 * 64 / sizeof(R)];
         run(steps * parts, a, b, ldb, buffer, width, 0);
-        for (Index j = 0; j < columns; ++j) {
-            TC* target = corner + column_offset(C, column + j);
-            for (Index i = 0; i < rows; ++i, target += C.first.row_stride) {
+        for (Index j = 0, items = 0; j < columns; j += items) {  // columns of one item lie evenly apart
+            items = (std::min)(columns - j, n() - (column + j) % n());
+            scatter(buffer + j, width, rows, items, corner + column_offset(C, column + j),
+                    accumulate);
+        }
+    }
+
+    /// Columns of one item from a tile's buffer to C. Pairs and fours, as short legs of a layout bring them,
+    /// move as one: with a depth of some hundred, number by number they take a fifth of the product's time.
+    void scatter(const R* from, Index width, Index rows, Index columns, TC* to,
+                 int accumulate) const {
+        if constexpr (std::is_same_v<TC, R>) {
+            if (C.first.col_stride == 1 && accumulate == 0 && columns == 2)
+                return copy_rows<2>(from, width, rows, to);
+            if (C.first.col_stride == 1 && accumulate == 0 && columns == 4)
+                return copy_rows<4>(from, width, rows, to);
+        }
+        for (Index i = 0; i < rows; ++i) {
+            TC* target = to + i * C.first.row_stride;
+            for (Index j = 0; j < columns; ++j, target += C.first.col_stride) {
                 TC value;
                 if constexpr (parts == 2)
-                    value = TC(buffer[2 * i * width + j], buffer[(2 * i + 1) * width + j]);
+                    value = TC(from[2 * i * width + j], from[(2 * i + 1) * width + j]);
                 else
-                    value = buffer[i * width + j];
+                    value = from[i * width + j];
                 *target = accumulate != 0 ? *target + value : value;
             }
         }
+    }
+    template <int N>
+    void copy_rows(const R* from, Index width, Index rows, R* to) const {
+        for (Index i = 0; i < rows; ++i)
+            std::memcpy(to + i * C.first.row_stride, from + i * width, N * sizeof(R));
     }
 
     /// alpha A, rows of one panel: steps columns of h numbers (2 h and 2 columns where complex).
@@ -307,6 +343,15 @@ void scale_matrix(T beta, const MatrixView<T>& C) {
 /// Below this many flops a second thread costs more than it brings (a fork-join takes some 2 us).
 inline constexpr double parallel_flops = 1e6;
 
+/// Whether threads share the rows of a product, else its columns: the longer side, so that most of both
+/// operands stays a thread's own, but never one with a panel for too few of them.
+[[nodiscard]] inline bool splits_rows(Index row_panels, Index rows, Index column_panels,
+                                      Index columns) {
+    const Index threads = num_threads();
+    const bool enough_rows = row_panels >= threads, enough_columns = column_panels >= threads;
+    return enough_rows == enough_columns ? rows > columns : enough_rows;
+}
+
 template <class TC, class TA>
 void run_product(const Product<TC, TA>& product, int overwrite) {
     const Index rows = product.row_panels(), cols = product.column_panels();
@@ -314,7 +359,8 @@ void run_product(const Product<TC, TA>& product, int overwrite) {
                          static_cast<double>(product.k()) * static_cast<double>(product.count);
     if (flops < parallel_flops) {
         product.run(0, rows, 0, cols, 0, product.k(), overwrite);
-    } else if (rows * product.kernels->rows > cols * product.kernels->columns()) {
+    } else if (splits_rows(rows, rows * product.kernels->rows, cols,
+                           cols * product.kernels->columns())) {
         parallel_for(0, rows, 1, [&](Index first, Index last) {
             product.run(first, last, 0, cols, 0, product.k(), overwrite);
         });

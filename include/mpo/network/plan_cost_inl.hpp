@@ -134,7 +134,7 @@ class Clock {
         const Index least = bytes_of_slice(need, leg, 1);
         candidate.workspace_bytes = (std::max)(candidate.workspace_bytes, least);
         return clock.sweep(
-            steps, cut_sweep(need, leg, min_repeats(steps), question.batch,
+            steps, cut_sweep(need, leg, tokens_of_full_tiles(steps), question.batch,
                              (std::max)(limit, least), table.threads, processor_cached_bytes));
     };
     candidate.seconds = price(need_of_apply(steps, question.element_size));

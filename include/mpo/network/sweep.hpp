@@ -78,18 +78,18 @@ struct SweepNeed {
 
 /// Tokens per chunk such that what they need stays within `cached_bytes`, at least one. Throws
 /// ArgumentError where not even one slice of one token fits the limit.
-[[nodiscard]] SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min_repeats, Index batch,
+[[nodiscard]] SweepCut cut_sweep(const SweepNeed& need, Index leg, Index full_tokens, Index batch,
                                  Index limit_bytes, Index concurrency, Index cached_bytes);
 
-/// Tokens per chunk that give every worker as many, but no fewer rows than a register tile has: those
-/// would leave it idle, the threads then rather share a product.
-[[nodiscard]] Index balanced_chunk(Index batch, Index workers, Index min_repeats);
+/// Tokens per chunk that give every worker as many, but no fewer than full_tokens: tiles would be padded, and
+/// every worker would read all cores for little. Where only one worker had enough, all share his products.
+[[nodiscard]] Index balanced_chunk(Index batch, Index workers, Index full_tokens);
 
 /// Numbers that all matrices of the steps hold.
 [[nodiscard]] Index num_parameters(const std::vector<SweepStep>& steps);
 
-/// Rows that a token at least brings to a product with a prepared right side.
-[[nodiscard]] Index min_repeats(const std::vector<SweepStep>& steps);
+/// Tokens that fill the largest register tile in every step: its rows with a prepared right side, else its columns.
+[[nodiscard]] Index tokens_of_full_tiles(const std::vector<SweepStep>& steps);
 
 /// Step n of slice s: the part of the core that takes part, and how the batch looks.
 struct SweepPart {

@@ -14,11 +14,11 @@ CoreSweep<T, B>::CoreSweep(const Mpo<T>& mpo, SweepDirection direction, Index ba
     const Index leg = leftwards() ? layout.in.front() : layout.out.front();
     const auto size = static_cast<Index>(sizeof(T));
     const auto need = need_of_apply(steps_, size);
-    cut_ = cut_sweep(need, leg, min_repeats(steps_), batch, max_workspace_bytes,
+    cut_ = cut_sweep(need, leg, tokens_of_full_tiles(steps_), batch, max_workspace_bytes,
                      backend.concurrency(), B::cached_bytes);
     if (with_gradient) {
         const auto need_back = need_of_gradient(steps_, direction_, size);
-        back_cut_ = cut_sweep(need_back, leg, min_repeats(steps_), batch, max_workspace_bytes,
+        back_cut_ = cut_sweep(need_back, leg, tokens_of_full_tiles(steps_), batch, max_workspace_bytes,
                               backend.concurrency(), B::cached_bytes);
         if (back_cut_.slices > 1) {  // the cores are packed for one kind of slices
             const Index workers = cut_.workers;
@@ -122,7 +122,7 @@ void CoreSweep<T, B>::run_step(std::size_t n, Index s, const T* from, T* to, Ind
 
 template <Scalar T, BackendFor<T> B>
 Index CoreSweep<T, B>::chunk_of(Index batch) const {
-    return std::clamp<Index>(balanced_chunk(batch, cut_.workers, min_repeats(steps_)), 1,
+    return std::clamp<Index>(balanced_chunk(batch, cut_.workers, tokens_of_full_tiles(steps_)), 1,
                              cut_.chunk);
 }
 

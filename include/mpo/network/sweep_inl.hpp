@@ -73,25 +73,28 @@ MPO_DETAIL_INLINE SweepNeed need_of_gradient(const std::vector<SweepStep>& steps
     return need;
 }
 
-inline constexpr Index full_tile_rows = 12;
+inline constexpr Index full_tile_rows = 12, full_tile_columns = 32;  // of the largest
 
 MPO_DETAIL_INLINE Index bytes_of_slice(const SweepNeed& need, Index leg, Index slice) {
     return (need.fixed + need.sliced / leg * slice) * need.element_size;
 }
 
-MPO_DETAIL_INLINE Index min_repeats(const std::vector<SweepStep>& steps) {
-    Index least = full_tile_rows;
-    for (const auto& step : steps)
-        if (step.cols == 1) least = (std::min)(least, step.repeats);
-    return least;
+MPO_DETAIL_INLINE Index tokens_of_full_tiles(const std::vector<SweepStep>& steps) {
+    Index tokens = 1;
+    for (const auto& step : steps) {
+        const Index side = step.cols == 1 ? full_tile_rows : full_tile_columns;
+        const Index each = step.repeats * step.cols;
+        tokens = (std::max)(tokens, (side + each - 1) / each);
+    }
+    return tokens;
 }
 
-MPO_DETAIL_INLINE Index balanced_chunk(Index batch, Index workers, Index min_repeats) {
-    const Index full = (full_tile_rows + min_repeats - 1) / min_repeats;
-    return (std::max)((batch + workers - 1) / workers, (std::min)(batch, full));
+MPO_DETAIL_INLINE Index balanced_chunk(Index batch, Index workers, Index full_tokens) {
+    const Index parts = std::clamp<Index>(batch / full_tokens, 1, workers);
+    return (batch + parts - 1) / parts;
 }
 
-MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min_repeats,
+MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index full_tokens,
                                      Index batch, Index limit_bytes, Index concurrency,
                                      Index cached_bytes) {
     SweepCut cut{.leg = leg};
@@ -108,7 +111,7 @@ MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index min
     cut.workers = std::max<Index>(1, concurrency);
     while (cut.workers > 1 && cut.workers * (one + extra) > limit_bytes) --cut.workers;
     const Index room = limit_bytes / cut.workers - (cut.workers > 1 ? extra : 0);
-    cut.chunk = balanced_chunk(batch, cut.workers, min_repeats);
+    cut.chunk = balanced_chunk(batch, cut.workers, full_tokens);
     if (cut.slices > 1) cut.chunk = 1;
     if (one > 0)
         cut.chunk = std::clamp<Index>((std::min)(cached_bytes, room) / one, 1,
