@@ -1,5 +1,6 @@
 // The register tiles of every instruction set that this processor has, under the laws of a backend.
 #include "mpo/impl/gemm_inl.hpp"
+#include "mpo/impl/gram_inl.hpp"
 
 #include "mpo/linalg/eigen_backend.hpp"
 #include "support/catch.hpp"

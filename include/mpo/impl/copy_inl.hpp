@@ -69,7 +69,7 @@ void copy_cells(const CopyAxis& inner, const CopyAxis& across, const std::byte* 
     constexpr Index tile = 32;
     for (Index i0 = 0; i0 < across.extent; i0 += tile) {
         const Index i1 = (std::min)(across.extent, i0 + tile);
-        for (Index j0 = 0; j0 < inner.extent; j0 += across.extent > 1 ? tile : inner.extent) {
+        for (Index j0 = 0; j0<inner.extent; j0 += across.extent> 1 ? tile : inner.extent) {
             const Index j1 = across.extent > 1 ? (std::min)(inner.extent, j0 + tile) : inner.extent;
             for (Index i = i0; i < i1; ++i)
                 for (Index j = j0; j < j1; ++j)
@@ -85,15 +85,24 @@ using CopyCells = void (*)(const CopyAxis& inner, const CopyAxis& across, const 
 /// The copy of cells of so many bytes; null where there is none.
 [[nodiscard]] inline CopyCells copy_of_cells(Index bytes) {
     switch (bytes) {
-        case 4: return copy_cells<4>;
-        case 8: return copy_cells<8>;
-        case 12: return copy_cells<12>;
-        case 16: return copy_cells<16>;
-        case 24: return copy_cells<24>;
-        case 32: return copy_cells<32>;
-        case 48: return copy_cells<48>;
-        case 64: return copy_cells<64>;
-        default: return nullptr;
+        case 4:
+            return copy_cells<4>;
+        case 8:
+            return copy_cells<8>;
+        case 12:
+            return copy_cells<12>;
+        case 16:
+            return copy_cells<16>;
+        case 24:
+            return copy_cells<24>;
+        case 32:
+            return copy_cells<32>;
+        case 48:
+            return copy_cells<48>;
+        case 64:
+            return copy_cells<64>;
+        default:
+            return nullptr;
     }
 }
 

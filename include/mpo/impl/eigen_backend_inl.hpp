@@ -3,6 +3,7 @@
 
 #include "mpo/impl/copy_inl.hpp"
 #include "mpo/impl/gemm_inl.hpp"
+#include "mpo/impl/gram_inl.hpp"
 #include "mpo/impl/hermitian_eigen_inl.hpp"
 #include "mpo/impl/qr_inl.hpp"
 #include "mpo/impl/svd_inl.hpp"

@@ -18,8 +18,8 @@ CoreSweep<T, B>::CoreSweep(const Mpo<T>& mpo, SweepDirection direction, Index ba
                      backend.concurrency(), B::cached_bytes);
     if (with_gradient) {
         const auto need_back = need_of_gradient(steps_, direction_, size);
-        back_cut_ = cut_sweep(need_back, leg, tokens_of_full_tiles(steps_), batch, max_workspace_bytes,
-                              backend.concurrency(), B::cached_bytes);
+        back_cut_ = cut_sweep(need_back, leg, tokens_of_full_tiles(steps_), batch,
+                              max_workspace_bytes, backend.concurrency(), B::cached_bytes);
         if (back_cut_.slices > 1) {  // the cores are packed for one kind of slices
             const Index workers = cut_.workers;
             cut_ = back_cut_;
