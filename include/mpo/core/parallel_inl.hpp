@@ -10,10 +10,6 @@
 #include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <sched.h>
-#endif
-
 #include "mpo/core/inline.hpp"
 #include "mpo/core/parallel.hpp"
 
@@ -28,7 +24,8 @@ inline void spin_pause() {
 #endif
 }
 
-/// Number of the processor that runs this thread; -1 where the system does not say.
+/// Number of the processor that runs this thread; -1 where the system does not say. On Linux <thread> stands on
+/// <pthread.h>, which by POSIX declares what <sched.h> does.
 inline int current_processor() {
 #if defined(__linux__)
     return sched_getcpu();
@@ -115,7 +112,7 @@ class ThreadPool {
 
     void work(int piece) {
         Neighbour caller;
-        int limit = caller.patience(processor_);  // a thread begins where it was made
+        int limit = caller.patience(made_on_);  // a thread begins where it was made
         for (std::uint32_t seen = 0;;) {
             for (int spins = 0; generation_.load(std::memory_order_acquire) == seen; ++spins) {
                 if (spins < limit)
@@ -140,7 +137,8 @@ class ThreadPool {
 
     void (*call_)(void*, int) = nullptr;
     void* context_ = nullptr;
-    int processor_ = current_processor();  // that the job comes from
+    int processor_ = -1;  // that the job comes from
+    const int made_on_ = current_processor();
     std::atomic<std::uint32_t> generation_{0};
     std::atomic<int> pending_{0};
     std::atomic<bool> stopping_{false};
