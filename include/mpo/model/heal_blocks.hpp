@@ -239,9 +239,8 @@ class BlockStageRun {
         };
         const auto student = course_of({LayerForm::student, trial, 0, steps}),
                    rival = course_of({LayerForm::rival, trial, trial, steps});
-        const double weight = options_.sink_weight;
-        const bool better = answer_of_root(
-            group, least_loss(rival, trial, weight) < least_loss(student, trial, weight));
+        const bool better =
+            answer_of_root(group, is_rival_better(student, rival, options_.sink_weight));
         choice.form = better ? LayerForm::rival : LayerForm::student;
         choice.other = better ? student : rival;
         return choice;

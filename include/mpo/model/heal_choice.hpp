@@ -24,9 +24,12 @@ void require_trial(const HealBlocksOptions& options, bool has_rival);
     return options.trial_steps > 0 ? options.trial_steps : options.steps;
 }
 
-/// The least loss of the looks at the first `steps` steps, sinks' term included: what is kept of them. A course that
-/// went on is judged as it was then, so that a resumed run chooses as the broken one did.
-[[nodiscard]] double least_loss(const HealCourse& course, Index steps, double sink_weight);
+/// Whether the rival's form has the lower loss at the look that it kept, sinks' term included. More steps of the better
+/// form alone only widen its lead: a run that goes on chooses as the broken one did.
+[[nodiscard]] inline bool is_rival_better(const HealCourse& student, const HealCourse& rival,
+                                          double sink_weight) {
+    return rival.after().total(sink_weight) < student.after().total(sink_weight);
+}
 
 /// Whether two checkpoints hold the same layer: tensors to the bit, layouts of its chains. Healed twice it would become
 /// the same.

@@ -17,14 +17,6 @@ MPO_DETAIL_MODEL_INLINE void require_trial(const HealBlocksOptions& options, boo
                               ", and there is no rival to try the student against"});
 }
 
-MPO_DETAIL_MODEL_INLINE double least_loss(const HealCourse& course, Index steps,
-                                          double sink_weight) {
-    double least = course.before().total(sink_weight);
-    for (const auto& point : course.curve)
-        if (point.step <= steps) least = (std::min)(least, point.total(sink_weight));
-    return least;
-}
-
 /// Legs of the chains below a name.
 [[nodiscard]] inline std::vector<Layout> layouts_below(const WeightReader& reader,
                                                        const std::string& prefix) {
