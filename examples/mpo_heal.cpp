@@ -33,7 +33,7 @@ namespace command {
 namespace {
 
 struct HealArguments {
-    std::string student, teacher, output, work, json, report, command;
+    std::string student, teacher, rival, output, work, json, report, command;
     std::vector<std::string> texts;
     TextArguments evaluate;  // whose window, tokenizer and max_tokens are the training's, too
     Index windows = 0;
@@ -59,6 +59,7 @@ struct Peaks {
     std::string line = now.stage == mpo::HealStage::blocks
                            ? text("layer %td (%td/%td)", now.layer, now.layer + 1, now.num_layers)
                            : std::string("distillation");
+    if (now.form == mpo::LayerForm::rival) line += " rival";
     line += text(" step %td/%td: ", now.step, now.steps);
     if (now.step > 0) line += text("loss %.4f, ", now.loss);
     line += text("held out %.4f", now.held_out);
@@ -126,6 +127,7 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
     };
     if (arguments.blocks.steps != 0) options.blocks = set(arguments.blocks);
     if (arguments.distillation.steps != 0) options.distillation = set(arguments.distillation);
+    options.rival = arguments.rival;
     return options;
 }
 
@@ -202,6 +204,17 @@ void print_costs(const mpo::HealResults& results) {
     table.print();
 }
 
+/// "form of the layers: 2 of 30 the rival's (11, 12)".
+void print_choice(const mpo::HealResults& results) {
+    if (results.options.rival.empty()) return;
+    const auto layers = mpo::layers_of_rival(results.report);
+    std::cout << "form of the layers: " << layers.size() << " of " << results.report.blocks.size()
+              << " the rival's";
+    for (std::size_t k = 0; k < layers.size(); ++k)
+        std::cout << (k == 0 ? " (" : ", ") << layers[k] << (k + 1 == layers.size() ? ")" : "");
+    std::cout << '\n';
+}
+
 void print_losses(const mpo::HealResults& results) {
     const auto& report = results.report;
     if (!report.blocks.empty()) {
@@ -209,6 +222,7 @@ void print_losses(const mpo::HealResults& results) {
         std::cout << "held-out loss of the layers, mean: " << arrow(means.before, means.after)
                   << '\n';
     }
+    print_choice(results);
     if (!report.distillation) return;
     const auto& curve = report.distillation->curve;
     const auto &first = curve.front(), &kept = curve[mpo::detail::kept_look(*report.distillation)];
@@ -279,8 +293,9 @@ void run_heal(HealArguments& arguments) {
     results.teacher = arguments.teacher;
     results.texts = arguments.texts;
     results.options = options;
-    results.costs =
-        mpo::heal_costs(results.report, options, mpo::CompressedCheckpoint(arguments.student));
+    const auto forms =
+        arguments.rival.empty() ? std::filesystem::path(arguments.student) : healed_folder(work);
+    results.costs = mpo::heal_costs(results.report, options, mpo::CompressedCheckpoint(forms));
     for (auto& cost : results.costs)
         cost.peak_bytes = cost.stage == mpo::HealStage::blocks ? peaks.blocks : peaks.distillation;
     results.evaluation = evaluate(arguments, options, texts, work);
@@ -319,6 +334,10 @@ void add_heal(CLI::App& app, const std::string& command_line) {
     sub->add_option("compressed", arguments->student, "A folder that mpo compress wrote")
         ->required();
     sub->add_option("--teacher", arguments->teacher, "The model that it was made of")->required();
+    auto* rival =
+        sub->add_option("--rival", arguments->rival,
+                        "Another folder that mpo compress made of the teacher: every layer "
+                        "is healed in both forms, and the better one is kept");
     sub->add_option("--text", arguments->texts, "A text to train on; repeatable")
         ->required()
         ->expected(1)
@@ -329,6 +348,9 @@ void add_heal(CLI::App& app, const std::string& command_line) {
                     "Folder of snapshots, kept; default: OUTPUT.work, removed at the end");
     sub->add_flag("--resume", arguments->resume, "Go on with the work folder that is there");
     add_stage_options(*sub, *arguments);
+    sub->add_option("--trial-steps", arguments->blocks.trial_steps,
+                    "After which the worse form stops, at a look (default: at the end)")
+        ->needs(rival);
     sub->add_option("--windows", arguments->windows,
                     "Of every text, evenly spread over it; default: all that fit");
     sub->add_option("--window", arguments->evaluate.window, "Tokens of each (default 512)");

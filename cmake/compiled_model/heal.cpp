@@ -2,6 +2,7 @@
 #include "mpo/model/distill_inl.hpp"
 #include "mpo/model/heal_block_inl.hpp"
 #include "mpo/model/heal_blocks_inl.hpp"
+#include "mpo/model/heal_choice_inl.hpp"
 #include "mpo/model/heal_flow_inl.hpp"
 #include "mpo/model/heal_inl.hpp"
 #include "mpo/model/heal_options_inl.hpp"

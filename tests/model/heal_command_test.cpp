@@ -132,6 +132,43 @@ TEST_CASE("mpo heal: both stages, what they cost, and what became of another tex
     CHECK(blocks["layers"].size() == 2);
 }
 
+TEST_CASE("mpo heal --rival: says whose form every layer has, also when it was killed meanwhile") {
+    const Ward ward;
+    REQUIRE(ward.run("compress decoder -o low --budget 0.5 --form low-rank").status == 0);
+    const auto arguments = [&](const std::string& output) {
+        return ward.heal(output, {"--rival", "low", "--trial-steps", "2", "--evaluate", "other",
+                                  "--resume", "--json", "h.json", "--report", "h.html"});
+    };
+    const auto healed = ward.run(ward.line(arguments("healed")));
+    INFO(healed.err << healed.out);
+    REQUIRE(healed.status == 0);
+    CHECK(contains(healed.out, "form of the layers: "));
+    CHECK(contains(healed.out, " of 2 the rival's"));
+    CHECK(contains(healed.err, "heal layer 0 (1/2) step 2/6: loss "));
+    CHECK(contains(healed.err, "heal layer 0 (1/2) rival step 2/6: loss "));
+    const auto json = nlohmann::json::parse(read_file(ward.folder / "h.json"));
+    CHECK(json["rival"] == "low");
+    CHECK(json["blocks"]["settings"]["trial_steps"] == 2);
+    CHECK(json["blocks"]["steps"] == 2 * (6 + 2));
+    for (const auto& layer : json["layers"]) {
+        CHECK((layer["form"] == "student" || layer["form"] == "rival"));
+        CHECK(layer["curve"].size() == 4);
+        CHECK(layer["other"]["curve"].size() == 2);
+    }
+    CHECK(json["distillation"]["parameters"] ==
+          trained_parameters(CompressedCheckpoint(ward.folder / "healed"), {},
+                             HealStage::distillation));
+    CHECK(contains(read_file(ward.folder / "h.html"), "Other form"));
+
+    REQUIRE(ward.killed(arguments("out"), [&] {
+        return std::filesystem::exists(ward.folder / "out.work/blocks/rival/layer_0.unfinished");
+    }));
+    const auto rest = ward.run(ward.line(arguments("out")));
+    INFO(rest.err);
+    CHECK(rest.status == 0);
+    CHECK(contents(ward.folder / "out") == contents(ward.folder / "healed"));
+}
+
 TEST_CASE("mpo heal: the parameters of its table are those that training has") {
     const Ward ward;
     REQUIRE(ward.run("compress decoder -o half --budget 0.5 --only 'layers\\.0'").status == 0);
@@ -277,6 +314,11 @@ TEST_CASE("mpo heal: what does not fit is one line, before anything was made") {
     refuse({"--blocks-steps", "0", "--distill-steps", "0"}, {"neither"});
     refuse({"--batch-windows", "0"}, {"batch_windows"});
     refuse({"--look-every", "0"}, {"evaluate_every"});
+    refuse({"--rival", "decoder"}, {"decoder is no compressed checkpoint"});
+    refuse({"--rival", "small", "--blocks-steps", "0"}, {"the block stage chooses"});
+    refuse({"--rival", "small", "--trial-steps", "3"},
+           {"a multiple of evaluate_every, 2", "got 3"});
+    refuse({"--trial-steps", "2"}, {"--trial-steps", "--rival"}, 2);
     refuse({"--threads", "0"}, {"threads", "got 0"});
     refuse({"--tokenizer", "model"}, {"tokenizer.json"});
     refuse({"--evaluate", "none"}, {"none"});

@@ -188,6 +188,40 @@ TEST_CASE("heal: a step's windows shared by ranks make the step of one, to round
     compare(distillation, "/distillation/distillation.snapshot", "accumulated");
 }
 
+TEST_CASE("heal: ranks choose the same of two forms of a layer, in order and apart") {
+    Ward ward;
+    if (ward.first()) {
+        CompressOptions options;
+        options.budget = 0.5;
+        options.form = CompressForm::low_rank;
+        (void)compress(Checkpoint(ward.clinic().teacher()), ward / "rival", options, cpu);
+    }
+    ward.all().barrier();
+    for (const auto inputs : {HealInputs::healed, HealInputs::dense}) {
+        auto options = blocks_alone(inputs);
+        options.rival = ward / "rival";
+        options.blocks->trial_steps = 4;
+        const std::string name = inputs == HealInputs::dense ? "_apart" : "_in_order";
+        const auto unbroken = ward.heal(options, "unbroken" + name, "work_unbroken" + name);
+        CHECK(ward.same_everywhere(numbers_of(unbroken)));
+        std::vector<Index> forms;
+        for (const auto& block : unbroken.blocks) {
+            REQUIRE(block.other);
+            CHECK(block.other->curve.size() == 2);
+            forms.push_back(static_cast<Index>(block.form));
+        }
+        CHECK(ward.same_everywhere(forms));
+        auto broken = options;
+        Index seen = 0;
+        broken.progress = cancels_at(3, seen);
+        const auto to = "to" + name, work = "work" + name;
+        CHECK_THROWS_AS((void)ward.heal(broken, to, work), Cancelled);
+        ward.all().barrier();
+        (void)ward.heal(options, to, work);
+        CHECK(contents(ward / to) == contents(ward / ("unbroken" + name)));
+    }
+}
+
 TEST_CASE("heal: all ranks hold the same bits of a distilled model") {
     Ward ward;
     auto options = heal_settings();

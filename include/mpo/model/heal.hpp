@@ -4,7 +4,7 @@
 //
 // The work folder makes a run resumable:
 //
-//   blocks/          snapshots of the block stage
+//   blocks/          snapshots of the block stage; blocks/rival/ those of the rival's layers
 //   blocks_model/    the model behind it, a compressed checkpoint, where distillation follows
 //   teacher/, teacher_held_out/   what the teacher says of the windows
 //   distillation/    snapshot of distillation
@@ -39,6 +39,9 @@ struct HealOptions {
         16;                   // of the windows the k-th of so many is looked at, and not trained on
     Index max_held_out = 16;  // windows that are looked at, at most
     HealCallback progress = {};  // may be empty
+    std::filesystem::path rival =
+        {};  // another compressed checkpoint of the teacher: the block stage
+             // chooses between both, layer by layer; empty: none
 };
 
 /// What heal did.
@@ -77,10 +80,10 @@ void cache_taught(const std::filesystem::path& work, const std::filesystem::path
                   const DividedWindows& windows, const CacheTeacherOptions& caching,
                   const HealCallback& progress, const EigenBackend& backend);
 
-/// The layers that a block stage left, written as a model.
+/// The layers that a block stage left in the forms that it kept, written as a model unless that is there.
 void write_healed_blocks(const HealSources& sources, const HealBlocksOptions& options,
-                         int processes, const std::filesystem::path& folder,
-                         const EigenBackend& backend);
+                         int processes, const std::vector<BlockHealing>& blocks,
+                         const std::filesystem::path& folder, const EigenBackend& backend);
 
 /// A distilled model, written: what was not trained has the bytes of `before`.
 void write_distilled(const std::filesystem::path& before, const std::filesystem::path& teacher,
@@ -120,13 +123,13 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
     at_root([&] { detail::make_folder(work); });
     auto start = student;
     if (options.blocks) {
-        const HealSources sources{student, teacher, work / "blocks", &windows.training,
-                                  &windows.held_out};
+        const HealSources sources{student,           teacher,           work / "blocks",
+                                  &windows.training, &windows.held_out, options.rival};
         report.blocks = heal_blocks(sources, *options.blocks, backend, group, options.progress);
         start = options.distillation ? work / "blocks_model" : folder;
         at_root([&] {
-            if (!std::filesystem::exists(start))
-                detail::write_healed_blocks(sources, *options.blocks, group.size(), start, backend);
+            detail::write_healed_blocks(sources, *options.blocks, group.size(), report.blocks,
+                                        start, backend);
         });
     }
     if (options.distillation) {

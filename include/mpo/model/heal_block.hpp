@@ -135,16 +135,21 @@ void fall_back_if_worse(TrainableBlock<float>& layer, const HealBlocksOptions& o
 [[nodiscard]] bool is_looked_at(Index step, const HealBlocksOptions& options,
                                 const BlockHealing& healing);
 
-/// Heals one layer. Its numbers are those of the best look afterwards.
+/// Whether a layer has done all of its steps, or its patience is at an end.
+[[nodiscard]] bool is_done(const BlockHealState& state, const HealBlocksOptions& options);
+
+/// Heals one layer. Its numbers are those of the best look afterwards, where it is done; true then. Stopped at `until`
+/// before, it goes on from the state of the look there as if it had not been.
 ///
+/// until      steps after which it stops: all of them, or fewer that end with a look
 /// optimizer  optimizer_of(..); with `state` what a run that was broken off at a look left, or fresh
 /// group      processes; all hold the same numbers, and hold them afterwards
 /// observer   hears of every look; may be empty
 /// throws     NumericalError where loss or gradients are not finite: layer and step are named, and the layer
 ///            keeps the numbers of the step before
 template <Communicator Group>
-void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
-                const HealBlocksOptions& options, BlockTrainer& trainer, Group& group,
+bool heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit& split,
+                const HealBlocksOptions& options, Index until, BlockTrainer& trainer, Group& group,
                 AdamW<float>& optimizer, BlockHealState& state, const HealObserver& observer) {
     const auto& parameters = optimizer.parameters();
     const auto look = [&] {
@@ -156,7 +161,7 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
     };
     if (state.healing.curve.empty()) look();
     const auto seed = options.seed + static_cast<std::uint64_t>(state.healing.layer);
-    while (state.step < options.steps) {
+    while (state.step < until && !is_done(state, options)) {
         const double begin = seconds_now();
         const auto batch = windows_of_step(split.training, state.step, options.batch_windows, seed);
         naming_place(concat("heal: layer ", state.healing.layer), [&] {
@@ -169,13 +174,12 @@ void heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
         }
         state.seconds += seconds_now() - begin;
         if (is_looked_at(state.step, options, state.healing)) look();
-        if (options.patience > 0 &&
-            state.step - state.healing.best_step >= options.patience * options.evaluate_every)
-            break;
     }
     state.healing.seconds_per_step = state.seconds / static_cast<double>(state.step);
+    if (!is_done(state, options)) return false;
     paste_values(state.best, parameters);
     layer.refresh();
+    return true;
 }
 
 }  // namespace mpo::detail

@@ -147,4 +147,11 @@ MPO_DETAIL_MODEL_INLINE bool is_looked_at(Index step, const HealBlocksOptions& o
     return early || step % options.evaluate_every == 0 || step == options.steps;
 }
 
+MPO_DETAIL_MODEL_INLINE bool is_done(const BlockHealState& state,
+                                     const HealBlocksOptions& options) {
+    const Index since = state.step - state.healing.best_step;
+    return state.step >= options.steps ||
+           (options.patience > 0 && since >= options.patience * options.evaluate_every);
+}
+
 }  // namespace mpo::detail

@@ -2,6 +2,8 @@
 // model has there, with the inputs that the healed layers before it give. One layer is in memory at a time, and
 // the states of all windows.
 //
+// With a rival every layer is healed in two forms, and the better one is kept (heal_choice.hpp).
+//
 // What is done is in the work folder (heal_snapshots.hpp). Killed at any moment, a run goes on from the last look, and
 // ends with the same bits.
 #pragma once
@@ -10,6 +12,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <vector>
 
 #include "mpo/core/communicator.hpp"
@@ -18,6 +21,7 @@
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/agree.hpp"
 #include "mpo/model/heal_block.hpp"
+#include "mpo/model/heal_choice.hpp"
 #include "mpo/model/heal_flow.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/heal_snapshots.hpp"
@@ -34,6 +38,8 @@ struct HealSources {
     std::filesystem::path work;                 // folder of snapshots; made where it is not there
     const TrainingWindows* windows = nullptr;   // to train on
     const TrainingWindows* held_out = nullptr;  // to look at, of the same length; at least one
+    std::filesystem::path rival = {};  // another compressed checkpoint of the same teacher, whose
+                                       // layers may be better; empty: none
 };
 
 /// What a run of healing is at: layer after layer, the teacher's pass over the windows, or all layers together.
@@ -52,6 +58,7 @@ struct HealProgress {
     double tokens_per_second = 0;         // over all processes, mean
     double seconds_left = 0;              // of the stage, at the rate so far
     HealStage stage = HealStage::blocks;  // which
+    LayerForm form = LayerForm::student;  // whose form of the layer
 };
 
 /// Hears of progress, and may end the run: what the work folder has stays.
@@ -59,11 +66,24 @@ using HealCallback = std::function<ProgressReply(const HealProgress&)>;
 
 namespace detail {
 
-/// Throws ShapeError where a student is not its teacher's size.
-void require_same_decoder(const TransformerConfig& student, const TransformerConfig& teacher);
+/// Throws ShapeError where a student, or another that `who` names, is not its teacher's size.
+void require_same_decoder(const TransformerConfig& student, const TransformerConfig& teacher,
+                          const char* who = "student");
+/// Throws ArgumentError where a folder is no compressed checkpoint.
+void require_compressed(const std::filesystem::path& folder);
+/// Throws as both where a rival is none.
+void require_rival(const std::filesystem::path& rival, const TransformerConfig& teacher);
 
 /// Whether there is something to heal: nothing was taken from a layer without a chain.
 [[nodiscard]] bool is_healed(const TrainableBlock<float>& layer, const TrainedParts& parts);
+
+/// One form of a layer, and how far it goes.
+struct Attempt {
+    LayerForm form = LayerForm::student;
+    Index until = 0;   // steps after which it stops
+    Index before = 0;  // steps that the layer's other form has done
+    Index steps = 0;   // of the layer, in all forms
+};
 
 /// One layer of a run.
 struct LayerRun {
@@ -71,6 +91,7 @@ struct LayerRun {
     Index tokens;   // of a step, over all processes that share it
     Index at_once;  // layers that are healed at the same time
     const HealBlocksOptions& options;
+    Attempt attempt;
 };
 
 /// What a look says to the caller.
@@ -80,7 +101,8 @@ struct LayerRun {
 void report_look(const HealProgress& now, const HealCallback& progress,
                  const std::string& cancelled);
 
-/// A layer as an earlier run left it, finished or not, or healed from its beginning.
+/// A layer as an earlier run left it, finished or not, or healed from its beginning. Stopped before it is done, it has
+/// other numbers than its best look: then only its course is of use.
 template <Communicator Group>
 [[nodiscard]] BlockHealing heal_or_load(TrainableBlock<float>& layer, const HealFlow& flow,
                                         const HealSplit& split, const LayerRun& run,
@@ -117,9 +139,10 @@ template <Communicator Group>
                         concat("heal: cancelled in layer ", run.layer));
         });
     };
-    heal_block(layer, flow, split, run.options, trainer, group, optimizer, state, observer);
+    const bool done = heal_block(layer, flow, split, run.options, run.attempt.until, trainer, group,
+                                 optimizer, state, observer);
     all_or_none(group, [&] {
-        if (group.rank() == 0) snapshots.save(state.healing, parameters);
+        if (done && group.rank() == 0) snapshots.save(state.healing, parameters);
     });
     return state.healing;
 }
@@ -132,6 +155,10 @@ struct HealWindows {
 
     explicit HealWindows(const HealSources& sources);
 };
+
+/// The snapshots of a run; they name what it works on.
+[[nodiscard]] BlockSnapshots snapshots_of(const HealSources& sources,
+                                          const HealBlocksOptions& options, int processes);
 
 /// What the layers of a run share, and its two orders.
 class BlockStageRun {
@@ -146,8 +173,9 @@ class BlockStageRun {
         std::vector<BlockHealing> healed;
         for (Index k = 0; k < config_.num_layers; ++k) {
             advance_dense(k);
-            auto layer = layer_of(k);
-            healed.push_back(heal_layer(layer, k, 1, group, progress));
+            const auto choice = choose(k, 1, group, progress);
+            auto layer = layer_of(k, choice.form);
+            healed.push_back(heal_chosen(layer, k, choice, 1, group, progress));
             flow_.advance_healed(layer);
         }
         return healed;
@@ -167,9 +195,10 @@ class BlockStageRun {
                     advance_dense(k);
                     if (k != own) continue;
                     SingleProcess alone;
-                    auto layer = layer_of(k);
-                    healing = heal_layer(layer, k, size, alone,
-                                         group.rank() == 0 ? progress : HealCallback{});
+                    const auto heard = group.rank() == 0 ? progress : HealCallback{};
+                    const auto choice = choose(k, size, alone, heard);
+                    auto layer = layer_of(k, choice.form);
+                    healing = heal_chosen(layer, k, choice, size, alone, heard);
                 }
             });
             for (Index k = first; k < last; ++k) {
@@ -186,22 +215,59 @@ class BlockStageRun {
     void advance_dense(Index k) {
         flow_.advance_dense(read_layer(teacher_, config_, k), options_.sink_factor);
     }
-    [[nodiscard]] TrainableBlock<float> layer_of(Index k);
+    [[nodiscard]] TrainableBlock<float> layer_of(Index k, LayerForm form);
     template <Communicator Group>
-    [[nodiscard]] BlockHealing heal_layer(TrainableBlock<float>& layer, Index k, Index at_once,
-                                          Group& group, const HealCallback& progress) {
-        const LayerRun run{k, config_.num_layers, batch_.rows() * group.size(), at_once, options_};
-        return heal_or_load(layer, flow_, windows_.split, run, trainer_, group, snapshots_,
+    [[nodiscard]] BlockHealing heal_layer(TrainableBlock<float>& layer, Index k,
+                                          const Attempt& attempt, Index at_once, Group& group,
+                                          const HealCallback& progress) {
+        const LayerRun run{k,       config_.num_layers, batch_.rows() * group.size(),
+                           at_once, options_,           attempt};
+        const auto& snapshots = attempt.form == LayerForm::rival ? *rival_snapshots_ : snapshots_;
+        return heal_or_load(layer, flow_, windows_.split, run, trainer_, group, snapshots,
                             progress);
+    }
+    /// Tries both forms of a layer, one after the other in memory. Rank 0's numbers decide.
+    template <Communicator Group>
+    [[nodiscard]] LayerChoice choose(Index k, Index at_once, Group& group,
+                                     const HealCallback& progress) {
+        LayerChoice choice;
+        if (!rival_ || has_same_layer(student_, *rival_, k)) return choice;
+        const Index trial = trial_steps(options_), steps = options_.steps + trial;
+        const auto course_of = [&](const Attempt& attempt) {
+            auto layer = layer_of(k, attempt.form);
+            return heal_layer(layer, k, attempt, at_once, group, progress);
+        };
+        const auto student = course_of({LayerForm::student, trial, 0, steps}),
+                   rival = course_of({LayerForm::rival, trial, trial, steps});
+        const bool better =
+            answer_of_root(group, is_rival_better(student, rival, options_.sink_weight));
+        choice.form = better ? LayerForm::rival : LayerForm::student;
+        choice.other = better ? student : rival;
+        return choice;
+    }
+    /// The form that was chosen, to its end: the layer is healed afterwards.
+    template <Communicator Group>
+    [[nodiscard]] BlockHealing heal_chosen(TrainableBlock<float>& layer, Index k,
+                                           const LayerChoice& choice, Index at_once, Group& group,
+                                           const HealCallback& progress) {
+        const Index before = choice.other ? trial_steps(options_) : 0;
+        auto healing =
+            heal_layer(layer, k, {choice.form, options_.steps, before, options_.steps + before},
+                       at_once, group, progress);
+        healing.form = choice.form;
+        healing.other = choice.other;
+        return healing;
     }
 
     const HealBlocksOptions& options_;
     const EigenBackend& backend_;
     TransformerOptions read_;
     WeightReader student_, teacher_;
+    std::optional<WeightReader> rival_;
     TransformerConfig config_;
     HealWindows windows_;
     BlockSnapshots snapshots_;
+    std::optional<BlockSnapshots> rival_snapshots_;
     HealFlow flow_;
     WindowShape batch_;
     BlockTrainer trainer_;
@@ -216,6 +282,10 @@ class BlockStageRun {
 /// rounding, whatever their number. With HealInputs::dense rank r heals layers r, r + size, .. alone, each with all
 /// windows of its steps: the same bits, whatever their number.
 ///
+/// With a rival a layer that is not the same in both checkpoints is healed in both forms, from the same states with the
+/// same windows. The form is kept whose least held-out loss, the sinks' term included, is lower after trial_steps, the
+/// student's where they are equal; it goes on to the end of its steps with the bits that it has alone.
+///
 /// group      processes; all of them call, with the same arguments, on processors of one kind. The work folder must be
 ///            seen by all of them; rank 0 writes it, or who heals a layer alone. What one throws in a step, at a look
 ///            or with a layer of its own, all throw
@@ -223,7 +293,8 @@ class BlockStageRun {
 ///            when everybody is through with the layer that is its own
 /// cost       per layer: the dense layer once for all windows; steps times forward and backward of batch_windows
 ///            of them; the healed layer once for all, where layers are healed in order. Layers of one's own: size()
-///            at a time, and the dense layers once per process
+///            at a time, and the dense layers once per process. With a rival steps + trial_steps instead of steps, or
+///            twice of them
 /// memory     two states of all windows, (tokens, hidden) floats each; one layer with gradients, moments and tape
 /// throws     ShapeError, ArgumentError where student, teacher, windows or options do not fit, or the work folder
 ///            is another run's; NumericalError, naming layer and step, also where ranks differ in what must be the
@@ -233,6 +304,7 @@ std::vector<BlockHealing> heal_blocks(const HealSources& sources, const HealBloc
                                       const EigenBackend& backend, Group& group,
                                       const HealCallback& progress = {}) {
     detail::require_heal_options(options);
+    detail::require_trial(options, !sources.rival.empty());
     const bool apart = options.inputs == HealInputs::dense;
     detail::BlockStageRun stage(sources, options, backend, apart ? 1 : group.size());
     return apart ? stage.apart(group, progress) : stage.in_order(group, progress);

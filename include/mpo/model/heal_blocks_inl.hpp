@@ -35,11 +35,12 @@ inline void require_heal_windows(const HealSources& sources, const TransformerCo
 }
 
 MPO_DETAIL_MODEL_INLINE void require_same_decoder(const TransformerConfig& student,
-                                                  const TransformerConfig& teacher) {
-    const auto require = [](const char* what, Index of_student, Index of_teacher) {
+                                                  const TransformerConfig& teacher,
+                                                  const char* who) {
+    const auto require = [&](const char* what, Index of_student, Index of_teacher) {
         if (of_student != of_teacher)
-            raise<ShapeError>(
-                {"heal: the student's ", what, " is ", of_student, ", the teacher's ", of_teacher});
+            raise<ShapeError>({"heal: the ", who, "'s ", what, " is ", of_student,
+                               ", the teacher's ", of_teacher});
     };
     require("vocabulary", student.vocab_size, teacher.vocab_size);
     require("hidden size", student.hidden_size, teacher.hidden_size);
@@ -48,6 +49,18 @@ MPO_DETAIL_MODEL_INLINE void require_same_decoder(const TransformerConfig& stude
     require("number of heads", student.num_heads, teacher.num_heads);
     require("number of key-value heads", student.num_kv_heads, teacher.num_kv_heads);
     require("size of a head", student.head_dim, teacher.head_dim);
+}
+
+MPO_DETAIL_MODEL_INLINE void require_compressed(const std::filesystem::path& folder) {
+    if (!is_compressed(folder))
+        raise<ArgumentError>({"heal: ", folder.string(), " is no compressed checkpoint: it has no ",
+                              compressed_config_file});
+}
+
+MPO_DETAIL_MODEL_INLINE void require_rival(const std::filesystem::path& rival,
+                                           const TransformerConfig& teacher) {
+    require_compressed(rival);
+    require_same_decoder(transformer_config(Checkpoint(rival)), teacher, "rival");
 }
 
 MPO_DETAIL_MODEL_INLINE bool is_healed(const TrainableBlock<float>& layer,
@@ -69,10 +82,11 @@ MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const BlockHealState& state, co
                           point.total(run.options.sink_weight),
                           0,
                           0};
+    progress.form = run.attempt.form;
     if (state.step == 0) return progress;
     progress.tokens_per_second = static_cast<double>(run.tokens) * steps / state.seconds;
     const Index layers = (run.num_layers - run.layer + run.at_once - 1) / run.at_once;
-    const Index left = layers * run.options.steps - state.step;
+    const Index left = layers * run.attempt.steps - run.attempt.before - state.step;
     progress.seconds_left = static_cast<double>(left) * state.seconds / steps;
     return progress;
 }
@@ -93,6 +107,15 @@ MPO_DETAIL_MODEL_INLINE HealWindows::HealWindows(const HealSources& sources) {
         (w < train ? split.training : split.held_out).push_back(w);
 }
 
+MPO_DETAIL_MODEL_INLINE BlockSnapshots snapshots_of(const HealSources& sources,
+                                                    const HealBlocksOptions& options,
+                                                    int processes) {
+    const auto of = [](const std::filesystem::path& path) { return fingerprint(Checkpoint(path)); };
+    return {sources.work, configuration(options, of(sources.student), of(sources.teacher),
+                                        *sources.windows, *sources.held_out, processes,
+                                        sources.rival.empty() ? std::string() : of(sources.rival))};
+}
+
 MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
                                                      const HealBlocksOptions& options,
                                                      const EigenBackend& backend, int processes)
@@ -102,9 +125,7 @@ MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
       teacher_(sources.teacher, read_, backend),
       config_(fitting(sources, processes)),
       windows_(sources),
-      snapshots_(sources.work, configuration(options, fingerprint(student_.checkpoint()),
-                                             fingerprint(teacher_.checkpoint()), *sources.windows,
-                                             *sources.held_out, processes)),
+      snapshots_(snapshots_of(sources, options, processes)),
       flow_(windows_.tokens, windows_.shape,
             teacher_.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size}),
             config_, backend),
@@ -113,18 +134,24 @@ MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
     training_.rows = batch_.rows();
     training_.max_workspace_bytes = options.max_workspace_bytes;
     training_.parts = options.parts;
+    if (sources.rival.empty()) return;
+    rival_.emplace(sources.rival, read_, backend);
+    rival_snapshots_.emplace(snapshots_.of_rival());
 }
 
 MPO_DETAIL_MODEL_INLINE TransformerConfig BlockStageRun::fitting(const HealSources& sources,
                                                                  int processes) const {
     auto config = transformer_config(student_.checkpoint());
-    require_same_decoder(config, transformer_config(teacher_.checkpoint()));
+    const auto dense = transformer_config(teacher_.checkpoint());
+    require_same_decoder(config, dense);
+    if (!sources.rival.empty()) require_rival(sources.rival, dense);
     require_heal_windows(sources, config, options_.batch_windows, processes);
     return config;
 }
 
-MPO_DETAIL_MODEL_INLINE TrainableBlock<float> BlockStageRun::layer_of(Index k) {
-    return {concat("model.layers.", k, "."), read_layer_weights(student_, config_, k), config_,
+MPO_DETAIL_MODEL_INLINE TrainableBlock<float> BlockStageRun::layer_of(Index k, LayerForm form) {
+    auto& reader = form == LayerForm::rival ? *rival_ : student_;
+    return {concat("model.layers.", k, "."), read_layer_weights(reader, config_, k), config_,
             training_, backend_};
 }
 

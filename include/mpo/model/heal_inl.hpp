@@ -46,11 +46,16 @@ MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& stude
         throw ArgumentError("heal: neither the block stage nor distillation is asked for");
     if (options.blocks) require_heal_options(*options.blocks);
     if (options.distillation) require_distill_options(*options.distillation, processes);
-    if (!is_compressed(student))
-        raise<ArgumentError>({"heal: ", student.string(),
-                              " is no compressed checkpoint: it has no ", compressed_config_file});
+    require_compressed(student);
     const auto dense = transformer_config(Checkpoint(teacher));
     require_same_decoder(transformer_config(Checkpoint(student)), dense);
+    if (options.blocks) require_trial(*options.blocks, !options.rival.empty());
+    if (!options.rival.empty()) {
+        if (!options.blocks)
+            raise<ArgumentError>({"heal: between the student and ", options.rival.string(),
+                                  " the block stage chooses, which is not asked for"});
+        require_rival(options.rival, dense);
+    }
     if (!options.distillation) return;
     if (const Index top = options.distillation->top; top < 1 || top > dense.vocab_size)
         raise<ArgumentError>(
@@ -81,31 +86,41 @@ MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& folder,
 
 MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
                                                  const HealBlocksOptions& options, int processes,
+                                                 const std::vector<BlockHealing>& blocks,
                                                  const std::filesystem::path& folder,
                                                  const EigenBackend& backend) {
+    if (std::filesystem::exists(folder)) return;
     const TransformerOptions read;
     WeightReader reader(sources.student, read, backend);
     const auto config = transformer_config(reader.checkpoint());
-    const CompressedCheckpoint student(sources.student);
     const Checkpoint teacher(sources.teacher);
-    const BlockSnapshots snapshots(
-        sources.work,
-        configuration(options, fingerprint(student.checkpoint()), fingerprint(teacher),
-                      *sources.windows, *sources.held_out, processes));
+    const auto snapshots = snapshots_of(sources, options, processes);
     TrainingOptions training;
     training.parts = options.parts;
+    const auto layer_of = [&](Index k, WeightReader& from, const BlockSnapshots& kept) {
+        TrainableBlock<float> layer(concat("model.layers.", k, "."),
+                                    read_layer_weights(from, config, k), config, training, backend);
+        Parameters<float> parameters;
+        layer.list(parameters);
+        if (kept.has(k)) (void)kept.load(k, parameters);
+        return layer.weights();
+    };
+    RivalLayers chosen;
+    for (const auto& block : blocks)
+        if (block.form == LayerForm::rival) chosen.layers.push_back(block.layer);
+    std::optional<WeightReader> rival;
+    if (!chosen.layers.empty())
+        chosen.rival = rival.emplace(sources.rival, read, backend).compressed();
+    const auto is_rivals = [&](Index k) {
+        return blocks[static_cast<std::size_t>(k)].form == LayerForm::rival;
+    };
     HealedWriter writer(
-        student, teacher,
+        *reader.compressed(), teacher,
         [&](Index k) {
-            TrainableBlock<float> layer(concat("model.layers.", k, "."),
-                                        read_layer_weights(reader, config, k), config, training,
-                                        backend);
-            Parameters<float> parameters;
-            layer.list(parameters);
-            if (snapshots.has(k)) (void)snapshots.load(k, parameters);
-            return layer.weights();
+            return is_rivals(k) ? layer_of(k, *rival, snapshots.of_rival())
+                                : layer_of(k, reader, snapshots);
         },
-        backend);
+        backend, chosen);
     writer.write(folder, options.parts, {});
 }
 

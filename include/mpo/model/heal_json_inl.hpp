@@ -53,6 +53,7 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json describe(const HealResults& resul
         {"curve", nlohmann::ordered_json::array()},
         {"evaluation", nlohmann::ordered_json::array()},
     };
+    if (!results.options.rival.empty()) json["rival"] = results.options.rival.string();
     for (const auto& cost : results.costs)
         if (cost.stage == HealStage::blocks)
             json["blocks"] =

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "mpo/core/tensor.hpp"
@@ -28,6 +29,8 @@ struct HealBlocksOptions {
     Index left_out = 0;         // first positions of a window that weigh nothing, sinks aside
     Index evaluate_every = 25;  // steps between two looks at the held-out windows
     Index patience = 0;         // looks without gain after which a layer is done; 0: all steps
+    Index trial_steps = 0;      // after which one of two forms is chosen, see HealSources::rival; a
+                                // multiple of evaluate_every; 0: after all steps of both
     std::uint64_t seed = 1;     // of the order of the windows
     TrainedParts parts = {};    // what is trained
     HealInputs inputs = HealInputs::healed;      // what a layer is trained on
@@ -45,19 +48,29 @@ struct HealPoint {
     [[nodiscard]] double total(double sink_weight) const { return held_out + sink_weight * sinks; }
 };
 
-/// What became of one layer.
-struct BlockHealing {
-    Index layer = 0;                    // of the decoder
+/// The course of a layer's healing in one form.
+struct HealCourse {
     std::vector<HealPoint> curve = {};  // the first point: before the first step
     Index best_step = 0;                // whose numbers were kept
     std::vector<Index> fell_back = {};  // steps after which the layer was worse than before healing
-    Index sinks = 0;              // positions that are sinks behind it, held-out windows included
-    double seconds_per_step = 0;  // mean
+    double seconds_per_step = 0;        // mean
 
     /// Before healing.
     [[nodiscard]] const HealPoint& before() const { return curve.front(); }
     /// The point that was kept.
     [[nodiscard]] const HealPoint& after() const;
+};
+
+/// Whose form of a layer: that of the checkpoint that is healed, or of another one of the same teacher.
+enum class LayerForm { student, rival };
+
+/// What became of one layer: the course of the form that was kept.
+struct BlockHealing : HealCourse {
+    Index layer = 0;  // of the decoder
+    Index sinks = 0;  // positions that are sinks behind it, held-out windows included
+    LayerForm form = LayerForm::student;  // whose was kept
+    std::optional<HealCourse> other =
+        {};  // the form that was not kept; none where there was no choice
 };
 
 namespace detail {

@@ -9,7 +9,7 @@
 
 namespace mpo {
 
-MPO_DETAIL_MODEL_INLINE const HealPoint& BlockHealing::after() const {
+MPO_DETAIL_MODEL_INLINE const HealPoint& HealCourse::after() const {
     for (const auto& point : curve)
         if (point.step == best_step) return point;
     return curve.back();
@@ -25,6 +25,11 @@ MPO_DETAIL_MODEL_INLINE void require_heal_options(const HealBlocksOptions& optio
             {"heal: need steps, batch_windows and evaluate_every >= 1, patience and ",
              "left_out >= 0, got ", options.steps, ", ", options.batch_windows, ", ",
              options.evaluate_every, ", ", options.patience, " and ", options.left_out});
+    if (options.trial_steps < 0 || options.trial_steps > options.steps ||
+        options.trial_steps % options.evaluate_every != 0)
+        raise<ArgumentError>({"heal: need trial_steps up to steps, ", options.steps,
+                              ", and a multiple of evaluate_every, ", options.evaluate_every,
+                              ": the choice is made at a look, got ", options.trial_steps});
     if (!(options.sink_weight >= 0) || !std::isfinite(options.sink_weight) ||
         !(options.sink_factor > 1))
         raise<ArgumentError>({"heal: need sink_weight >= 0 and sink_factor > 1, got ",

@@ -101,9 +101,36 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     return text.empty() ? "-" : text;
 }
 
-[[nodiscard]] inline std::string layer_row(const BlockHealing& layer, std::size_t k, bool sinks) {
-    std::size_t kept = 0;
-    while (kept + 1 < layer.curve.size() && layer.curve[kept].step != layer.best_step) ++kept;
+/// The look that a course kept.
+[[nodiscard]] inline std::size_t kept_look(const HealCourse& course) {
+    std::size_t k = 0;
+    while (k + 1 < course.curve.size() && course.curve[k].step != course.best_step) ++k;
+    return k;
+}
+
+/// The form of a layer that was kept, and what became of the other one.
+[[nodiscard]] inline std::string choice_cells(const BlockHealing& layer, std::size_t k,
+                                              bool sinks) {
+    if (!layer.other)
+        return concat(cell("form", "both", "left"), "<td></td><td></td>", sinks ? "<td></td>" : "");
+    const auto& course = *layer.other;
+    const std::size_t kept = kept_look(course);
+    const auto look = [&](std::string_view label, std::size_t p, const char* member, double value) {
+        return cell(label,
+                    error_datum(value, concat("/layers/", k, "/other/curve/", p, '/', member)));
+    };
+    const auto &before = course.before(), &after = course.after();
+    std::string text =
+        concat(cell("form", layer.form == LayerForm::rival ? "rival" : "student", "left"),
+               look("other form, before", 0, "held_out", before.held_out),
+               look("other form, after", kept, "held_out", after.held_out));
+    if (sinks) text += look("other form, sinks", kept, "sinks", after.sinks);
+    return text;
+}
+
+[[nodiscard]] inline std::string layer_row(const BlockHealing& layer, std::size_t k, bool sinks,
+                                           bool chosen) {
+    const std::size_t kept = kept_look(layer);
     const auto point = [&](std::size_t p, const char* member) {
         return concat("/layers/", k, "/curve/", p, '/', member);
     };
@@ -117,6 +144,7 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     if (sinks)
         text += cell("sinks, before", error_datum(before.sinks, point(0, "sinks"))) +
                 cell("sinks, after", error_datum(after.sinks, point(kept, "sinks")));
+    if (chosen) text += choice_cells(layer, k, sinks);
     return text +
            cell("kept step", datum(layer.best_step, std::to_string(layer.best_step),
                                    concat("/layers/", k, "/best_step"))) +
@@ -126,24 +154,39 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
            "</tr>\n";
 }
 
+/// What the choice was between, and how it was made.
+[[nodiscard]] inline std::string choice_text(const HealResults& results) {
+    const auto& options = results.options;
+    if (options.rival.empty()) return {};
+    return concat(
+        " Every layer was healed in two forms, the rival being that of ",
+        html_escape(model_name(options.rival.string())), "; the one with the lower loss ",
+        options.blocks->trial_steps > 0 ? concat("after ", options.blocks->trial_steps, " steps")
+                                        : std::string("at its best"),
+        " was kept, the sinks\u2019 error weighing ", short_number(options.blocks->sink_weight, 3),
+        " times. Layers that are the same in both were healed once.");
+}
+
 [[nodiscard]] inline std::string block_section(const HealResults& results) {
     const auto& layers = results.report.blocks;
     if (layers.empty()) return {};
-    const bool sinks = has_sinks(layers);
+    const bool sinks = has_sinks(layers), chosen = !results.options.rival.empty();
     std::string text = concat(
         "<section><h2>Layer after layer</h2>\n<p class=\"how\">Loss: squared error of a "
         "layer\u2019s outputs, of what the dense layer adds to its states; inputs are those that "
         "the healed layers before it give. The best look at the held-out windows was kept; a layer "
         "that was "
         "worse than before healing fell back, and went on with a quarter of the rate.",
-        sinks ? " Sinks: squared error of their states, of these." : "", "</p>\n",
-        block_charts(layers),
+        sinks ? " Sinks: squared error of their states, of these." : "", choice_text(results),
+        "</p>\n", block_charts(layers),
         "<table class=\"cards\"><thead><tr><th></th><th>Held out,<br>before</th><th>after</th>"
         "<th>of before</th>",
         sinks ? "<th>Sinks,<br>before</th><th>after</th>" : "",
+        chosen ? "<th class=\"left\">Form</th><th>Other form,<br>before</th><th>after</th>" : "",
+        chosen && sinks ? "<th>sinks,<br>after</th>" : "",
         "<th>Kept<br>step</th><th>Fell back<br>at</th><th>s "
         "per<br>step</th></tr></thead><tbody>\n");
-    for (std::size_t k = 0; k < layers.size(); ++k) text += layer_row(layers[k], k, sinks);
+    for (std::size_t k = 0; k < layers.size(); ++k) text += layer_row(layers[k], k, sinks, chosen);
     return text + "</tbody></table></section>\n";
 }
 
@@ -208,6 +251,8 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     if (!made.command.empty()) text += entry("Command", code(made.command));
     text += entry("Model", code(results.student));
     text += entry("Teacher", code(results.teacher));
+    if (!results.options.rival.empty())
+        text += entry("Rival", code(results.options.rival.string()));
     for (const auto& file : results.texts) text += entry("Text", code(file));
     text += entry(
         "Windows",

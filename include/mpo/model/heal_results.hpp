@@ -61,15 +61,21 @@ struct HealResults {
     std::vector<HealedText> evaluation = {};  // of other texts
 };
 
+/// Layers whose form was the rival's, where there was a choice.
+[[nodiscard]] std::vector<Index> layers_of_rival(const HealReport& report);
+
 /// Numbers that a stage trains of a compressed model: distillation of all layers, the block stage of those that have
 /// a chain, or all where dense weights are trained. A chain counts with all numbers of its cores, whatever the gauge
 /// leaves of them on the disk.
 [[nodiscard]] Index trained_parameters(const CompressedCheckpoint& student,
                                        const TrainedParts& parts, HealStage stage);
 
-/// The training table of a run; peaks of memory are its caller's.
+/// The training table of a run; peaks of memory are its caller's. Steps and time of a layer's other form count, its
+/// parameters do not.
+///
+/// model   the student, or with a rival what was made of both: forms as they were kept
 [[nodiscard]] std::vector<HealCost> heal_costs(const HealReport& report, const HealOptions& options,
-                                               const CompressedCheckpoint& student);
+                                               const CompressedCheckpoint& model);
 
 }  // namespace mpo
 

@@ -15,6 +15,13 @@ MPO_DETAIL_MODEL_INLINE std::string_view title_of(HealedForm form) {
     return titles[static_cast<int>(form)];
 }
 
+MPO_DETAIL_MODEL_INLINE std::vector<Index> layers_of_rival(const HealReport& report) {
+    std::vector<Index> layers;
+    for (const auto& layer : report.blocks)
+        if (layer.form == LayerForm::rival) layers.push_back(layer.layer);
+    return layers;
+}
+
 MPO_DETAIL_MODEL_INLINE Index trained_parameters(const CompressedCheckpoint& student,
                                                  const TrainedParts& parts, HealStage stage) {
     Index sum = 0;
@@ -52,20 +59,24 @@ MPO_DETAIL_MODEL_INLINE Index trained_parameters(const CompressedCheckpoint& stu
 
 MPO_DETAIL_MODEL_INLINE std::vector<HealCost> heal_costs(const HealReport& report,
                                                          const HealOptions& options,
-                                                         const CompressedCheckpoint& student) {
+                                                         const CompressedCheckpoint& model) {
     std::vector<HealCost> costs;
     if (options.blocks) {
         HealCost cost{HealStage::blocks,
-                      trained_parameters(student, options.blocks->parts, HealStage::blocks),
+                      trained_parameters(model, options.blocks->parts, HealStage::blocks),
                       0,
                       options.blocks->batch_windows * report.tokens_per_window,
                       0,
                       0};
         double seconds = 0;
-        for (const auto& layer : report.blocks) {
-            const Index steps = layer.curve.back().step;
+        const auto add = [&](const HealCourse& course) {
+            const Index steps = course.curve.back().step;
             cost.steps += steps;
-            seconds += layer.seconds_per_step * static_cast<double>(steps);
+            seconds += course.seconds_per_step * static_cast<double>(steps);
+        };
+        for (const auto& layer : report.blocks) {
+            add(layer);
+            if (layer.other) add(*layer.other);
         }
         if (cost.steps > 0) cost.seconds_per_step = seconds / static_cast<double>(cost.steps);
         costs.push_back(cost);
@@ -73,7 +84,7 @@ MPO_DETAIL_MODEL_INLINE std::vector<HealCost> heal_costs(const HealReport& repor
     if (report.distillation)
         costs.push_back(
             {HealStage::distillation,
-             trained_parameters(student, options.distillation->parts, HealStage::distillation),
+             trained_parameters(model, options.distillation->parts, HealStage::distillation),
              report.distillation->curve.back().step,
              options.distillation->batch_windows * report.tokens_per_window,
              report.distillation->seconds_per_step, 0});

@@ -23,11 +23,13 @@ namespace mpo::detail {
 /// What a snapshot of the block stage belongs to.
 ///
 /// processes   that share the windows of a step
+/// rival       empty: none
 [[nodiscard]] nlohmann::ordered_json configuration(const HealBlocksOptions& options,
                                                    const std::string& student,
                                                    const std::string& teacher,
                                                    const TrainingWindows& windows,
-                                                   const TrainingWindows& held_out, int processes);
+                                                   const TrainingWindows& held_out, int processes,
+                                                   const std::string& rival = {});
 
 [[nodiscard]] nlohmann::ordered_json to_json(const BlockHealing& healing);
 [[nodiscard]] BlockHealing block_healing(const nlohmann::json& json);
@@ -39,6 +41,8 @@ void make_folder(const std::filesystem::path& folder);
 class BlockSnapshots {
   public:
     BlockSnapshots(std::filesystem::path folder, nlohmann::ordered_json configuration);
+    /// Those of the rival's layers, in the same run: a folder in this one.
+    [[nodiscard]] BlockSnapshots of_rival() const { return {folder_ / "rival", configuration_}; }
     [[nodiscard]] std::filesystem::path path_of(Index layer) const {
         return folder_ / concat("layer_", layer, ".snapshot");
     }

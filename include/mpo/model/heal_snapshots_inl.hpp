@@ -30,22 +30,25 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const TrainedParts& parts
 }
 
 MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json settings_json(const HealBlocksOptions& options) {
-    return {{"steps", options.steps},
-            {"batch_windows", options.batch_windows},
-            {"learning_rate", to_json(options.learning_rate)},
-            {"weight_decay", options.weight_decay},
-            {"clip_norm", options.clip_norm},
-            {"sink_weight", options.sink_weight},
-            {"sink_factor", options.sink_factor},
-            {"left_out", options.left_out},
-            {"evaluate_every", options.evaluate_every},
-            {"patience", options.patience},
-            {"parts", to_json(options.parts)}};
+    nlohmann::ordered_json json{{"steps", options.steps},
+                                {"batch_windows", options.batch_windows},
+                                {"learning_rate", to_json(options.learning_rate)},
+                                {"weight_decay", options.weight_decay},
+                                {"clip_norm", options.clip_norm},
+                                {"sink_weight", options.sink_weight},
+                                {"sink_factor", options.sink_factor},
+                                {"left_out", options.left_out},
+                                {"evaluate_every", options.evaluate_every},
+                                {"patience", options.patience},
+                                {"parts", to_json(options.parts)}};
+    if (options.trial_steps > 0) json["trial_steps"] = options.trial_steps;
+    return json;
 }
 
 MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
     const HealBlocksOptions& options, const std::string& student, const std::string& teacher,
-    const TrainingWindows& windows, const TrainingWindows& held_out, int processes) {
+    const TrainingWindows& windows, const TrainingWindows& held_out, int processes,
+    const std::string& rival) {
     auto json = settings_json(options);
     json.update({{"stage", "blocks"},
                  {"student", student},
@@ -58,34 +61,55 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
         json["inputs"] = "dense";
         json["processes"] = 1;  // a layer is one process' own: how many there are leaves no trace
     }
+    if (!rival.empty()) json["rival"] = rival;
     return json;
 }
 
-MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const BlockHealing& healing) {
+[[nodiscard]] inline nlohmann::ordered_json curve_json(const std::vector<HealPoint>& points) {
     nlohmann::ordered_json curve = nlohmann::ordered_json::array();
-    for (const auto& point : healing.curve)
+    for (const auto& point : points)
         curve.push_back({{"step", point.step},
                          {"training", point.training},
                          {"held_out", point.held_out},
                          {"sinks", point.sinks}});
-    return {{"layer", healing.layer},
-            {"best_step", healing.best_step},
-            {"fell_back", healing.fell_back},
-            {"sinks", healing.sinks},
-            {"seconds_per_step", healing.seconds_per_step},
-            {"curve", std::move(curve)}};
+    return curve;
+}
+
+[[nodiscard]] inline HealCourse heal_course(const nlohmann::json& json) {
+    HealCourse course;
+    course.best_step = json.at("best_step");
+    course.fell_back = json.at("fell_back").get<std::vector<Index>>();
+    course.seconds_per_step = json.at("seconds_per_step");
+    for (const auto& point : json.at("curve"))
+        course.curve.push_back(
+            {point.at("step"), point.at("training"), point.at("held_out"), point.at("sinks")});
+    return course;
+}
+
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const BlockHealing& healing) {
+    nlohmann::ordered_json json{{"layer", healing.layer},
+                                {"best_step", healing.best_step},
+                                {"fell_back", healing.fell_back},
+                                {"sinks", healing.sinks},
+                                {"seconds_per_step", healing.seconds_per_step},
+                                {"curve", curve_json(healing.curve)}};
+    if (!healing.other) return json;
+    json["form"] = healing.form == LayerForm::rival ? "rival" : "student";
+    json["other"] = {{"best_step", healing.other->best_step},
+                     {"fell_back", healing.other->fell_back},
+                     {"seconds_per_step", healing.other->seconds_per_step},
+                     {"curve", curve_json(healing.other->curve)}};
+    return json;
 }
 
 MPO_DETAIL_MODEL_INLINE BlockHealing block_healing(const nlohmann::json& json) {
     BlockHealing healing;
+    static_cast<HealCourse&>(healing) = heal_course(json);
     healing.layer = json.at("layer");
-    healing.best_step = json.at("best_step");
-    healing.fell_back = json.at("fell_back").get<std::vector<Index>>();
     healing.sinks = json.at("sinks");
-    healing.seconds_per_step = json.at("seconds_per_step");
-    for (const auto& point : json.at("curve"))
-        healing.curve.push_back(
-            {point.at("step"), point.at("training"), point.at("held_out"), point.at("sinks")});
+    if (!json.contains("other")) return healing;
+    healing.form = json.at("form") == "rival" ? LayerForm::rival : LayerForm::student;
+    healing.other = heal_course(json.at("other"));
     return healing;
 }
 

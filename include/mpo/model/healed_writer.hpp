@@ -1,6 +1,7 @@
 // A healed model on its way to the disk: a compressed checkpoint with other numbers in its cores, norms and biases,
 // everything else as it was, bit for bit. Cores are stored in the form and the type that they had, the gauge fixed
-// anew.
+// anew. Layers of another compressed checkpoint may take the place of its own: then they are those tensors that are
+// healed.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
@@ -23,12 +25,22 @@ namespace mpo::detail {
 /// The numbers of one layer of a healed model; asked for layer by layer, seldom twice.
 using HealedLayers = std::function<LayerWeights<float>(Index layer)>;
 
+/// Layers that another checkpoint gives, in ascending order.
+struct RivalLayers {
+    const CompressedCheckpoint* rival = nullptr;
+    std::vector<Index> layers = {};
+};
+
 class HealedWriter {
   public:
     /// teacher   of the errors in mpo_config.json
     HealedWriter(const CompressedCheckpoint& student, const Checkpoint& teacher,
-                 HealedLayers layers, const EigenBackend& backend)
-        : student_(student), teacher_(teacher), layers_(std::move(layers)), backend_(backend) {}
+                 HealedLayers layers, const EigenBackend& backend, RivalLayers rival = {})
+        : student_(student),
+          teacher_(teacher),
+          layers_(std::move(layers)),
+          backend_(backend),
+          rival_(std::move(rival)) {}
 
     /// Writes the folder.
     ///
@@ -41,18 +53,27 @@ class HealedWriter {
   private:
     /// "model.layers.3." of "model.layers.3.mlp.up_proj": 3.
     [[nodiscard]] static std::optional<Index> layer_of(std::string_view name);
+    /// A tensor as it was, and where.
+    struct Source {
+        const CompressedCheckpoint* checkpoint;
+        const CheckpointTensor* tensor;
+    };
+    /// The student's tensors; the rival's of a layer of his stand where the first of the student's was.
+    [[nodiscard]] std::vector<Source> sources() const;
     [[nodiscard]] const LayerWeights<float>& layer(Index k);
     [[nodiscard]] const LinearWeight<float>& linear(const std::string& name);
     /// A norm or bias that was trained.
     [[nodiscard]] const Tensor<float>* array_of(const std::string& name, const TrainedParts& parts);
     void append(const CompressedLinear& was, CompressedWriter& writer);
     /// Cores and pivots as they lie in the file.
-    void keep(const CompressedLinear& was, CompressedWriter& writer) const;
+    void keep(const Checkpoint& source, const CompressedLinear& was,
+              CompressedWriter& writer) const;
 
     const CompressedCheckpoint& student_;
     const Checkpoint& teacher_;
     HealedLayers layers_;
     const EigenBackend& backend_;
+    RivalLayers rival_;
     Index at_ = -1;
     LayerWeights<float> current_;
 };

@@ -1,6 +1,8 @@
 // The bodies of model/healed_writer.hpp that are no templates.
 #pragma once
 
+#include <algorithm>
+#include <set>
 #include <variant>
 
 #include "mpo/core/dtype.hpp"
@@ -16,15 +18,16 @@ MPO_DETAIL_MODEL_INLINE void HealedWriter::write(
     const std::filesystem::path& folder, const TrainedParts& parts,
     const std::map<std::string, const Tensor<float>*>& outside) {
     CompressedWriter writer(folder);
-    const auto& source = student_.checkpoint();
-    for (const auto& tensor : source.tensors()) {
-        const auto core = student_.core_of(tensor.name);
+    for (const auto& [checkpoint, stored] : sources()) {
+        const auto& source = checkpoint->checkpoint();
+        const auto& tensor = *stored;
+        const auto core = checkpoint->core_of(tensor.name);
         if (core.linear != nullptr) {
             if (tensor.name != core_name(core.linear->name, 0)) continue;  // with the first
             if (parts.cores)
                 append(*core.linear, writer);
             else
-                keep(*core.linear, writer);
+                keep(source, *core.linear, writer);
         } else if (const auto found = outside.find(tensor.name); found != outside.end()) {
             writer.append(tensor.name, *found->second, std::get<DType>(tensor.type));
         } else if (const auto* healed = array_of(tensor.name, parts)) {
@@ -34,8 +37,24 @@ MPO_DETAIL_MODEL_INLINE void HealedWriter::write(
             writer.copy(source, tensor.name, dtype != nullptr ? *dtype : DType::f32);
         }
     }
-    const auto written = writer.finish(source, DType::bf16);
+    const auto written = writer.finish(student_.checkpoint(), DType::bf16);
     writer.commit();
+}
+
+MPO_DETAIL_MODEL_INLINE std::vector<HealedWriter::Source> HealedWriter::sources() const {
+    std::vector<Source> all;
+    std::set<Index> entered;
+    for (const auto& tensor : student_.checkpoint().tensors()) {
+        const auto k = layer_of(tensor.name);
+        if (!k || !std::binary_search(rival_.layers.begin(), rival_.layers.end(), *k)) {
+            all.push_back({&student_, &tensor});
+            continue;
+        }
+        if (!entered.insert(*k).second) continue;  // with the first
+        for (const auto& other : rival_.rival->checkpoint().tensors())
+            if (layer_of(other.name) == k) all.push_back({rival_.rival, &other});
+    }
+    return all;
 }
 
 MPO_DETAIL_MODEL_INLINE std::optional<Index> HealedWriter::layer_of(std::string_view name) {
@@ -90,10 +109,10 @@ MPO_DETAIL_MODEL_INLINE void HealedWriter::append(const CompressedLinear& was,
     writer.append(std::move(now), form);
 }
 
-MPO_DETAIL_MODEL_INLINE void HealedWriter::keep(const CompressedLinear& was,
+MPO_DETAIL_MODEL_INLINE void HealedWriter::keep(const Checkpoint& source,
+                                                const CompressedLinear& was,
                                                 CompressedWriter& writer) const {
     StoredForm form;
-    const auto& source = student_.checkpoint();
     const auto read = [&](const std::string& name) {
         const auto& tensor = source.info(name);
         const auto bytes = source.raw(name);

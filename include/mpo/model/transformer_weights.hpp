@@ -62,6 +62,10 @@ class WeightReader {
     [[nodiscard]] const Checkpoint& checkpoint() const {
         return compressed_ ? compressed_->checkpoint() : *dense_;
     }
+    /// The same where it is a compressed one; null where it is dense.
+    [[nodiscard]] const CompressedCheckpoint* compressed() const {
+        return compressed_ ? &*compressed_ : nullptr;
+    }
     [[nodiscard]] bool contains(const std::string& name) const {
         return checkpoint().contains(name);
     }

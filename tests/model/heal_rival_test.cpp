@@ -1,0 +1,265 @@
+// The choice of form by healing: two compressed checkpoints of one teacher, layer by layer.
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "mpo/model/heal.hpp"
+#include "mpo/model/transformer.hpp"
+#include "support/catch.hpp"
+#include "support/clinic.hpp"
+#include "support/files.hpp"
+#include "support/models.hpp"
+
+namespace {
+
+using namespace mpo;
+using namespace mpo::test;
+
+/// A clinic whose student is made of chains, and "rival", of low rank.
+struct Rivalry {
+    Rivalry() : clinic("group_3", CompressForm::mpo) { add("rival", CompressForm::low_rank, 0.5); }
+    void add(const std::string& name, CompressForm form, double budget,
+             const std::string& only = "") const {
+        CompressOptions options;
+        options.budget = budget;
+        options.form = form;
+        options.only = only;
+        (void)compress(Checkpoint(clinic.teacher()), at(name), options, cpu);
+    }
+    [[nodiscard]] std::filesystem::path at(const std::string& name) const {
+        return clinic.folder / name;
+    }
+    /// `first` healed with `second` as its rival, empty: without one.
+    HealReport heal(const std::string& first, const std::string& second, HealOptions options,
+                    const std::string& to) const {
+        if (!second.empty()) options.rival = at(second);
+        return mpo::heal(at(first), clinic.teacher(), clinic.texts, at(to), at("work_" + to),
+                         options, cpu);
+    }
+    Clinic clinic;
+};
+
+[[nodiscard]] HealOptions blocks_of(Index trial_steps = 0) {
+    auto options = Clinic::options();
+    options.distillation.reset();
+    options.blocks->trial_steps = trial_steps;
+    return options;
+}
+
+/// The least of the looks up to a step.
+[[nodiscard]] double loss_of(const HealCourse& course, Index step = 12) {
+    double least = course.before().total(HealBlocksOptions{}.sink_weight);
+    for (const auto& point : course.curve)
+        if (point.step <= step)
+            least = (std::min)(least, point.total(HealBlocksOptions{}.sink_weight));
+    return least;
+}
+
+[[nodiscard]] std::vector<double> held_out_of(const HealCourse& course) {
+    std::vector<double> losses;
+    for (const auto& point : course.curve) losses.push_back(point.held_out);
+    return losses;
+}
+
+/// Everything of a layer that is on the disk, by name: types, shapes, bytes, what mpo_config.json says.
+[[nodiscard]] std::vector<std::string> layer_on_disk(const std::filesystem::path& folder,
+                                                     Index layer) {
+    const CompressedCheckpoint model(folder);
+    const auto prefix = detail::concat("model.layers.", layer, ".");
+    std::vector<std::string> all;
+    for (const auto& tensor : model.checkpoint().tensors()) {
+        if (!tensor.name.starts_with(prefix)) continue;
+        const auto bytes = model.checkpoint().raw(tensor.name);
+        all.push_back(detail::concat(tensor.name, ' ', to_string(tensor.type), ' ',
+                                     to_string(tensor.shape), ' ',
+                                     std::string(reinterpret_cast<const char*>(bytes.data()),
+                                                 static_cast<std::size_t>(bytes.size()))));
+    }
+    std::vector<CompressedLinear> linears;
+    for (const auto& linear : model.linears())
+        if (linear.name.starts_with(prefix)) linears.push_back(linear);
+    all.push_back(to_compressed_config(linears));
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("heal: of two forms of a layer the one is kept that heals to the lower loss") {
+    const Rivalry rivalry;
+    const auto chains = rivalry.heal("student", "", blocks_of(), "chains");
+    const auto low_rank = rivalry.heal("rival", "", blocks_of(), "low_rank");
+    REQUIRE(loss_of(chains.blocks[0]) != loss_of(low_rank.blocks[0]));
+    const bool chains_are_better = loss_of(chains.blocks[0]) < loss_of(low_rank.blocks[0]);
+    const auto& better = chains_are_better ? chains : low_rank;
+    const auto& worse = chains_are_better ? low_rank : chains;
+    const std::string winner = chains_are_better ? "chains" : "low_rank";
+    for (const bool swapped : {false, true})
+        for (const Index trial : {0, 4}) {
+            INFO(swapped << ' ' << trial);
+            const auto to = detail::concat("to_", swapped, trial);
+            const auto report = rivalry.heal(swapped ? "rival" : "student",
+                                             swapped ? "student" : "rival", blocks_of(trial), to);
+            const auto& first = report.blocks[0];
+            // the lower loss, whoever has it, with the course that either form has alone
+            CHECK((first.form == LayerForm::rival) == (swapped == chains_are_better));
+            CHECK(held_out_of(first) == held_out_of(better.blocks[0]));
+            REQUIRE(first.other);
+            auto stopped = held_out_of(worse.blocks[0]);
+            if (trial > 0) stopped.resize(2);
+            CHECK(held_out_of(*first.other) == stopped);
+            CHECK(layer_on_disk(rivalry.at(to), 0) == layer_on_disk(rivalry.at(winner), 0));
+            // what was kept gives the next layer its states: the same form behind it has the course that it has alone
+            const auto& second = report.blocks[1];
+            REQUIRE(second.other);
+            const bool same_again = second.form == first.form;
+            auto known = held_out_of(better.blocks[1]);
+            if (trial > 0 && !same_again) known.resize(2);
+            CHECK(held_out_of(same_again ? static_cast<const HealCourse&>(second)
+                                         : *second.other) == known);
+            CHECK(loss_of(second, trial > 0 ? trial : 12) <= loss_of(*second.other));
+        }
+}
+
+TEST_CASE("heal: layers of two checkpoints in one, dense ones among them, and distilled") {
+    const Rivalry rivalry;
+    // layer 0: nothing was taken; layer 1: more than the student lost
+    rivalry.add("half", CompressForm::low_rank, 0.2, "layers\\.1");
+    for (const bool swapped : {false, true}) {
+        INFO(swapped);
+        const auto to = detail::concat("to_", swapped), blocks = detail::concat("blocks_", swapped);
+        const std::string student = swapped ? "half" : "student",
+                          rival = swapped ? "student" : "half";
+        const auto report = rivalry.heal(student, rival, blocks_of(), blocks);
+        CHECK(report.blocks[0].form == (swapped ? LayerForm::student : LayerForm::rival));
+        CHECK(report.blocks[0].curve.size() == 1);
+        CHECK(report.blocks[0].other->curve.size() == 4);
+        CHECK(report.blocks[1].form == (swapped ? LayerForm::rival : LayerForm::student));
+        const CompressedCheckpoint mixed(rivalry.at(blocks));
+        for (const auto& linear : mixed.linears()) CHECK(linear.name.starts_with("model.layers.1"));
+        CHECK(mixed.linears().size() == 7);
+        CHECK(layer_on_disk(rivalry.at(blocks), 0) == layer_on_disk(rivalry.at("half"), 0));
+        const CompressedCheckpoint chains(rivalry.at("student"));
+        for (const auto& linear : mixed.linears())
+            for (const auto& was : chains.linears())
+                if (was.name == linear.name) {
+                    CHECK(was.layout == linear.layout);
+                    CHECK(was.bonds == linear.bonds);
+                    CHECK(was.stored_as == linear.stored_as);
+                }
+        const auto both = rivalry.heal(student, rival, Clinic::options(), to);
+        REQUIRE(both.distillation);
+        const auto& curve = both.distillation->curve;
+        CHECK(curve.back().divergence < curve.front().divergence);
+        (void)Transformer(rivalry.at(to), {}, cpu);
+        CHECK(CompressedCheckpoint(rivalry.at(to)).num_parameters() == mixed.num_parameters());
+    }
+}
+
+TEST_CASE("heal: with a rival, broken off after any look, a run ends with the same bits") {
+    const Rivalry rivalry;
+    for (const Index trial : {0, 4}) {
+        auto settings = Clinic::options();
+        settings.blocks->trial_steps = trial;
+        const auto name = detail::concat("unbroken_", trial);
+        const auto unbroken = rivalry.heal("student", "rival", settings, name);
+        const auto expected = contents(rivalry.at(name));
+        const Index looks_of_layer = trial > 0 ? 6 : 8;
+        for (Index looks = 1; looks<2 * looks_of_layer + 4; looks += trial> 0 ? 2 : 5) {
+            INFO(looks << " looks, trial " << trial);
+            auto options = settings;
+            Index seen = 0, rivals = 0;
+            options.progress = [&](const HealProgress& now) {
+                if (now.stage == HealStage::teacher) return ProgressReply::go_on;
+                rivals += now.form == LayerForm::rival ? 1 : 0;
+                return ++seen == looks ? ProgressReply::cancel : ProgressReply::go_on;
+            };
+            const auto to = detail::concat("to_", trial, '_', looks);
+            check_throws<Cancelled>([&] { rivalry.heal("student", "rival", options, to); },
+                                    {"the work folder has"});
+            CHECK(seen == looks);
+            const auto resumed = rivalry.heal("student", "rival", options, to);
+            CHECK(seen == 2 * looks_of_layer + 4);  // no look twice
+            CHECK(rivals >= (trial > 0 ? 4 : 8));
+            CHECK(contents(rivalry.at(to)) == expected);
+            for (std::size_t k = 0; k < 2; ++k) {
+                CHECK(resumed.blocks[k].form == unbroken.blocks[k].form);
+                CHECK(held_out_of(*resumed.blocks[k].other) ==
+                      held_out_of(*unbroken.blocks[k].other));
+            }
+        }
+    }
+}
+
+TEST_CASE("heal: a rival that is the student's copy changes nothing, and costs nothing") {
+    const Rivalry rivalry;
+    std::filesystem::copy(rivalry.at("student"), rivalry.at("copy"));
+    (void)rivalry.heal("student", "", blocks_of(), "alone");
+    Index looks = 0;
+    auto options = blocks_of();
+    options.progress = [&](const HealProgress&) {
+        ++looks;
+        return ProgressReply::go_on;
+    };
+    const auto report = rivalry.heal("student", "copy", options, "with_copy");
+    CHECK(looks == 8);
+    for (const auto& block : report.blocks) {
+        CHECK(block.form == LayerForm::student);
+        CHECK(!block.other);
+    }
+    CHECK(contents(rivalry.at("with_copy")) == contents(rivalry.at("alone")));
+}
+
+TEST_CASE("heal: layers apart have a choice of form, too") {
+    const Rivalry rivalry;
+    auto options = blocks_of(4);
+    options.blocks->inputs = HealInputs::dense;
+    const auto report = rivalry.heal("student", "rival", options, "to");
+    auto alone = blocks_of();
+    alone.blocks->inputs = HealInputs::dense;
+    const auto chains = rivalry.heal("student", "", alone, "chains"),
+               low_rank = rivalry.heal("rival", "", alone, "low_rank");
+    for (std::size_t k = 0; k < 2; ++k) {
+        const bool rival = loss_of(low_rank.blocks[k], 4) < loss_of(chains.blocks[k], 4);
+        CHECK((report.blocks[k].form == LayerForm::rival) == rival);
+        CHECK(layer_on_disk(rivalry.at("to"), static_cast<Index>(k)) ==
+              layer_on_disk(rivalry.at(rival ? "low_rank" : "chains"), static_cast<Index>(k)));
+    }
+}
+
+TEST_CASE("heal: a rival that does not fit, or is another run's") {
+    const Rivalry rivalry;
+    rivalry.add("other", CompressForm::low_rank, 0.4);
+    const auto options = blocks_of();
+    (void)rivalry.heal("student", "rival", options, "to");
+    const auto again = [&](const std::string& rival, const std::vector<std::string>& pieces) {
+        std::filesystem::remove_all(rivalry.at("to"));
+        check_throws<ArgumentError>([&] { rivalry.heal("student", rival, options, "to"); }, pieces);
+        CHECK(!std::filesystem::exists(rivalry.at("to")));
+    };
+    again("other", {"layer_0.snapshot", "another configuration", "rival was", "asked for is"});
+    again("", {"layer_0.snapshot", "another configuration", "rival was", "asked for is (nothing)"});
+    again("teacher", {"teacher is no compressed checkpoint"});
+
+    const Clinic larger("group_8");
+    const auto refuse = [&](const std::filesystem::path& rival, auto change, auto kind,
+                            const std::vector<std::string>& pieces) {
+        auto changed = Clinic::options();
+        changed.rival = rival;
+        change(changed);
+        check_throws<decltype(kind)>([&] { rivalry.heal("student", "", changed, "x"); }, pieces);
+        CHECK(!std::filesystem::exists(rivalry.at("work_x")));
+    };
+    const ArgumentError argument("");
+    refuse(larger.student(), [](auto&) {}, ShapeError(""),
+           {"the rival's vocabulary is 31, the teacher's 32"});
+    refuse(rivalry.at("rival"), [](auto& o) { o.blocks.reset(); }, argument,
+           {"rival", "the block stage chooses, which is not asked for"});
+    refuse("", [](auto& o) { o.blocks->trial_steps = 4; }, argument,
+           {"trial_steps is 4", "no rival"});
+    for (const Index steps : {-4, 5, 16})
+        refuse(rivalry.at("rival"), [&](auto& o) { o.blocks->trial_steps = steps; }, argument,
+               {"trial_steps up to steps, 12", "a multiple of evaluate_every, 4",
+                detail::concat("got ", steps)});
+}
