@@ -209,6 +209,10 @@ TEST_CASE("heal: a rival that is the student's copy changes nothing, and costs n
         CHECK(!block.other);
     }
     CHECK(contents(rivalry.at("with_copy")) == contents(rivalry.at("alone")));
+
+    // the same layouts with other numbers are another form
+    for (const auto& block : rivalry.heal("student", "alone", blocks_of(), "with_healed").blocks)
+        CHECK(block.other);
 }
 
 TEST_CASE("heal: layers apart have a choice of form, too") {
