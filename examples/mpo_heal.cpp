@@ -315,7 +315,7 @@ void add_stage_options(CLI::App& sub, HealArguments& arguments) {
     sub.add_option("--learning-rate", arguments.blocks.learning_rate.peak,
                    "Of the block stage, at its highest, relative to the numbers (default 0.04)");
     sub.add_option("--distill-learning-rate", arguments.distillation.learning_rate.peak,
-                   "Of distillation, at its highest, relative as well (default 0.005)");
+                   "Of distillation, at its highest, relative as well (default 0.001)");
     sub.add_option("--alpha", arguments.distillation.alpha,
                    "Share of the divergence, the rest is cross-entropy (default 0.9)");
     sub.add_option("--top", arguments.distillation.top,

@@ -19,6 +19,7 @@
 #include "mpo/network/contract.hpp"
 #include "mpo/network/decompose.hpp"
 #include "mpo/network/fit.hpp"
+#include "mpo/network/fit_bonds.hpp"
 #include "mpo/network/fit_search.hpp"
 #include "mpo/network/gauge_fix.hpp"
 #include "mpo/network/layout.hpp"

@@ -15,7 +15,7 @@ struct DistillOptions {
     Index steps = 200;        // of batch_windows windows each
     Index batch_windows = 4;  // of one step, over all processes
     Index accumulate = 1;  // parts that a step's windows are taken in, one behind the other: memory
-    LearningRate learning_rate = {5e-3, 20, LearningRateDecay::cosine, 0.05};  // relative
+    LearningRate learning_rate = {1e-3, 20, LearningRateDecay::cosine, 0.05};  // relative
     double weight_decay = 0;                                                   // of cores
     double clip_norm = 1;                        // of all gradients of a step together; 0: any
     double alpha = 0.9;                          // share of the divergence

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "mpo/linalg/weighted_low_rank.hpp"
 #include "mpo/network/fit.hpp"
 #include "mpo/network/layout_search.hpp"
 

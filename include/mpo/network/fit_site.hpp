@@ -16,8 +16,22 @@
 
 namespace mpo::detail {
 
-/// The legs of one core and of the blocks beside it.
-enum FitLeg : Index { leg_ml, leg_o, leg_mr, leg_nl, leg_i, leg_nr, leg_a, leg_b, num_fit_legs };
+/// The legs of one core and of the blocks beside it; of a pair of cores the second one has the out leg p and the
+/// in leg j, and x is the bond between them.
+enum FitLeg : Index {
+    leg_ml,
+    leg_o,
+    leg_mr,
+    leg_nl,
+    leg_i,
+    leg_nr,
+    leg_a,
+    leg_b,
+    leg_p,
+    leg_j,
+    leg_x,
+    num_fit_legs
+};
 /// Added to a leg: the same on the other side of S.
 inline constexpr Index primed = num_fit_legs;
 
@@ -87,6 +101,13 @@ struct PartialTraces {
     BufferOf<B, T> a, i, b;  // (a, a), (i, i), (b, b); none at an end of the chain
 };
 
+/// The traces of the H of two merged cores over the in legs of either: M with x M x^H for rows x.
+template <Scalar T, class B>
+struct PairTraces {
+    LegTensor<T, B> first;   // (a' i', a i): over j and b
+    LegTensor<T, B> second;  // (j' b', j b): over a and i
+};
+
 /// The quadratic form of one core.
 template <Scalar T, BackendFor<T> B>
 class SiteProblem {
@@ -150,6 +171,25 @@ class SiteProblem {
         result.a = bond_matrix(left_, contracted(left_of_S.view(), unit.view(), backend_));
         result.b = bond_matrix(right_, contracted(right_of_S.view(), unit.view(), backend_));
         return result;
+    }
+
+    /// Of a core that is two of them merged, with in legs of i and this / i.
+    [[nodiscard]] PairTraces<T, B> pair_traces(Index i) const {
+        const Index j = i_ / i, nl = left_.extent(leg_nl), nr = right_.extent(leg_nr);
+        const LegView<T> S{S_,
+                           {leg_nl + primed, leg_i + primed, leg_j + primed, leg_nr + primed,
+                            leg_nl, leg_i, leg_j, leg_nr},
+                           {nl, i, j, nr, nl, i, j, nr}};
+        const auto traced = [&](const FitBlock<T, B>& block, FitLeg leg, Index extent) {
+            const LegTensor<T, B> unit{
+                {leg + primed, leg}, {extent, extent}, unit_matrix<T>(extent, backend_)};
+            const auto half = contracted(S, traced_gram(block).view(), backend_);
+            return contracted(half.view(), unit.view(), backend_);
+        };
+        return {around(left_, traced(right_, leg_j, j).view(),
+                       {leg_a + primed, leg_i + primed, leg_a, leg_i}),
+                around(right_, traced(left_, leg_i, i).view(),
+                       {leg_j + primed, leg_b + primed, leg_j, leg_b})};
     }
 
     /// Multiply-adds of apply.

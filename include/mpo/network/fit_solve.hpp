@@ -14,16 +14,10 @@
 #include <limits>
 #include <utility>
 
+#include "mpo/network/fit_options.hpp"
 #include "mpo/network/fit_site.hpp"
 
 namespace mpo {
-
-/// How the linear system of a core is solved.
-enum class FitSolver {
-    automatic,  // direct where that is estimated to be faster and its matrices stay small
-    direct,     // H is formed and factorised
-    iterative,  // H is only applied
-};
 
 namespace detail {
 
