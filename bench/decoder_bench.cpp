@@ -47,6 +47,9 @@ struct Forms {
     WeightStorage storage = WeightStorage::f32;
     double budget = 1;  // below 1: MPOs
     Index opposed = 1;  // legs (m / f, f) x (f, n / f); 1: low rank
+    /// What `mpo compress --calibrate --max-flops-ratio 1` chooses for the most part: low rank, but for wide
+    /// matrices in legs cut in two; gauge-fixed storage, at most dense's multiply-adds.
+    bool as_chosen = false;
     DenseCache dense_cache = DenseCache::forbid;
 };
 
@@ -57,6 +60,16 @@ struct Forms {
     if (forms.budget >= 1) {
         const auto W = weight(rows, cols);
         return Linear("linear", matrix(W.data(), rows, cols), {}, options, backend);
+    }
+    if (forms.as_chosen) {
+        LayoutLimits limits;
+        limits.max_parameters = static_cast<Index>(forms.budget * static_cast<double>(rows * cols));
+        limits.max_multiply_adds = rows * cols;
+        limits.stored_as = StoredAs::gauge_fixed;
+        const auto layout =
+            rows < cols ? Layout{{1, rows}, {cols / 2, 2}} : low_rank_layout(rows, cols);
+        const auto priced = price_layout(layout, limits);
+        return Linear("linear", bench::random_mpo(layout, priced.bonds, 1), {}, options, backend);
     }
     const Layout layout = forms.opposed == 1 ? low_rank_layout(rows, cols)
                                              : opposed_layout(rows, cols, forms.opposed).value();
@@ -220,6 +233,7 @@ void declare_rows(const Options& options) {
     }
     declare_compressed("low_rank_0.3", {.budget = 0.3}, true, options);
     declare_compressed("opposed_2_0.3", {.budget = 0.3, .opposed = 2}, true, options);
+    declare_compressed("as_chosen_0.6", {.budget = 0.6, .as_chosen = true}, true, options);
     declare_compressed("opposed_8_0.3", {.budget = 0.3, .opposed = 8}, false, options);
     declare_compressed("opposed_8_0.3_cached",
                        {.budget = 0.3, .opposed = 8, .dense_cache = DenseCache::allow}, false,

@@ -236,6 +236,10 @@ void conforms_prepared(const B& backend) {
     }
     for (const Index n : {1, 2, 15, 32, 40})  // items of a sweep: narrow, many
         check_gemm_left<T>({26, n, 9}, 67, false, T(0), backend);
+    for (const Index n : {1, 2, 3, 4})  // few columns in all: beyond one block of steps, odd rows
+        for (Index count = 1; count * n <= 5; ++count)
+            check_gemm_left<T>({53, n, 1030}, count, n == 2 && count == 2, scalars[turn++ % 4],
+                               backend);
     check_gemm_left<T>({4, 3, 2}, 0, false, T(0), backend);
     check_gemm_right<T>({700, 48, 33}, T(1), backend);
     for (const auto& a : any)

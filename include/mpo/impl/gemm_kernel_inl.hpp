@@ -49,28 +49,76 @@ template <class R, int Bytes, int H, int NV>
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) __builtin_prefetch(c + i * ldc + j * W);
     }
-    V sum[H][NV] = {};
-    for (Index p = 0; p < k; ++p) {
+    // a tile of one or two rows is fed from memory: sums that do not wait for one another, and far ahead
+    constexpr int together = H == 1 ? 4 : H == 2 ? 2 : 1;
+    constexpr Index ahead = 4096 / (Index{NV} * Bytes);  // rows of B
+    V sum[together][H][NV] = {};
+    const auto add = [&](V(&to)[H][NV]) {
         V row[NV];
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) row[j] = *reinterpret_cast<const Loose*>(b + j * W);
+        for (int j = 0; j < NV; ++j) {
+            row[j] = *reinterpret_cast<const Loose*>(b + j * W);
+            if constexpr (together > 1) __builtin_prefetch(b + ahead * ldb + j * W);
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < H; ++i) {
 #pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) sum[i][j] += a[i] * row[j];
+            for (int j = 0; j < NV; ++j) to[i][j] += a[i] * row[j];
         }
         a += H;
         b += ldb;
+    };
+    for (; k >= together; k -= together) {
+#pragma GCC unroll 4
+        for (int u = 0; u < together; ++u) add(sum[u]);
     }
+    for (; k > 0; --k) add(sum[0]);
 #pragma GCC unroll 16
     for (int i = 0; i < H; ++i) {
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) {
+#pragma GCC unroll 4
+            for (int u = 1; u < together; ++u) sum[0][i][j] += sum[u][i][j];
             auto& out = *reinterpret_cast<Loose*>(c + i * ldc + j * W);
-            out = accumulate != 0 ? out + sum[i][j] : sum[i][j];
+            out = accumulate != 0 ? out + sum[0][i][j] : sum[0][i][j];
         }
     }
 }
+
+/// out (N, W), the first h of W: column j is A (h, k) times b[j], whose numbers lie ldb apart. a: k columns of h <= W
+/// numbers, and readable to the end of a vector. For few columns: lanes are rows of A, so that none is padding, and A
+/// is read at the speed of memory.
+template <class R, int Bytes, int N>
+[[gnu::always_inline]] inline void narrow_tile(Index k, const R* a, Index h, const R* const* b,
+                                               Index ldb, R* out) {
+    using V = typename Simd<R, Bytes>::type;
+    using Loose = typename Simd<R, Bytes>::loose;
+    constexpr int together = N <= 2 ? 4 : 2;
+    V sum[together][N] = {};
+    Index p = 0;
+    const auto add = [&](V(&to)[N]) {
+        const V column = *reinterpret_cast<const Loose*>(a);
+        __builtin_prefetch(a + 4096 / sizeof(R));
+#pragma GCC unroll 4
+        for (int j = 0; j < N; ++j) to[j] += b[j][p * ldb] * column;
+        a += h;
+        ++p;
+    };
+    while (p + together <= k) {
+#pragma GCC unroll 4
+        for (int u = 0; u < together; ++u) add(sum[u]);
+    }
+    while (p < k) add(sum[0]);
+#pragma GCC unroll 4
+    for (int j = 0; j < N; ++j) {
+#pragma GCC unroll 4
+        for (int u = 1; u < together; ++u) sum[0][j] += sum[u][j];
+        *reinterpret_cast<Loose*>(out + j * Simd<R, Bytes>::width) = sum[0][j];
+    }
+}
+
+template <class R>
+using NarrowKernel = void (*)(Index k, const R* a, Index h, const R* const* b, Index ldb, R* out);
 
 template <class R>
 using TileKernel = void (*)(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc,
@@ -87,7 +135,21 @@ __attribute__((target("avx2,fma"))) void tile_avx2(Index k, const R* a, const R*
                                                    Index ldc, int accumulate) {
     register_tile<R, 32, H, NV>(k, a, b, ldb, c, ldc, accumulate);
 }
+template <class R, int N>
+__attribute__((target("avx512f"))) void narrow_avx512(Index k, const R* a, Index h,
+                                                      const R* const* b, Index ldb, R* out) {
+    narrow_tile<R, 64, N>(k, a, h, b, ldb, out);
+}
+template <class R, int N>
+__attribute__((target("avx2,fma"))) void narrow_avx2(Index k, const R* a, Index h,
+                                                     const R* const* b, Index ldb, R* out) {
+    narrow_tile<R, 32, N>(k, a, h, b, ldb, out);
+}
 #endif
+template <class R, int N>
+void narrow_generic(Index k, const R* a, Index h, const R* const* b, Index ldb, R* out) {
+    narrow_tile<R, 16, N>(k, a, h, b, ldb, out);
+}
 template <class R, int H, int NV>
 void tile_generic(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc, int accumulate) {
     register_tile<R, 16, H, NV>(k, a, b, ldb, c, ldc, accumulate);
@@ -103,10 +165,11 @@ void tile_generic(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc, i
 /// has_kernel(h), h <= rows.
 template <class R>
 struct KernelSet {
-    static constexpr int most_rows = 12;
+    static constexpr int most_rows = 12, most_narrow = 4;
     int rows = 0;   // of the largest tile
     int width = 0;  // W: numbers in a vector; the largest tile has 2 W columns
     std::array<std::array<TileKernel<R>, most_rows + 1>, 2> run{};
+    std::array<NarrowKernel<R>, most_narrow + 1> narrow{};  // of so many columns; rows <= width
 
     [[nodiscard]] int columns() const { return 2 * width; }
 };
@@ -118,6 +181,15 @@ template <class R, Isa isa, int H, int NV>
     if constexpr (isa == Isa::avx2) return &tile_avx2<R, H, NV>;
 #endif
     return &tile_generic<R, H, NV>;
+}
+
+template <class R, Isa isa, int N>
+[[nodiscard]] constexpr NarrowKernel<R> narrow_kernel() {
+#if defined(__x86_64__)
+    if constexpr (isa == Isa::avx512) return &narrow_avx512<R, N>;
+    if constexpr (isa == Isa::avx2) return &narrow_avx2<R, N>;
+#endif
+    return &narrow_generic<R, N>;
 }
 
 template <class R, Isa isa, int H>
@@ -137,6 +209,9 @@ template <class R, Isa isa, int Bytes, int Rows>
         (add_kernels<R, isa, h + 1>(set), ...);
     }
     (std::make_integer_sequence<int, Rows>{});
+    if constexpr (Rows <= Simd<R, Bytes>::width)
+        set.narrow = {nullptr, narrow_kernel<R, isa, 1>(), narrow_kernel<R, isa, 2>(),
+                      narrow_kernel<R, isa, 3>(), narrow_kernel<R, isa, 4>()};
     return set;
 }
 

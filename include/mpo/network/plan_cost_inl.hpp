@@ -52,8 +52,8 @@ class Clock {
     /// the threads where `spread`.
     [[nodiscard]] double product(Side side, Index m, Index k, Index n, double multiply_adds,
                                  double bytes, double reads, bool spread) const {
-        // products below a million flops stay on one thread, see impl/gemm_inl.hpp
-        const bool parallel = spread && table_.threads > 1 && multiply_adds > 5e5;
+        // small products stay on one thread, see Product::work in impl/gemm_product_inl.hpp
+        const bool parallel = spread && table_.threads > 1 && 2 * multiply_adds + 8 * bytes >= 1e6;
         const double threads = parallel ? table_.threads : 1;
         const double computing = multiply_adds / (table_.rate(side, m, k, n) * threads);
         const double reading =
