@@ -1,6 +1,6 @@
 // The planner: for every shape, bond and batch the way it takes against the fastest one that the options
 // admit, and its prediction against the clock. Ways predicted above four times the cheapest are counted,
-// not timed. The dense product is beside, in our backend and in OpenBLAS.
+// not timed. The dense product of our backend is beside; what that is worth says dense_bench.cpp.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -13,7 +13,6 @@
 #include "mpo/network/contract.hpp"
 #include "mpo/network/measure_machine.hpp"
 #include "support/matrices.hpp"
-#include "support/openblas.hpp"
 #include "support/program.hpp"
 
 namespace {

@@ -49,38 +49,25 @@ template <class R, int Bytes, int H, int NV>
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) __builtin_prefetch(c + i * ldc + j * W);
     }
-    // a tile of one or two rows is fed from memory: sums that do not wait for one another, and far ahead
-    constexpr int together = H == 1 ? 4 : H == 2 ? 2 : 1;
-    constexpr Index ahead = 4096 / (Index{NV} * Bytes);  // rows of B
-    V sum[together][H][NV] = {};
-    const auto add = [&](V(&to)[H][NV]) {
+    V sum[H][NV] = {};
+    for (Index p = 0; p < k; ++p) {
         V row[NV];
 #pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) {
-            row[j] = *reinterpret_cast<const Loose*>(b + j * W);
-            if constexpr (together > 1) __builtin_prefetch(b + ahead * ldb + j * W);
-        }
+        for (int j = 0; j < NV; ++j) row[j] = *reinterpret_cast<const Loose*>(b + j * W);
 #pragma GCC unroll 16
         for (int i = 0; i < H; ++i) {
 #pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) to[i][j] += a[i] * row[j];
+            for (int j = 0; j < NV; ++j) sum[i][j] += a[i] * row[j];
         }
         a += H;
         b += ldb;
-    };
-    for (; k >= together; k -= together) {
-#pragma GCC unroll 4
-        for (int u = 0; u < together; ++u) add(sum[u]);
     }
-    for (; k > 0; --k) add(sum[0]);
 #pragma GCC unroll 16
     for (int i = 0; i < H; ++i) {
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) {
-#pragma GCC unroll 4
-            for (int u = 1; u < together; ++u) sum[0][i][j] += sum[u][i][j];
             auto& out = *reinterpret_cast<Loose*>(c + i * ldc + j * W);
-            out = accumulate != 0 ? out + sum[0][i][j] : sum[0][i][j];
+            out = accumulate != 0 ? out + sum[i][j] : sum[i][j];
         }
     }
 }
@@ -169,7 +156,7 @@ struct KernelSet {
     int rows = 0;   // of the largest tile
     int width = 0;  // W: numbers in a vector; the largest tile has 2 W columns
     std::array<std::array<TileKernel<R>, most_rows + 1>, 2> run{};
-    std::array<NarrowKernel<R>, most_narrow + 1> narrow{};  // of so many columns; rows <= width
+    std::array<NarrowKernel<R>, 2> narrow{};  // of 2 and 4 columns; where rows <= width
 
     [[nodiscard]] int columns() const { return 2 * width; }
 };
@@ -210,8 +197,7 @@ template <class R, Isa isa, int Bytes, int Rows>
     }
     (std::make_integer_sequence<int, Rows>{});
     if constexpr (Rows <= Simd<R, Bytes>::width)
-        set.narrow = {nullptr, narrow_kernel<R, isa, 1>(), narrow_kernel<R, isa, 2>(),
-                      narrow_kernel<R, isa, 3>(), narrow_kernel<R, isa, 4>()};
+        set.narrow = {narrow_kernel<R, isa, 2>(), narrow_kernel<R, isa, 4>()};
     return set;
 }
 

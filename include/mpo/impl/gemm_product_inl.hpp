@@ -135,21 +135,21 @@ struct Product {
     /// Whether so few columns meet prepared rows that a tile would be mostly padding.
     [[nodiscard]] bool is_narrow() const {
         return std::is_same_v<R, TA> && prepared_a != nullptr &&
-               count * n() <= KernelSet<R>::most_narrow && kernels->narrow[1] != nullptr;
+               count * n() <= KernelSet<R>::most_narrow && kernels->narrow[0] != nullptr;
     }
 
   private:
     void run_narrow(Index row0, Index row1, Index k0, Index k1, int overwrite) const {
         if constexpr (std::is_same_v<R, TA>) {
             const Index columns = count * n();
-            const auto kernel = kernels->narrow[static_cast<std::size_t>(columns)];
+            const auto kernel = kernels->narrow[columns <= 2 ? 0 : 1];
             std::array<const R*, KernelSet<R>::most_narrow> b{};
             alignas(64) R buffer[KernelSet<R>::most_narrow * 64 / sizeof(R)];
             for (Index p = k0; p < k1; p += depth) {
                 const Index steps = (std::min)(depth, k1 - p);
-                for (Index j = 0; j < columns; ++j)
-                    b[static_cast<std::size_t>(j)] =
-                        B.first.data + column_offset(B, j) + p * B.first.row_stride;
+                for (std::size_t j = 0; j < b.size(); ++j)  // the last one may come several times
+                    b[j] = B.first.data + p * B.first.row_stride +
+                           column_offset(B, (std::min)(static_cast<Index>(j), columns - 1));
                 for (Index r = row0; r < row1; ++r) {
                     const Index row = panel_row(r), h = panel_row(r + 1) - row;
                     kernel(steps, row_block(r, r + 1, p, steps), h, b.data(), B.first.row_stride,
