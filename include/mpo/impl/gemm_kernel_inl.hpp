@@ -82,20 +82,18 @@ template <class R, int Bytes, int N>
     using Loose = typename Simd<R, Bytes>::loose;
     constexpr int together = N <= 2 ? 4 : 2;
     V sum[together][N] = {};
-    Index p = 0;
-    const auto add = [&](V(&to)[N]) {
-        const V column = *reinterpret_cast<const Loose*>(a);
-        __builtin_prefetch(a + 4096 / sizeof(R));
+    const auto add = [&](Index p, V(&to)[N]) {
+        const V column = *reinterpret_cast<const Loose*>(a + p * h);
+        __builtin_prefetch(a + p * h + 4096 / sizeof(R));
 #pragma GCC unroll 4
         for (int j = 0; j < N; ++j) to[j] += b[j][p * ldb] * column;
-        a += h;
-        ++p;
     };
-    while (p + together <= k) {
+    Index p = 0;
+    for (; p + together <= k; p += together) {
 #pragma GCC unroll 4
-        for (int u = 0; u < together; ++u) add(sum[u]);
+        for (int u = 0; u < together; ++u) add(p + u, sum[u]);
     }
-    while (p < k) add(sum[0]);
+    for (; p < k; ++p) add(p, sum[0]);
 #pragma GCC unroll 4
     for (int j = 0; j < N; ++j) {
 #pragma GCC unroll 4

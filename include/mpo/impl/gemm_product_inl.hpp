@@ -9,6 +9,7 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/impl/gemm_kernel_inl.hpp"
 #include "mpo/impl/gemm_pack_inl.hpp"
+#include "mpo/impl/panel_kernel_inl.hpp"
 
 namespace mpo::detail {
 
@@ -232,6 +233,7 @@ struct Product {
             const Columns columns = columns_of(c);
             const R* b = packed_b != nullptr ? packed_b + (c - c0) * column_slot(steps) : nullptr;
             Index ldb = columns.width;
+            if (stream_panel(c, p, steps, b, accumulate)) continue;
             if constexpr (std::is_same_v<R, TA>) {
                 if (packed_b == nullptr) {
                     ldb = B.first.row_stride;
@@ -244,6 +246,24 @@ struct Product {
                 tile(begin[0], begin[1] - begin[0], columns, steps, a + (r - r0) * row_slot(steps),
                      b, ldb, accumulate);
             }
+        }
+    }
+
+    /// A few rows times a full panel of prepared columns: tiles wait for memory, the kernels of panel_kernel_inl.hpp
+    /// ask for it ahead. Their panels are those of AVX-512 tiles; false, and nothing done, for others.
+    [[nodiscard]] bool stream_panel(Index c, Index p, Index steps, const R* panel,
+                                    int accumulate) const {
+        if constexpr (std::is_same_v<TA, float> && std::is_same_v<TC, float>) {
+            constexpr Index width = detail::panel_columns;
+            if (prepared_b == nullptr || m() > panel_rows || A.col_stride != 1 || alpha != 1.0F ||
+                C.first.col_stride != 1 || kernels->columns() != width || panel_columns(c) != width)
+                return false;
+            panel_product(m(), steps, A.data + p, A.row_stride, panel, width,
+                          C.first.data + column_offset(C, panel_column(c)), C.first.row_stride,
+                          accumulate, Isa::avx512);
+            return true;
+        } else {
+            return false;
         }
     }
 

@@ -89,8 +89,10 @@ MPO_DETAIL_MODEL_INLINE void Evaluation::run(EvaluationReport& report) const {
 MPO_DETAIL_MODEL_INLINE void Evaluation::open(std::optional<Transformer>& model,
                                               const std::filesystem::path& path,
                                               const EigenBackend& backend) const {
+    // two models at once: no dense weights beside the cores, and cores packed for the calls that come
     TransformerOptions options;
-    options.dense_cache = DenseCache::allow;
+    if (choices_.empty() && questions_.empty() && summaries_.empty())
+        options.batches = {request_.window};
     model.emplace(path, options, backend);
     require_fitting_vocabulary(tokenizer_, model->config().vocab_size, path.string());
 }
