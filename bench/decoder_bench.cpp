@@ -61,22 +61,17 @@ struct Forms {
         const auto W = weight(rows, cols);
         return Linear("linear", matrix(W.data(), rows, cols), {}, options, backend);
     }
+    LayoutLimits limits;
+    limits.max_parameters = static_cast<Index>(forms.budget * static_cast<double>(rows * cols));
     if (forms.as_chosen) {
-        LayoutLimits limits;
-        limits.max_parameters = static_cast<Index>(forms.budget * static_cast<double>(rows * cols));
         limits.max_multiply_adds = rows * cols;
         limits.stored_as = StoredAs::gauge_fixed;
-        const auto layout =
-            rows < cols ? Layout{{1, rows}, {cols / 2, 2}} : low_rank_layout(rows, cols);
-        const auto priced = price_layout(layout, limits);
-        return Linear("linear", bench::random_mpo(layout, priced.bonds, 1), {}, options, backend);
     }
-    const Layout layout = forms.opposed == 1 ? low_rank_layout(rows, cols)
-                                             : opposed_layout(rows, cols, forms.opposed).value();
-    Index bond = 1;
-    const auto limit = static_cast<Index>(forms.budget * static_cast<double>(rows * cols));
-    while (num_parameters(layout, {1, bond + 1, 1}) <= limit) ++bond;
-    return Linear("linear", bench::random_mpo(layout, {1, bond, 1}, 1), {}, options, backend);
+    const Layout layout = forms.as_chosen && rows < cols ? Layout{{1, rows}, {cols / 2, 2}}
+                          : forms.opposed == 1           ? low_rank_layout(rows, cols)
+                                               : opposed_layout(rows, cols, forms.opposed).value();
+    return Linear("linear", bench::random_mpo(layout, price_layout(layout, limits).bonds, 1), {},
+                  options, backend);
 }
 
 [[nodiscard]] Transformer make_model(const Options& options, const Forms& forms) {

@@ -26,11 +26,6 @@ const std::string& refusal() {
     return text;
 }
 
-std::string version(bool bf16) {
-    const auto* v = dnnl::version();
-    return mpo::detail::concat(v->major, ".", v->minor, ".", v->patch, bf16 ? " bf16" : " f32");
-}
-
 bool has_bf16_tiles() {
     return dnnl::get_effective_cpu_isa() >= dnnl::cpu_isa::avx512_core_amx;
 }
@@ -91,9 +86,6 @@ void InnerProduct::apply(const float* X, float* Y) {
 const std::string& refusal() {
     static const std::string text = "built without oneDNN";
     return text;
-}
-std::string version(bool) {
-    return "none";
 }
 bool has_bf16_tiles() {
     return false;

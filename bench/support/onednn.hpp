@@ -11,9 +11,6 @@ namespace mpo::bench::onednn {
 /// Empty where it is built in; else why not.
 [[nodiscard]] const std::string& refusal();
 
-/// Its version, and how numbers are multiplied: "2.6.3 f32".
-[[nodiscard]] std::string version(bool bf16);
-
 /// Whether bfloat16 tiles (AMX) are there, with which the bf16 product is worth a row.
 [[nodiscard]] bool has_bf16_tiles();
 

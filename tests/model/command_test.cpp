@@ -299,9 +299,7 @@ TEST_CASE("mpo compress --text: the language before and after, in the forms of t
         desk.run("evaluate small --reference decoder --json - " + texts);  // and nothing else
     INFO(evaluated.err);
     const auto one = nlohmann::json::parse(evaluated.out)["texts"][0];
-    const auto kld_of = [](const nlohmann::json& row) { return row["kld_mean"].get<double>(); };
-    CHECK(kld_of(one) ==
-          Approx(kld_of(text["compressed"])).epsilon(1e-6));  // other plans of chains
+    CHECK(one["kld_mean"] == text["compressed"]["kld_mean"]);
     auto dense = text["dense"];
     CHECK(dense["cost"]["batches"][0]["batch"] == 1);
     CHECK(dense["cost"]["bytes"] == report["model_bytes_before"]);

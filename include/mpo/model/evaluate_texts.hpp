@@ -66,6 +66,10 @@ struct CompareFormsOptions {
 
 namespace detail {
 
+/// How a model is opened to be judged on windows: chains planned for them, and no dense W beside the cores,
+/// because two models are in memory. All judges agree to the bit by it.
+[[nodiscard]] TransformerOptions judging_options(const CompareFormsOptions& options);
+
 [[nodiscard]] EvaluateOptions options_for(const EvaluationText& text,
                                           const CompareFormsOptions& options,
                                           const std::string& what);
@@ -79,8 +83,7 @@ void require_comparable(const std::vector<EvaluationText>& texts,
 /// Every text under every form of a model, beside the source, with what each of them costs.
 ///
 /// cost     per distinct form one pass of it and one of the source over all texts, and those of
-///          measure_batches. Memory: the source and one form, MPOs perhaps with the dense W that is faster to
-///          apply, and one window
+///          measure_batches. Memory: the source, one form, and one window
 /// throws   as the constructor of Transformer, as compare and measure_cost
 [[nodiscard]] std::vector<TextReport> compare_forms(const FormPaths& paths,
                                                     const std::vector<EvaluationText>& texts,

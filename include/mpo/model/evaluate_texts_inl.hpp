@@ -67,6 +67,13 @@ MPO_DETAIL_MODEL_INLINE void require_same_vocabulary(const Tokenizer& one, const
 
 namespace detail {
 
+MPO_DETAIL_MODEL_INLINE TransformerOptions judging_options(const CompareFormsOptions& options) {
+    TransformerOptions result;
+    result.batches = {
+        (std::max)(options.window, Index{1})};  // a window that is none is refused later
+    return result;
+}
+
 MPO_DETAIL_MODEL_INLINE EvaluateOptions options_for(const EvaluationText& text,
                                                     const CompareFormsOptions& options,
                                                     const std::string& what) {
@@ -90,8 +97,7 @@ MPO_DETAIL_MODEL_INLINE void require_comparable(const std::vector<EvaluationText
 MPO_DETAIL_MODEL_INLINE std::vector<TextReport> compare_forms(
     const FormPaths& paths, const std::vector<EvaluationText>& texts,
     const CompareFormsOptions& options, const EigenBackend& backend) {
-    TransformerOptions model_options;
-    model_options.dense_cache = DenseCache::allow;
+    const auto model_options = detail::judging_options(options);
     const auto source_cost = measure_cost(paths.source, options.speed, backend);
     const Transformer source(paths.source, model_options, backend);
     std::vector<TextReport> reports;

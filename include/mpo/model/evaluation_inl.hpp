@@ -89,11 +89,8 @@ MPO_DETAIL_MODEL_INLINE void Evaluation::run(EvaluationReport& report) const {
 MPO_DETAIL_MODEL_INLINE void Evaluation::open(std::optional<Transformer>& model,
                                               const std::filesystem::path& path,
                                               const EigenBackend& backend) const {
-    // two models at once: no dense weights beside the cores, and cores packed for the calls that come
-    TransformerOptions options;
-    if (choices_.empty() && questions_.empty() && summaries_.empty())
-        options.batches = {request_.window};
-    model.emplace(path, options, backend);
+    const bool only_texts = choices_.empty() && questions_.empty() && summaries_.empty();
+    model.emplace(path, only_texts ? judging_options(options_) : TransformerOptions{}, backend);
     require_fitting_vocabulary(tokenizer_, model->config().vocab_size, path.string());
 }
 

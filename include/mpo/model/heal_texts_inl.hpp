@@ -17,8 +17,7 @@ MPO_DETAIL_MODEL_INLINE std::vector<HealedText> compare_healed(
     const EigenBackend& backend) {
     std::vector<HealedText> results;
     if (texts.empty()) return results;
-    TransformerOptions model_options;
-    model_options.dense_cache = DenseCache::allow;
+    const auto model_options = detail::judging_options(options);
     const Transformer reference(teacher, model_options, backend);
     for (const auto& text : texts) results.push_back({text.name, {}});
     for (const auto& form : forms) {

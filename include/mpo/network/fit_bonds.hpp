@@ -70,7 +70,6 @@ template <Scalar T, BackendFor<T> B>
     auto best = improve(std::move(start), metric, options.fit, backend);
     for (Index round = 0; round < options.max_rounds && best.report.loss > 0; ++round) {
         FitReport steps;
-        steps.solvers.resize(layout.out.size());
         ChainFit<T, B> chain(best.mpo, metric, options.fit, backend);
         const Shape bonds = best.mpo.bond_dims();
         const auto weights = chain.sweep_pairs(bonds, best.report.loss, steps);

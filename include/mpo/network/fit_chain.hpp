@@ -107,6 +107,7 @@ class ChainFit {
     /// every direction of every bond is worth, descending, in units of the loss.
     [[nodiscard]] std::vector<std::vector<double>> sweep_pairs(const Shape& bonds, double loss,
                                                                FitReport& report) {
+        report.solvers.assign(cores_.size(), FitSolver::automatic);
         std::vector<std::vector<double>> weights;
         for (Index k = 0; k + 1 < sites_; ++k) {
             auto pair = merge(cores_[at(k)], cores_[at(k + 1)], backend_);

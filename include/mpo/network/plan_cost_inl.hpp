@@ -150,7 +150,7 @@ class Clock {
 /// of which the measured rates do not have in them.
 [[nodiscard]] inline double seconds_of_factor(Index bytes, Index bytes_of_tile, Index o1,
                                               const TileCut& tiles, const MachineTable& table) {
-    const Index passes = (o1 + tiles.outer - 1) / (std::max)(tiles.outer, Index{1});
+    const Index passes = (o1 + tiles.outer - 1) / tiles.outer;
     return static_cast<double>(bytes) *
            (static_cast<double>(passes) / table.bandwidth(bytes) +
             static_cast<double>(o1) / 2 / table.bandwidth(bytes_of_tile));
