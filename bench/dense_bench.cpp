@@ -12,6 +12,7 @@
 #include "mpo/core/parallel.hpp"
 #include "mpo/core/random.hpp"
 #include "mpo/linalg/weight_panels.hpp"
+#include "support/matrices.hpp"
 #include "support/onednn.hpp"
 #include "support/openblas.hpp"
 #include "support/pairs.hpp"
@@ -94,11 +95,6 @@ struct Total {
 }
 
 void declare_rows(const Options& options) {
-    const bool quick = options.size == bench::Size::quick;
-    const std::vector<std::pair<Index, Index>> shapes =
-        quick ? std::vector<std::pair<Index, Index>>{{1536, 576}}
-              : std::vector<std::pair<Index, Index>>{
-                    {4096, 4096}, {11008, 4096}, {4096, 11008}, {1536, 576}};
     static std::map<Peer, Total> totals;
     for (const Peer peer : {Peer::openblas, Peer::onednn}) {
         totals[peer].bar =
@@ -107,7 +103,7 @@ void declare_rows(const Options& options) {
                                  .what = "theirs / ours, time, median of all points"});
         totals[peer].bar->note = refusal_of(peer);
     }
-    for (const auto& [out, in] : shapes)
+    for (const auto& [out, in] : bench::layer_shapes(options.size == bench::Size::quick))
         for (const Index batch : {1, 8, 32, 64, 512})
             for (const Peer peer : {Peer::openblas, Peer::onednn, Peer::onednn_bf16}) {
                 if (!refusal_of(peer).empty()) continue;

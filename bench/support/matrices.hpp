@@ -6,6 +6,7 @@
 #include <complex>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "mpo/core/parallel.hpp"
@@ -14,6 +15,12 @@
 #include "mpo/network/matrix_product.hpp"
 
 namespace mpo::bench {
+
+/// (out, in) of the linears that products and plans are measured on.
+[[nodiscard]] inline std::vector<std::pair<Index, Index>> layer_shapes(bool quick) {
+    if (quick) return {{1536, 576}};
+    return {{4096, 4096}, {11008, 4096}, {4096, 11008}, {1536, 576}};
+}
 
 /// sigma_k = k^-0.8, k = 1 .. n.
 [[nodiscard]] inline std::vector<double> power_spectrum(Index n) {

@@ -229,6 +229,26 @@ TEMPLATE_LIST_TEST_CASE("every way keeps to the workspace, or is ruled out", "",
     CHECK(kept > 10);
 }
 
+TEST_CASE("a plan carries more tokens at once where its cores are far larger than a cache") {
+    const EigenBackend backend;
+    const auto mpo = random_mpo<float>({{2, 512}, {2, 512}}, {1, 32, 1}, 106);  // 34 MB
+    const Index token = 2 * 32 * 512 * 4;  // bytes between the cores
+    for (const Index bytes : {Index{1} << 26, Index{1} << 20}) {
+        const auto plan = make_plan(mpo,
+                                    {.batch = 400,
+                                     .max_workspace_bytes = bytes,
+                                     .direction = SweepDirection::right_to_left},
+                                    backend);
+        CHECK(plan.workspace_bytes_per_thread() * plan.max_workers() <= bytes);
+        const Index fits_cache = EigenBackend::cached_bytes / token;
+        CHECK((plan.chunk_tokens() > 3 * fits_cache) == (bytes > (Index{1} << 20)));
+    }
+    CHECK(detail::bytes_of_chunk({{16, 1024, 64, 1}}, 4, 1 << 19) == 1 << 19);
+    CHECK(detail::bytes_of_chunk({{16, 8192, 1024, 1}}, 4, 1 << 19) == 1 << 21);
+    CHECK(detail::bytes_of_chunk({{16, 8192, 1024, 1}, {1, 16, 8192, 64}}, 8, 1 << 19) ==
+          (8192 * 1024 + 16 * 8192) / 2);
+}
+
 TEST_CASE("plan: the choice follows the batch, and W is kept only where that is allowed") {
     const EigenBackend backend;
     const auto balanced = random_mpo<float>({{32, 32}, {32, 32}}, {1, 64, 1}, 103);

@@ -42,7 +42,9 @@ TEST_CASE("machine table: rates between the points follow a power law, and end w
                 CHECK(table.rate(Side::left, m, k, n) == Approx(expected).epsilon(1e-9));
                 CHECK(table.rate(Side::right, m, k, n) == Approx(2 * expected).epsilon(1e-9));
             }
-    CHECK(table.rate(Side::left, 5000, 4000, 9000) == table.rate(Side::left, 256, 512, 512));
+    CHECK(table.rate(Side::left, 5000, 9000, 9000) ==
+          table.rate(Side::left, MachineTable::rows.back(), MachineTable::inner.back(),
+                     MachineTable::cols.back()));
     CHECK(table.rate(Side::left, 2, 1, 1) == table.rate(Side::left, 2, 4, 1));
     CHECK(table.bandwidth(3'000'000) == Approx(1e15 / 3e6).epsilon(1e-9));
     CHECK(table.bandwidth(1) == table.bandwidth(MachineTable::sizes.front()));

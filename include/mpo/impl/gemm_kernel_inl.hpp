@@ -49,9 +49,16 @@ template <class R, int Bytes, int H, int NV>
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) __builtin_prefetch(c + i * ldc + j * W);
     }
+    // what is prepared may come from memory, and is read in order: asked for ahead, products of few rows or columns
+    // run at its speed
+    constexpr Index ahead_of_a = 4096 / static_cast<Index>(sizeof(R)),
+                    ahead_of_b = 4096 / (NV * Bytes);
     V sum[H][NV] = {};
     for (Index p = 0; p < k; ++p) {
         V row[NV];
+        __builtin_prefetch(a + ahead_of_a);
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) __builtin_prefetch(b + ahead_of_b * ldb + j * W);
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) row[j] = *reinterpret_cast<const Loose*>(b + j * W);
 #pragma GCC unroll 16

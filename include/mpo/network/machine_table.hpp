@@ -14,25 +14,26 @@ namespace mpo {
 
 /// What was measured, for one scalar type. The defaults are an AVX-512 processor with two cores, in float.
 struct MachineTable {
-    static constexpr std::array<Index, 5> rows = {1, 4, 16, 64, 256};  // m of the grid
-    static constexpr std::array<Index, 4> inner = {4, 16, 64, 512};    // k
-    static constexpr std::array<Index, 4> cols = {1, 8, 64, 512};      // n
-    /// Bytes of the arrays whose reading was timed.
+    static constexpr std::array<Index, 5> rows = {1, 4, 16, 64, 256};      // m of the grid
+    static constexpr std::array<Index, 5> inner = {4, 16, 64, 512, 4096};  // k
+    static constexpr std::array<Index, 6> cols = {1, 2, 8, 16, 64, 512};   // n
+    /// Bytes of the arrays whose reading was timed, of all threads together.
     static constexpr std::array<Index, 4> sizes = {1 << 18, 1 << 21, 1 << 24, 1 << 27};
 
     /// Rates of one thread in multiply-adds per second, of products (m, k) (k, n) of a prepared left
     /// side and many right ones, index (m, k, n).
-    std::array<double, 80> left{};
+    std::array<double, 150> left{};
     /// The same of one left side and a prepared right one.
-    std::array<double, 80> right{};
-    std::array<double, 4> bytes_per_second{};  // of one thread, for arrays of `sizes`
-    double fork_join_seconds = 1e-6;           // an empty parallel loop
-    int threads = 2;                           // that work at once
+    std::array<double, 150> right{};
+    std::array<double, 4>
+        bytes_per_second{};           // of one thread while all read, for arrays of `sizes`
+    double fork_join_seconds = 1e-6;  // an empty parallel loop
+    int threads = 2;                  // that work at once
 
     /// Multiply-adds per second of one thread, of a product (m, k) (k, n). side: where the prepared
     /// operand stands.
     [[nodiscard]] double rate(Side side, Index m, Index k, Index n) const;
-    /// Bytes per second of one thread that reads an array of this size over and over.
+    /// Bytes per second of one thread, where all threads read parts of an array of this size over and over.
     [[nodiscard]] double bandwidth(Index bytes) const;
 };
 

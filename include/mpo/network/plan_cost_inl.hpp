@@ -42,23 +42,49 @@ struct MergedChain {
     return chain;
 }
 
+/// Columns fill vectors: of 36 there are 48. Up to 16 the rates of the table have it in them.
+[[nodiscard]] inline double lanes_per_column(Index columns) {
+    constexpr Index lanes = 16;
+    if (columns <= lanes) return 1;
+    const Index filled = (columns + lanes - 1) / lanes * lanes;
+    return static_cast<double>(filled) / static_cast<double>(columns);
+}
+
+/// The same of a prepared left side, which takes the columns of narrow items together, and up to four of them by a
+/// kernel of their own.
+[[nodiscard]] inline double lanes_per_column(Index columns, Index items) {
+    constexpr Index lanes = 16, wide = 32, narrow = 4;
+    if (columns >= wide) return lanes_per_column(columns);
+    const Index together = columns * items;
+    if (together <= narrow) return 1;
+    const Index filled = (together + lanes - 1) / lanes * lanes;
+    return static_cast<double>(filled) / static_cast<double>(together);
+}
+
 /// Prices products on a machine.
 class Clock {
   public:
     Clock(const PlanQuestion& question, const MachineTable& table)
         : question_(question), table_(table) {}
 
-    /// One product of `multiply_adds` whose prepared operand of `bytes` is read `reads` times. Spread over
-    /// the threads where `spread`.
-    [[nodiscard]] double product(Side side, Index m, Index k, Index n, double multiply_adds,
-                                 double bytes, double reads, bool spread) const {
+    /// A step for some tokens on one thread, or spread over all where there is enough to do. Its matrix, `bytes`, is
+    /// read once, from where `all_bytes` lie: all factors of a sweep pass by in every round.
+    [[nodiscard]] double step(const SweepStep& step, Index tokens, double all_bytes,
+                              bool spread) const {
+        const double work = static_cast<double>(step.multiply_adds()) * static_cast<double>(tokens);
+        const double bytes = static_cast<double>(step.rows * step.inner * question_.element_size);
         // small products stay on one thread, see Product::work in impl/gemm_product_inl.hpp
-        const bool parallel = spread && table_.threads > 1 && 2 * multiply_adds + 8 * bytes >= 1e6;
+        const bool parallel = spread && table_.threads > 1 && 2 * work + 8 * bytes >= 1e6;
         const double threads = parallel ? table_.threads : 1;
-        const double computing = multiply_adds / (table_.rate(side, m, k, n) * threads);
-        const double reading =
-            reads * bytes / (table_.bandwidth(static_cast<Index>(bytes)) * threads);
-        return (std::max)(computing, reading) + (parallel ? table_.fork_join_seconds : 0) + 2e-7;
+        const Index items = tokens * step.repeats;
+        const double computing =
+            step.cols == 1 ? lanes_per_column(step.rows) /
+                                 table_.rate(Side::right, items, step.inner, step.rows)
+                           : lanes_per_column(step.cols, items) /
+                                 table_.rate(Side::left, step.rows, step.inner, step.cols);
+        const double reading = bytes / table_.bandwidth(static_cast<Index>(all_bytes));
+        return (std::max)(work * computing, reading) / threads +
+               (parallel ? table_.fork_join_seconds : 0) + 2e-7;
     }
 
     /// A sweep over a chain, cut as `cut`.
@@ -66,23 +92,12 @@ class Clock {
         const Index chunks = (question_.batch + cut.chunk - 1) / cut.chunk;
         const Index workers = std::min<Index>({chunks, cut.workers, table_.threads});
         const Index rounds = (chunks + workers - 1) / workers;
-        const Index factors = num_parameters(steps) * question_.element_size;
-        double seconds = 0;
         const Index tokens = (std::min)(cut.chunk, question_.batch);
-        for (const auto& step : steps) {
-            const double work =
-                static_cast<double>(step.multiply_adds()) * static_cast<double>(tokens);
-            const double share =
-                static_cast<double>(step.rows * step.inner * question_.element_size);
-            // all factors pass by in every round: where they do not fit a cache, each is read from
-            // where all of them lie
-            const double reads =
-                table_.bandwidth(static_cast<Index>(share)) / table_.bandwidth(factors);
-            seconds += step.cols == 1 ? product(Side::right, tokens * step.repeats, step.inner,
-                                                step.rows, work, share, reads, workers == 1)
-                                      : product(Side::left, step.rows, step.inner, step.cols, work,
-                                                share, reads, workers == 1);
-        }
+        // every worker reads all factors for himself
+        const auto factors =
+            static_cast<double>(num_parameters(steps) * question_.element_size * workers);
+        double seconds = 0;
+        for (const auto& one : steps) seconds += step(one, tokens, factors, workers == 1);
         return seconds * static_cast<double>(rounds) + (workers > 1 ? table_.fork_join_seconds : 0);
     }
 
@@ -135,7 +150,8 @@ class Clock {
         candidate.workspace_bytes = (std::max)(candidate.workspace_bytes, least);
         return clock.sweep(
             steps, cut_sweep(need, leg, tokens_of_full_tiles(steps), question.batch,
-                             (std::max)(limit, least), table.threads, processor_cached_bytes));
+                             (std::max)(limit, least), table.threads,
+                             bytes_of_chunk(steps, question.element_size, processor_cached_bytes)));
     };
     candidate.seconds = price(need_of_apply(steps, question.element_size));
     if (question.gradient)
@@ -154,14 +170,6 @@ class Clock {
     return static_cast<double>(bytes) *
            (static_cast<double>(passes) / table.bandwidth(bytes) +
             static_cast<double>(o1) / 2 / table.bandwidth(bytes_of_tile));
-}
-
-/// Columns fill vectors: of 36 there are 48.
-[[nodiscard]] inline double lanes_per_column(Index columns) {
-    constexpr Index lanes = 16;
-    if (columns <= lanes) return 1;
-    const Index filled = (columns + lanes - 1) / lanes * lanes;
-    return static_cast<double>(filled) / static_cast<double>(columns);
 }
 
 /// Tiles of the chain cut before site `cut`.
@@ -193,15 +201,19 @@ class Clock {
     const double reading =
         seconds_of_factor(o2 * i2 * bond * size, tiles.inner * i2 * bond * size, o1, tiles, table);
     const auto making = [&](Index width) {
-        return elements * static_cast<double>(bond) * lanes_per_column(width) /
+        return elements * static_cast<double>(bond) * lanes_per_column(width, tiles.inner) /
                    table.rate(Side::left, i1, bond, width) +
                reading;
     };
     const auto multiplying = [&](Index m, Index k, Index n) {
-        return elements * batch / table.rate(Side::right, m, k, n);
+        return elements * batch * lanes_per_column(n) / table.rate(Side::right, m, k, n);
     };
+    // inputs are packed for every tile, from rows that lie far apart: a quarter of the bandwidth, measured
+    const double inputs = batch * static_cast<double>(in * size);
+    const double packing =
+        4 * inputs * static_cast<double>(count) / table.bandwidth(static_cast<Index>(inputs));
     // made, packed (read and written), multiplied
-    double seconds = making(i2) + moving + multiplying(question.batch, in, rows);
+    double seconds = making(i2) + moving + packing + multiplying(question.batch, in, rows);
     if (question.gradient) {  // see network/tile_gradient.hpp
         const auto back = cut_gradient_tiles(o1, o2, in, size, limit);
         candidate.admissible = candidate.admissible && back.elements > 0;

@@ -81,6 +81,11 @@ struct SweepNeed {
 [[nodiscard]] SweepCut cut_sweep(const SweepNeed& need, Index leg, Index full_tokens, Index batch,
                                  Index limit_bytes, Index concurrency, Index cached_bytes);
 
+/// Bytes that the intermediates of a chunk may take: a cache, or a sixteenth of the factors where these are so large
+/// that reading them for every chunk would cost more than intermediates which leave the cache.
+[[nodiscard]] Index bytes_of_chunk(const std::vector<SweepStep>& steps, Index element_size,
+                                   Index cached_bytes);
+
 /// Tokens per chunk that give every worker as many, but no fewer than full_tokens: tiles would be padded, and
 /// every worker would read all cores for little. Where only one worker had enough, all share his products.
 [[nodiscard]] Index balanced_chunk(Index batch, Index workers, Index full_tokens);

@@ -89,6 +89,11 @@ MPO_DETAIL_INLINE Index tokens_of_full_tiles(const std::vector<SweepStep>& steps
     return tokens;
 }
 
+MPO_DETAIL_INLINE Index bytes_of_chunk(const std::vector<SweepStep>& steps, Index element_size,
+                                       Index cached_bytes) {
+    return (std::max)(cached_bytes, num_parameters(steps) * element_size / 16);
+}
+
 MPO_DETAIL_INLINE Index balanced_chunk(Index batch, Index workers, Index full_tokens) {
     const Index parts = std::clamp<Index>(batch / full_tokens, 1, workers);
     return (batch + parts - 1) / parts;
