@@ -56,7 +56,10 @@ class TextOutput {
 struct TextArguments {
     std::vector<std::string> files;
     std::string tokenizer;
-    Index window = 512, stride = 512, max_tokens = 0;
+    Index window = 512, max_tokens = 0;
+    std::optional<Index> stride;  // none: the window
+
+    [[nodiscard]] Index from_window_to_window() const { return stride.value_or(window); }
 };
 
 void add_text_options(CLI::App& sub, TextArguments& arguments);

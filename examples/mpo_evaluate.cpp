@@ -43,7 +43,8 @@ void add_text_options(CLI::App& sub, TextArguments& arguments) {
     sub.add_option("--tokenizer", arguments.tokenizer,
                    "A .gguf file, tokenizer.json or folder; default: beside the model");
     sub.add_option("--window", arguments.window, "Tokens seen at once (default 512)");
-    sub.add_option("--stride", arguments.stride, "From one window to the next (default 512)");
+    sub.add_option("--stride", arguments.stride,
+                   "From one window to the next (default: the window)");
     sub.add_option("--max-tokens", arguments.max_tokens, "Of every text; default: all");
 }
 
@@ -57,7 +58,8 @@ std::vector<mpo::EvaluationText> read_texts(const TextArguments& arguments,
         texts.push_back(mpo::read_evaluation_text(file, tokenizer, arguments.max_tokens));
     const auto config = mpo::transformer_config(source);
     mpo::require_fitting_vocabulary(tokenizer, config.vocab_size, source.path().string());
-    mpo::require_comparable(texts, {arguments.window, arguments.stride, {}}, config);
+    mpo::require_comparable(texts, {arguments.window, arguments.from_window_to_window(), {}},
+                            config);
     return texts;
 }
 
@@ -65,8 +67,9 @@ std::vector<mpo::TextReport> compare_texts(const mpo::FormPaths& forms,
                                            const std::vector<mpo::EvaluationText>& texts,
                                            const TextArguments& arguments) {
     ProgressLine line("evaluate");
-    return mpo::compare_forms(forms, texts, {arguments.window, arguments.stride, progress_to(line)},
-                              mpo::EigenBackend{});
+    return mpo::compare_forms(
+        forms, texts, {arguments.window, arguments.from_window_to_window(), progress_to(line)},
+        mpo::EigenBackend{});
 }
 
 namespace {
@@ -176,7 +179,7 @@ void run_evaluate(EvaluateArguments& arguments) {
     request.texts.assign(arguments.texts.files.begin(), arguments.texts.files.end());
     request.tokenizer = arguments.texts.tokenizer;
     request.window = arguments.texts.window;
-    request.stride = arguments.texts.stride;
+    request.stride = arguments.texts.from_window_to_window();
     request.max_tokens = arguments.texts.max_tokens;
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
     catch_interrupts();

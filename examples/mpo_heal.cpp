@@ -277,7 +277,6 @@ void run_heal(HealArguments& arguments) {
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
     const auto work = work_folder(arguments);
     require_free(arguments, work);
-    arguments.evaluate.stride = arguments.evaluate.window;
     auto options = heal_options(arguments);
     const mpo::Checkpoint teacher(arguments.teacher);
     const auto windows = read_windows(arguments, teacher);

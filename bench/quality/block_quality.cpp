@@ -74,12 +74,12 @@ class BlockQuality {
         const auto judged = static_cast<Index>(question_.judge.size()) * held_out_windows;
         for (Index w = 0; w < count; ++w)
             (w < count - judged ? split_.training : split_.held_out).push_back(w);
-        detail::WeightReader reader(question_.model, {}, cpu);
+        const TransformerOptions options;
+        detail::WeightReader reader(question_.model, options, cpu);
         const auto embedding =
             reader.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size});
         detail::HealFlow flow(tokens, {count, length}, embedding, config_, cpu);
-        const Index last = *std::max_element(question_.layers.begin(), question_.layers.end());
-        for (Index k = 0; k <= last; ++k) {
+        for (Index k = 0; k <= last_layer(); ++k) {
             const bool asked = std::find(question_.layers.begin(), question_.layers.end(), k) !=
                                question_.layers.end();
             if (asked) flow.restart_from_dense();
@@ -89,11 +89,16 @@ class BlockQuality {
     }
 
   private:
+    [[nodiscard]] Index last_layer() const {
+        return *std::max_element(question_.layers.begin(), question_.layers.end());
+    }
+
     void fit_forms() {
         CalibrationWalk walk(
             question_.model,
             calibration_windows(spread(question_.train, 24), tokenizer_, config_, length), {}, cpu);
-        for (; !walk.done(); walk.advance()) {
+        const Index last = last_layer();
+        for (; !walk.done() && walk.layer() <= last; walk.advance()) {
             if (std::find(question_.layers.begin(), question_.layers.end(), walk.layer()) ==
                 question_.layers.end())
                 continue;

@@ -282,7 +282,7 @@ TEST_CASE("mpo make-choices: a file of items, or none") {
 TEST_CASE("mpo compress --text: the language before and after, in the forms of the same size") {
     const Desk desk;
     add_decoder(desk);
-    const std::string texts = "--text text --window 16 --stride 16 --max-tokens 40";
+    const std::string texts = "--text text --window 16 --max-tokens 40";
     const auto result = desk.run(
         "compress decoder -o small --budget 0.6 --form mpo --json a.json --report a.html " + texts);
     INFO(result.err);
@@ -323,7 +323,7 @@ TEST_CASE(
     write_file(desk.folder / "words", words);
     const std::string calibrate = "--calibrate words --calibration-windows 4 --window 16 ",
                       run = "compress decoder -o small --budget 0.6 " + calibrate;
-    const auto result = desk.run(run + "--text text --stride 16 --max-tokens 40");
+    const auto result = desk.run(run + "--text text --max-tokens 40");
     INFO(result.err << result.out);
     REQUIRE(result.status == 0);
     for (const char* piece : {"loss mean", "plain MPO", "layouts of q: ", "as compressed",

@@ -88,7 +88,7 @@ class WeightReader {
     [[noreturn]] void fail(const std::string& name, const std::string& what) const;
     void require_finite(const std::string& name, const Tensor<float>& tensor) const;
 
-    const TransformerOptions& options_;
+    TransformerOptions options_;
     const EigenBackend& backend_;
     std::optional<Checkpoint> dense_;
     std::optional<CompressedCheckpoint> compressed_;
