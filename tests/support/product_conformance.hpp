@@ -242,6 +242,9 @@ void conforms_prepared(const B& backend) {
                                backend);
     check_gemm_left<T>({4, 3, 2}, 0, false, T(0), backend);
     check_gemm_right<T>({700, 48, 33}, T(1), backend);
+    for (const Index n : {32, 64})  // one or two panels, which read rows where they are
+        for (const Index m : {13, 261})
+            check_gemm_right<T>({m, n, 530}, scalars[turn++ % 4], backend);
     for (Index m = 1; m <= 5;
          ++m)  // few rows: whole panels of columns and a part, several blocks of steps
         check_gemm_right<T>({m, 70, 1030}, scalars[turn++ % 4], backend);

@@ -224,16 +224,26 @@ struct Product {
         return packed;
     }
 
+    /// A panel of columns.
+    struct Columns {
+        Index first;  // counted through all items
+        Index count;
+        Index width;  // as packed
+    };
     void multiply_block(Index r0, Index r1, Index c0, Index c1, Index p, Index steps,
                         const R* packed_b, int accumulate) const {
-        const R* a = row_block(r0, r1, p, steps);
+        const R* a = nullptr;
         std::array<Index, block_panels + 1> row;  // where the panels begin
         for (Index r = r0; r <= r1; ++r) row[static_cast<std::size_t>(r - r0)] = panel_row(r);
         for (Index c = c0; c < c1; ++c) {
             const Columns columns = columns_of(c);
             const R* b = packed_b != nullptr ? packed_b + (c - c0) * column_slot(steps) : nullptr;
             Index ldb = columns.width;
-            if (stream_panel(c, p, steps, b, accumulate)) continue;
+            if (streams(columns)) {
+                stream_panel(panel_row(r0), panel_row(r1), columns, p, steps, b, accumulate);
+                continue;
+            }
+            if (a == nullptr) a = row_block(r0, r1, p, steps);
             if constexpr (std::is_same_v<R, TA>) {
                 if (packed_b == nullptr) {
                     ldb = B.first.row_stride;
@@ -249,30 +259,27 @@ struct Product {
         }
     }
 
-    /// A few rows times a full panel of prepared columns: tiles wait for memory, the kernels of panel_kernel_inl.hpp
-    /// ask for it ahead. Their panels are those of AVX-512 tiles; false, and nothing done, for others.
-    [[nodiscard]] bool stream_panel(Index c, Index p, Index steps, const R* panel,
-                                    int accumulate) const {
-        if constexpr (std::is_same_v<TA, float> && std::is_same_v<TC, float>) {
-            constexpr Index width = detail::panel_columns;
-            if (prepared_b == nullptr || m() > panel_rows || A.col_stride != 1 || alpha != 1.0F ||
-                C.first.col_stride != 1 || kernels->columns() != width || panel_columns(c) != width)
-                return false;
-            panel_product(m(), steps, A.data + p, A.row_stride, panel, width,
-                          C.first.data + column_offset(C, panel_column(c)), C.first.row_stride,
-                          accumulate, Isa::avx512);
-            return true;
-        } else {
-            return false;
-        }
+    /// Whether the kernels of panel_kernel_inl.hpp, which read rows where they are, take this panel of prepared columns:
+    /// few rows, or so few columns that packing the rows would cost as much as the product. Their panels are full
+    /// ones of AVX-512 tiles.
+    [[nodiscard]] bool streams(const Columns& columns) const {
+        constexpr Index few_panels = 2;
+        return std::is_same_v<TA, float> && std::is_same_v<TC, float> && prepared_b != nullptr &&
+               (m() <= panel_rows || column_panels() <= few_panels) && A.col_stride == 1 &&
+               alpha == TC{1} && C.first.col_stride == 1 &&
+               kernels->columns() == detail::panel_columns &&
+               columns.count == detail::panel_columns;
+    }
+    void stream_panel(Index row0, Index row1, const Columns& columns, Index p, Index steps,
+                      const R* panel, int accumulate) const {
+        if constexpr (std::is_same_v<TA, float> && std::is_same_v<TC, float>)
+            panel_product(
+                row1 - row0, steps, A.data + row0 * A.row_stride + p, A.row_stride, panel,
+                detail::panel_columns,
+                C.first.data + row0 * C.first.row_stride + column_offset(C, columns.first),
+                C.first.row_stride, accumulate, Isa::avx512);
     }
 
-    /// A panel of columns.
-    struct Columns {
-        Index first;  // counted through all items
-        Index count;
-        Index width;  // as packed
-    };
     [[nodiscard]] Columns columns_of(Index panel) const {
         return {panel_column(panel), panel_columns(panel), panel_width(panel)};
     }
