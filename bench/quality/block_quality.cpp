@@ -14,10 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "mpo/model.hpp"
+#include "fits.hpp"
 #include "mpo/model/heal_block.hpp"
 #include "mpo/model/trainable_transformer.hpp"
-#include "mpo/mpo.hpp"
 
 namespace {
 
@@ -28,17 +27,6 @@ constexpr double kept = 0.3;
 constexpr Index length = 512, held_out_windows = 8;
 
 using Chains = std::map<std::string, Mpo<float>>;  // of a layer's linears
-
-[[nodiscard]] std::vector<CalibrationText> spread(const std::vector<std::string>& paths,
-                                                  Index windows) {
-    std::vector<CalibrationText> texts;
-    for (const auto& path : paths) {
-        texts.emplace_back();
-        texts.back().path = path;
-        texts.back().spread = windows;
-    }
-    return texts;
-}
 
 [[nodiscard]] std::map<std::string, Layout> forms_of(Index m, Index n) {
     return {{"low rank", low_rank_layout(m, n)},
@@ -63,8 +51,9 @@ class BlockQuality {
 
     void run() {
         fit_forms();
-        auto texts = spread(question_.train, 200);
-        for (auto& text : spread(question_.judge, held_out_windows)) texts.push_back(text);
+        auto texts = bench::spread_texts(question_.train, 200);
+        for (auto& text : bench::spread_texts(question_.judge, held_out_windows))
+            texts.push_back(text);
         std::vector<Index> tokens;
         Index count = 0;
         for (const auto& window : calibration_windows(texts, tokenizer_, config_, length)) {
@@ -80,39 +69,35 @@ class BlockQuality {
             reader.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size});
         detail::HealFlow flow(tokens, {count, length}, embedding, config_, cpu);
         for (Index k = 0; k <= last_layer(); ++k) {
-            const bool asked = std::find(question_.layers.begin(), question_.layers.end(), k) !=
-                               question_.layers.end();
-            if (asked) flow.restart_from_dense();
-            flow.advance_dense(detail::read_layer(reader, config_, k), 20);
-            if (asked) heal_forms(reader, flow, k);
+            if (is_asked(k)) flow.restart_from_dense();
+            flow.advance_dense(detail::read_layer(reader, config_, k),
+                               HealBlocksOptions{}.sink_factor);
+            if (is_asked(k)) heal_forms(reader, flow, k);
         }
     }
 
   private:
+    [[nodiscard]] bool is_asked(Index layer) const {
+        return std::find(question_.layers.begin(), question_.layers.end(), layer) !=
+               question_.layers.end();
+    }
     [[nodiscard]] Index last_layer() const {
         return *std::max_element(question_.layers.begin(), question_.layers.end());
     }
 
     void fit_forms() {
-        CalibrationWalk walk(
-            question_.model,
-            calibration_windows(spread(question_.train, 24), tokenizer_, config_, length), {}, cpu);
-        const Index last = last_layer();
-        for (; !walk.done() && walk.layer() <= last; walk.advance()) {
-            if (std::find(question_.layers.begin(), question_.layers.end(), walk.layer()) ==
-                question_.layers.end())
-                continue;
+        CalibrationWalk walk(question_.model,
+                             calibration_windows(bench::spread_texts(question_.train, 24),
+                                                 tokenizer_, config_, length),
+                             {}, cpu);
+        for (; !walk.done() && walk.layer() <= last_layer(); walk.advance()) {
+            if (!is_asked(walk.layer())) continue;
             const auto S = walk.moments().second_moment(cpu, 5);
             for (const auto& name : walk.linears()) {
                 const auto W = walk.weight(name);
-                for (const auto& [form, layout] : forms_of(W.extent(0), W.extent(1))) {
-                    FitOptions options;
-                    options.layout = layout;
-                    options.max_bond_dim = max_uniform_bond(
-                        layout, static_cast<Index>(kept * static_cast<double>(W.size())),
-                        StoredAs::gauge_fixed);
-                    chains_[form].insert_or_assign(name, fit(W, S, options, cpu).mpo);
-                }
+                for (const auto& [form, layout] : forms_of(W.extent(0), W.extent(1)))
+                    chains_[form].insert_or_assign(
+                        name, fit(W, S, bench::keeping(kept, layout), cpu).mpo);
             }
         }
     }

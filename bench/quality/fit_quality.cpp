@@ -16,8 +16,7 @@
 #include <utility>
 #include <vector>
 
-#include "mpo/model.hpp"
-#include "mpo/mpo.hpp"
+#include "fits.hpp"
 
 namespace {
 
@@ -37,10 +36,7 @@ class FitQuality {
     void fit_balanced(const std::string& name, const Tensor<float>& W, const Tensor<double>& S) {
         const Index m = W.extent(0), n = W.extent(1);
         for (const Index sites : {2, 3}) {
-            FitOptions options;
-            options.layout = balanced_layout(m, n, sites);
-            options.max_bond_dim =
-                max_uniform_bond(options.layout, m * n / 2, StoredAs::gauge_fixed);
+            auto options = bench::keeping(0.5, balanced_layout(m, n, sites));
             options.max_sweeps = 4;
             auto plain = options;
             plain.start = FitStart::plain;
@@ -89,11 +85,7 @@ class FitQuality {
         for (const double keep : {0.8, 0.5, 0.3}) {
             std::cout << name << " kept " << keep << ':';
             const auto add = [&](const std::string& form, const Layout& layout) {
-                FitOptions options;
-                options.layout = layout;
-                options.max_bond_dim =
-                    max_uniform_bond(layout, static_cast<Index>(keep * static_cast<double>(m * n)),
-                                     StoredAs::gauge_fixed);
+                auto options = bench::keeping(keep, layout);
                 options.max_sweeps = 8;
                 std::cout << ' ' << form << ' ' << fit(W, S, options, cpu).report.relative_loss()
                           << std::flush;
@@ -141,12 +133,7 @@ void run(const std::string& part, const std::string& model, const std::vector<st
         throw ArgumentError("fits, search or layer, not '" + part + "'");
     const Tokenizer tokenizer = read_tokenizer(model);
     const auto config = transformer_config(Checkpoint(model));
-    std::vector<CalibrationText> texts;
-    for (const auto& path : paths) {
-        texts.emplace_back();
-        texts.back().path = path;
-        texts.back().spread = 24;
-    }
+    const auto texts = bench::spread_texts(paths, 24);
     CalibrationWalk walk(model, calibration_windows(texts, tokenizer, config, 512), {}, cpu);
     const auto searched = drawn(10, 7 * config.num_layers, 1);
     FitQuality quality;
@@ -155,7 +142,7 @@ void run(const std::string& part, const std::string& model, const std::vector<st
         for (const auto& name : walk.linears()) {
             const Index linear = k++;
             if (part == "fits") quality.fit_balanced(name, walk.weight(name), S);
-            if (part == "layer" && linear / 7 == 14)
+            if (part == "layer" && walk.layer() == 14)
                 quality.compare_forms(name, walk.weight(name), S);
             if (part == "search" && std::binary_search(searched.begin(), searched.end(), linear))
                 quality.search(name, walk.weight(name), S);

@@ -42,23 +42,24 @@ struct MergedChain {
     return chain;
 }
 
-/// Columns fill vectors: of 36 there are 48. Up to 16 the rates of the table have it in them.
-[[nodiscard]] inline double lanes_per_column(Index columns) {
+/// Columns fill vectors: of 36 there are 48.
+[[nodiscard]] inline double filled_lanes(Index columns) {
     constexpr Index lanes = 16;
-    if (columns <= lanes) return 1;
     const Index filled = (columns + lanes - 1) / lanes * lanes;
     return static_cast<double>(filled) / static_cast<double>(columns);
+}
+
+/// The same beyond what the rates of the table have in them, which is one vector.
+[[nodiscard]] inline double lanes_per_column(Index columns) {
+    return columns <= 16 ? 1 : filled_lanes(columns);
 }
 
 /// The same of a prepared left side, which takes the columns of narrow items together, and up to four of them by a
 /// kernel of their own.
 [[nodiscard]] inline double lanes_per_column(Index columns, Index items) {
-    constexpr Index lanes = 16, wide = 32, narrow = 4;
-    if (columns >= wide) return lanes_per_column(columns);
-    const Index together = columns * items;
-    if (together <= narrow) return 1;
-    const Index filled = (together + lanes - 1) / lanes * lanes;
-    return static_cast<double>(filled) / static_cast<double>(together);
+    constexpr Index wide = 32, narrow = 4;
+    if (columns >= wide) return filled_lanes(columns);
+    return columns * items <= narrow ? 1 : filled_lanes(columns * items);
 }
 
 /// Prices products on a machine.
@@ -148,10 +149,9 @@ class Clock {
     const auto price = [&](const SweepNeed& need) {
         const Index least = bytes_of_slice(need, leg, 1);
         candidate.workspace_bytes = (std::max)(candidate.workspace_bytes, least);
-        return clock.sweep(
-            steps, cut_sweep(need, leg, tokens_of_full_tiles(steps), question.batch,
-                             (std::max)(limit, least), table.threads,
-                             bytes_of_chunk(steps, question.element_size, processor_cached_bytes)));
+        return clock.sweep(steps,
+                           cut_sweep(steps, need, leg, question.batch, (std::max)(limit, least),
+                                     table.threads, processor_cached_bytes));
     };
     candidate.seconds = price(need_of_apply(steps, question.element_size));
     if (question.gradient)

@@ -76,10 +76,11 @@ struct SweepNeed {
 /// Bytes of one token with `slice` of a leading leg of `leg`.
 [[nodiscard]] Index bytes_of_slice(const SweepNeed& need, Index leg, Index slice);
 
-/// Tokens per chunk such that what they need stays within `cached_bytes`, at least one. Throws
+/// Tokens per chunk of these steps such that what they need stays within bytes_of_chunk, at least one. Throws
 /// ArgumentError where not even one slice of one token fits the limit.
-[[nodiscard]] SweepCut cut_sweep(const SweepNeed& need, Index leg, Index full_tokens, Index batch,
-                                 Index limit_bytes, Index concurrency, Index cached_bytes);
+[[nodiscard]] SweepCut cut_sweep(const std::vector<SweepStep>& steps, const SweepNeed& need,
+                                 Index leg, Index batch, Index limit_bytes, Index concurrency,
+                                 Index cached_bytes);
 
 /// Bytes that the intermediates of a chunk may take: a cache, or a sixteenth of the factors where these are so large
 /// that reading them for every chunk would cost more than intermediates which leave the cache.

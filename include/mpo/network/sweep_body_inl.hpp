@@ -14,13 +14,12 @@ CoreSweep<T, B>::CoreSweep(const Mpo<T>& mpo, SweepDirection direction, Index ba
     const Index leg = leftwards() ? layout.in.front() : layout.out.front();
     const auto size = static_cast<Index>(sizeof(T));
     const auto need = need_of_apply(steps_, size);
-    cut_ = cut_sweep(need, leg, tokens_of_full_tiles(steps_), batch, max_workspace_bytes,
-                     backend.concurrency(), bytes_of_chunk(steps_, size, B::cached_bytes));
+    cut_ = cut_sweep(steps_, need, leg, batch, max_workspace_bytes, backend.concurrency(),
+                     B::cached_bytes);
     if (with_gradient) {
         const auto need_back = need_of_gradient(steps_, direction_, size);
-        back_cut_ =
-            cut_sweep(need_back, leg, tokens_of_full_tiles(steps_), batch, max_workspace_bytes,
-                      backend.concurrency(), bytes_of_chunk(steps_, size, B::cached_bytes));
+        back_cut_ = cut_sweep(steps_, need_back, leg, batch, max_workspace_bytes,
+                              backend.concurrency(), B::cached_bytes);
         if (back_cut_.slices > 1) {  // the cores are packed for one kind of slices
             const Index workers = cut_.workers;
             cut_ = back_cut_;

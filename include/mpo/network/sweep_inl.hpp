@@ -99,8 +99,8 @@ MPO_DETAIL_INLINE Index balanced_chunk(Index batch, Index workers, Index full_to
     return (batch + parts - 1) / parts;
 }
 
-MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index full_tokens,
-                                     Index batch, Index limit_bytes, Index concurrency,
+MPO_DETAIL_INLINE SweepCut cut_sweep(const std::vector<SweepStep>& steps, const SweepNeed& need,
+                                     Index leg, Index batch, Index limit_bytes, Index concurrency,
                                      Index cached_bytes) {
     SweepCut cut{.leg = leg};
     while (cut.slices < leg &&
@@ -116,11 +116,12 @@ MPO_DETAIL_INLINE SweepCut cut_sweep(const SweepNeed& need, Index leg, Index ful
     cut.workers = std::max<Index>(1, concurrency);
     while (cut.workers > 1 && cut.workers * (one + extra) > limit_bytes) --cut.workers;
     const Index room = limit_bytes / cut.workers - (cut.workers > 1 ? extra : 0);
-    cut.chunk = balanced_chunk(batch, cut.workers, full_tokens);
+    cut.chunk = balanced_chunk(batch, cut.workers, tokens_of_full_tiles(steps));
     if (cut.slices > 1) cut.chunk = 1;
+    const Index wanted = bytes_of_chunk(steps, need.element_size, cached_bytes);
     if (one > 0)
-        cut.chunk = std::clamp<Index>((std::min)(cached_bytes, room) / one, 1,
-                                      std::min<Index>(cut.chunk, 1024));
+        cut.chunk =
+            std::clamp<Index>((std::min)(wanted, room) / one, 1, std::min<Index>(cut.chunk, 1024));
     return cut;
 }
 
