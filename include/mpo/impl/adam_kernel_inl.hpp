@@ -1,4 +1,4 @@
-// The loops of AdamW, written once over vectors of 16 floats and compiled for three instruction sets.
+// The loops of AdamW, written once over vectors and compiled for three instruction sets.
 #pragma once
 
 #include <cstdint>
@@ -10,50 +10,59 @@ namespace mpo::detail {
 
 /// root = sqrt(x), x >= 0: 1/sqrt by its exponent's half and three Newton steps, which leave 1e-10 of the
 /// first guess's error; then x times it. No sqrt instruction, because vector types know none.
-[[gnu::always_inline]] inline void root_lanes(const Lanes& x, Lanes& root) {
-    const LaneBits guess = 0x5f375a86u - (reinterpret_cast<LaneBits>(x) >> 1);
-    Lanes y = reinterpret_cast<Lanes>(guess);
-    const Lanes half = x * 0.5f;
+template <int Bytes>
+[[gnu::always_inline]] inline void root_lanes(const typename Lanes<Bytes>::type& x,
+                                              typename Lanes<Bytes>::type& root) {
+    using V = typename Lanes<Bytes>::type;
+    using Bits = typename Lanes<Bytes>::Bits;
+    const Bits guess = 0x5f375a86u - (reinterpret_cast<Bits>(x) >> 1);
+    V y = reinterpret_cast<V>(guess);
+    const V half = x * 0.5f;
     for (int step = 0; step < 3; ++step) y *= 1.5f - half * y * y;
     root = x * y;
 }
 
+template <int Bytes>
 [[gnu::always_inline]] inline void adam_update_body(Index n, const AdamUpdate<float>& update,
                                                     const float* gradient, float* m, float* v,
                                                     float* x) {
+    using L = Lanes<Bytes>;
     const AdamUpdate<float> u = update;  // a copy: the stores below cannot change it
-    for (Index k = 0; k < n; k += row_lanes) {
-        Lanes g, first, second, value, root;
-        load_lanes(gradient + k, n - k, 0, g);
-        load_lanes(m + k, n - k, 0, first);
-        load_lanes(v + k, n - k, 0, second);
-        load_lanes(x + k, n - k, 0, value);
+    for (Index k = 0; k < n; k += L::count) {
+        typename L::type g, first, second, value, root;
+        L::load(gradient + k, n - k, 0, g);
+        L::load(m + k, n - k, 0, first);
+        L::load(v + k, n - k, 0, second);
+        L::load(x + k, n - k, 0, value);
         g *= u.gradient_factor;
         first = u.keep_first * first + u.take_first * g;
         second = u.keep_second * second + u.take_second * g * g;
-        root_lanes(second, root);
+        root_lanes<Bytes>(second, root);
         value = u.keep_value * value - u.step_size * first / (u.second_factor * root + u.epsilon);
-        store_lanes(first, n - k, m + k);
-        store_lanes(second, n - k, v + k);
-        store_lanes(value, n - k, x + k);
+        L::store(first, n - k, m + k);
+        L::store(second, n - k, v + k);
+        L::store(value, n - k, x + k);
     }
 }
 
+template <int Bytes>
 [[gnu::always_inline]] inline double sum_of_squares_body(Index n, const float* x) {
-    using Doubles = typename Simd<double, 64>::type;
-    using Floats = typename Simd<float, 32>::loose;
-    Doubles even = {}, odd = {};
+    using Doubles = Simd<double, Bytes>;
+    using Floats = typename Simd<float, Bytes / 2>::loose;
+    constexpr Index W = Doubles::width;
+    typename Doubles::type even = {}, odd = {};
     Index k = 0;
-    for (; k + row_lanes <= n; k += row_lanes) {
-        const Doubles a = __builtin_convertvector(*reinterpret_cast<const Floats*>(x + k), Doubles);
-        const Doubles b =
-            __builtin_convertvector(*reinterpret_cast<const Floats*>(x + k + 8), Doubles);
+    for (; k + 2 * W <= n; k += 2 * W) {
+        const auto a = __builtin_convertvector(*reinterpret_cast<const Floats*>(x + k),
+                                               typename Doubles::type);
+        const auto b = __builtin_convertvector(*reinterpret_cast<const Floats*>(x + k + W),
+                                               typename Doubles::type);
         even += a * a;
         odd += b * b;
     }
     even += odd;
     double sum = 0;
-    for (int lane = 0; lane < 8; ++lane) sum += even[lane];
+    for (Index lane = 0; lane < W; ++lane) sum += even[lane];
     for (; k < n; ++k) sum += static_cast<double>(x[k]) * static_cast<double>(x[k]);
     return sum;
 }
@@ -63,19 +72,19 @@ __attribute__((target("avx512f"))) inline void adam_update_avx512(Index n,
                                                                   const AdamUpdate<float>& update,
                                                                   const float* gradient, float* m,
                                                                   float* v, float* x) {
-    adam_update_body(n, update, gradient, m, v, x);
+    adam_update_body<vector_bytes<Isa::avx512>>(n, update, gradient, m, v, x);
 }
 __attribute__((target("avx2,fma"))) inline void adam_update_avx2(Index n,
                                                                  const AdamUpdate<float>& update,
                                                                  const float* gradient, float* m,
                                                                  float* v, float* x) {
-    adam_update_body(n, update, gradient, m, v, x);
+    adam_update_body<vector_bytes<Isa::avx2>>(n, update, gradient, m, v, x);
 }
 __attribute__((target("avx512f"))) inline double sum_of_squares_avx512(Index n, const float* x) {
-    return sum_of_squares_body(n, x);
+    return sum_of_squares_body<vector_bytes<Isa::avx512>>(n, x);
 }
 __attribute__((target("avx2,fma"))) inline double sum_of_squares_avx2(Index n, const float* x) {
-    return sum_of_squares_body(n, x);
+    return sum_of_squares_body<vector_bytes<Isa::avx2>>(n, x);
 }
 #endif
 
@@ -86,7 +95,7 @@ inline void adam_update_on(Isa isa, Index n, const AdamUpdate<float>& update, co
     if (isa == Isa::avx2) return adam_update_avx2(n, update, gradient, m, v, x);
 #endif
     static_cast<void>(isa);
-    adam_update_body(n, update, gradient, m, v, x);
+    adam_update_body<vector_bytes<Isa::generic>>(n, update, gradient, m, v, x);
 }
 
 [[nodiscard]] inline double sum_of_squares_on(Isa isa, Index n, const float* x) {
@@ -95,7 +104,7 @@ inline void adam_update_on(Isa isa, Index n, const AdamUpdate<float>& update, co
     if (isa == Isa::avx2) return sum_of_squares_avx2(n, x);
 #endif
     static_cast<void>(isa);
-    return sum_of_squares_body(n, x);
+    return sum_of_squares_body<vector_bytes<Isa::generic>>(n, x);
 }
 
 }  // namespace mpo::detail

@@ -27,6 +27,12 @@ enum class Isa { generic, avx2, avx512 };
 #endif
 }
 
+/// Bytes of its vectors. Wider ones compile, too, and are taken apart number by number: never use them.
+template <Isa isa>
+inline constexpr int vector_bytes = isa == Isa::avx512 ? 64
+                                    : isa == Isa::avx2 ? 32
+                                                       : 16;
+
 template <class R, int Bytes>
 struct Simd {
     typedef R type __attribute__((vector_size(Bytes)));
@@ -57,8 +63,9 @@ template <class R, int Bytes, int H, int NV>
     for (Index p = 0; p < k; ++p) {
         V row[NV];
         __builtin_prefetch(a + ahead_of_a);
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) __builtin_prefetch(b + ahead_of_b * ldb + j * W);
+#pragma GCC unroll 2
+        for (int line = 0; line < NV * Bytes; line += 64)
+            __builtin_prefetch(b + ahead_of_b * ldb + line / static_cast<int>(sizeof(R)));
 #pragma GCC unroll 4
         for (int j = 0; j < NV; ++j) row[j] = *reinterpret_cast<const Loose*>(b + j * W);
 #pragma GCC unroll 16

@@ -21,9 +21,10 @@ struct RotationSweep {
 inline constexpr Index strip_rows = 16;
 
 /// y[i] = sum over j of A[i lda + j] x[j], i < rows, j < n.
+template <int Bytes>
 [[gnu::always_inline]] inline void row_products_body(Index rows, Index n, const double* A,
                                                      Index lda, const double* x, double* y) {
-    using V = Simd<double, 64>;
+    using V = Simd<double, Bytes>;
     constexpr Index W = V::width, together = 4;
     for (Index i = 0; i < rows; i += together) {
         const Index h = (std::min)(together, rows - i);
@@ -47,9 +48,10 @@ inline constexpr Index strip_rows = 16;
 }
 
 /// y[j] = sum over i of x[i] A[i lda + j], j < n, i < rows.
+template <int Bytes>
 [[gnu::always_inline]] inline void column_products_body(Index rows, Index n, const double* A,
                                                         Index lda, const double* x, double* y) {
-    using V = Simd<double, 64>;
+    using V = Simd<double, Bytes>;
     constexpr Index W = V::width, together = 8;
     std::fill(y, y + n, 0.0);
     for (Index i = 0; i < rows; i += together) {
@@ -74,18 +76,20 @@ inline constexpr Index strip_rows = 16;
 }
 
 /// Applies a sweep to a strip. The column that two rotations share stays in registers.
+template <int Bytes>
 [[gnu::always_inline]] inline void rotate_strip_body(double* strip, const RotationSweep& sweep) {
-    using V = Simd<double, 64>;
+    using V = Simd<double, Bytes>;
     constexpr Index W = V::width, NV = strip_rows / W;
     using Column = typename V::loose;
     const auto count = static_cast<Index>(sweep.cosines.size());
     double* column = strip + (sweep.first + 1) * strip_rows;
     typename V::type shared[NV];
+#pragma GCC unroll 8
     for (Index q = 0; q < NV; ++q) shared[q] = *reinterpret_cast<const Column*>(column + q * W);
     for (Index k = 0; k < count; ++k, column -= strip_rows) {
         const double c = sweep.cosines[static_cast<std::size_t>(k)],
                      s = sweep.sines[static_cast<std::size_t>(k)];
-#pragma GCC unroll 2
+#pragma GCC unroll 8
         for (Index q = 0; q < NV; ++q) {
             const typename V::type x =
                 *reinterpret_cast<const Column*>(column - strip_rows + q * W);
@@ -93,6 +97,7 @@ inline constexpr Index strip_rows = 16;
             shared[q] = c * x - s * shared[q];
         }
     }
+#pragma GCC unroll 8
     for (Index q = 0; q < NV; ++q) *reinterpret_cast<Column*>(column + q * W) = shared[q];
 }
 
@@ -100,30 +105,30 @@ inline constexpr Index strip_rows = 16;
 __attribute__((target("avx512f"))) inline void row_products_avx512(Index rows, Index n,
                                                                    const double* A, Index lda,
                                                                    const double* x, double* y) {
-    row_products_body(rows, n, A, lda, x, y);
+    row_products_body<vector_bytes<Isa::avx512>>(rows, n, A, lda, x, y);
 }
 __attribute__((target("avx2,fma"))) inline void row_products_avx2(Index rows, Index n,
                                                                   const double* A, Index lda,
                                                                   const double* x, double* y) {
-    row_products_body(rows, n, A, lda, x, y);
+    row_products_body<vector_bytes<Isa::avx2>>(rows, n, A, lda, x, y);
 }
 __attribute__((target("avx512f"))) inline void column_products_avx512(Index rows, Index n,
                                                                       const double* A, Index lda,
                                                                       const double* x, double* y) {
-    column_products_body(rows, n, A, lda, x, y);
+    column_products_body<vector_bytes<Isa::avx512>>(rows, n, A, lda, x, y);
 }
 __attribute__((target("avx2,fma"))) inline void column_products_avx2(Index rows, Index n,
                                                                      const double* A, Index lda,
                                                                      const double* x, double* y) {
-    column_products_body(rows, n, A, lda, x, y);
+    column_products_body<vector_bytes<Isa::avx2>>(rows, n, A, lda, x, y);
 }
 __attribute__((target("avx512f"))) inline void rotate_strip_avx512(double* strip,
                                                                    const RotationSweep& sweep) {
-    rotate_strip_body(strip, sweep);
+    rotate_strip_body<vector_bytes<Isa::avx512>>(strip, sweep);
 }
 __attribute__((target("avx2,fma"))) inline void rotate_strip_avx2(double* strip,
                                                                   const RotationSweep& sweep) {
-    rotate_strip_body(strip, sweep);
+    rotate_strip_body<vector_bytes<Isa::avx2>>(strip, sweep);
 }
 #endif
 
@@ -133,7 +138,7 @@ inline void row_products(Index rows, Index n, const double* A, Index lda, const 
     if (isa == Isa::avx512) return row_products_avx512(rows, n, A, lda, x, y);
     if (isa == Isa::avx2) return row_products_avx2(rows, n, A, lda, x, y);
 #endif
-    row_products_body(rows, n, A, lda, x, y);
+    row_products_body<vector_bytes<Isa::generic>>(rows, n, A, lda, x, y);
 }
 
 inline void column_products(Index rows, Index n, const double* A, Index lda, const double* x,
@@ -142,7 +147,7 @@ inline void column_products(Index rows, Index n, const double* A, Index lda, con
     if (isa == Isa::avx512) return column_products_avx512(rows, n, A, lda, x, y);
     if (isa == Isa::avx2) return column_products_avx2(rows, n, A, lda, x, y);
 #endif
-    column_products_body(rows, n, A, lda, x, y);
+    column_products_body<vector_bytes<Isa::generic>>(rows, n, A, lda, x, y);
 }
 
 inline void rotate_strip(double* strip, const RotationSweep& sweep, Isa isa = best_isa()) {
@@ -150,7 +155,7 @@ inline void rotate_strip(double* strip, const RotationSweep& sweep, Isa isa = be
     if (isa == Isa::avx512) return rotate_strip_avx512(strip, sweep);
     if (isa == Isa::avx2) return rotate_strip_avx2(strip, sweep);
 #endif
-    rotate_strip_body(strip, sweep);
+    rotate_strip_body<vector_bytes<Isa::generic>>(strip, sweep);
 }
 
 }  // namespace mpo::detail
