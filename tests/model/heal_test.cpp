@@ -252,6 +252,15 @@ TEST_CASE(
     CHECK(report.blocks[0].curve.size() == 1);
     CHECK(report.blocks[0].before().held_out < 1e-4);  // it is stored as bf16
     CHECK(report.blocks[1].after().held_out < 0.95 * report.blocks[1].before().held_out);
+    const detail::WeightReader student(clinic.student(), {}, cpu);
+    CHECK(detail::layers_left(student, nullptr, 2, {}) == std::vector<Index>{1, 1});
+    TrainedParts weights;
+    weights.weights = true;
+    CHECK(detail::layers_left(student, nullptr, 2, weights) == std::vector<Index>{2, 1});
+    const Clinic other("group_3", CompressForm::automatic, "layers\\.0");
+    const detail::WeightReader rival(other.student(), {}, cpu);
+    CHECK(detail::layers_left(rival, nullptr, 2, {}) == std::vector<Index>{1, 0});
+    CHECK(detail::layers_left(student, &rival, 2, {}) == std::vector<Index>{2, 1});
     const Checkpoint before(clinic.student()), after(clinic.folder / "healed");
     for (const auto& tensor : before.tensors())
         if (tensor.name.find("layers.0.") != std::string::npos) {
@@ -389,6 +398,59 @@ TEST_CASE("heal: a position that only the healed model makes long counts by its 
     CHECK(guarded.ordinary[6] > plain.ordinary[6]);  // its energy is none of theirs
     CHECK(guarded.bends == plain.bends);             // of the dense states
     CHECK(plain.bends[5] > 0);
+}
+
+TEST_CASE("heal: windows that are kept go on as they would among all") {
+    const Clinic clinic;
+    detail::WeightReader reader(clinic.teacher(), {}, cpu), student(clinic.student(), {}, cpu);
+    const auto config = transformer_config(reader.checkpoint());
+    const auto E =
+        reader.read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+    std::vector<Index> tokens(5 * 8);
+    for (std::size_t t = 0; t < tokens.size(); ++t)
+        tokens[t] = static_cast<Index>(t * t + t) % config.vocab_size;
+    detail::HealFlow all(tokens, {5, 8}, E, config, cpu), some(tokens, {5, 8}, E, config, cpu);
+    const double sink_factor = 1.3;  // so that there are some, and strays
+    TrainingOptions training;
+    training.rows = 8;
+    const std::vector<Index> chosen{3, 1};
+    for (Index k = 0; k < 2; ++k) {
+        const auto layer = detail::read_layer(reader, config, k);
+        all.advance_dense(layer, sink_factor);
+        some.advance_dense(layer, sink_factor);
+        if (k == 0) some.keep(chosen);
+        const TrainableBlock<float> healed(detail::concat("model.layers.", k, "."),
+                                           detail::read_layer_weights(student, config, k), config,
+                                           training, cpu);
+        all.advance_healed(healed);
+        some.advance_healed(healed);
+    }
+    REQUIRE(some.shape().windows == 2);
+    CHECK(some.num_sinks() > 0);
+    CHECK(some.num_sinks() < all.num_sinks());
+    Tensor<float> x({16, config.hidden_size}), z(x.shape()), y(x.shape()), t(x.shape());
+    all.gather(chosen, x, z);
+    some.gather(std::vector<Index>{0, 1}, y, t);
+    CHECK(std::equal(x.data(), x.data() + x.size(), y.data()));
+    CHECK(std::equal(z.data(), z.data() + z.size(), t.data()));
+    const auto expected = all.weights(chosen, 1), got = some.weights(std::vector<Index>{0, 1}, 1);
+    CHECK(got.ordinary == expected.ordinary);
+    CHECK(got.sinks == expected.sinks);
+    CHECK(got.bends == expected.bends);
+}
+
+TEST_CASE("heal: behind the last chain only the held-out windows go on") {
+    const Clinic clinic("group_3", CompressForm::automatic, "layers\\.0");
+    auto options = Clinic::options();
+    options.distillation.reset();
+    options.blocks->sink_factor = 1.3;
+    const auto report = clinic.heal(options);
+    REQUIRE(report.blocks.size() == 2);
+    CHECK(report.blocks[0].curve.size() > 1);
+    CHECK(report.blocks[1].curve.size() == 1);
+    CHECK(report.blocks[1].before().held_out > 0);
+    CHECK(report.blocks[0].sinks > 4 * report.blocks[1].sinks);  // 20 windows and 4, to 4 alone
+    CHECK(report.blocks[1].sinks > 0);
 }
 
 TEST_CASE("heal: the loss of a layer, and its gradient by differences") {

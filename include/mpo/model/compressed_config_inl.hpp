@@ -112,7 +112,7 @@ MPO_DETAIL_MODEL_INLINE void CompressedConfigReader::require_object(const char* 
 }
 
 MPO_DETAIL_MODEL_INLINE void CompressedConfigReader::count_value() {
-    constexpr Index max_values = Index{1} << 22;
+    constexpr Index max_values = Index{1} << 21;
     if (++num_values_ > max_values) fail(concat("more than ", max_values, " values"));
 }
 

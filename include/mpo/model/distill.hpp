@@ -129,9 +129,6 @@ double record(const HeadLossSums& sums, double alpha, const Parameters<float>& p
 /// balance of all layers; they are packed anew.
 void balance_layers(TrainableTransformer<float>& model, AdamW<float>* optimizer);
 
-/// 0, 1, .., count - 1.
-[[nodiscard]] std::vector<Index> first_indices(Index count);
-
 /// One step further, and the time it took.
 template <Communicator Group>
 void advance(DistillTrainer& trainer, const TaughtWindows& taught, const std::vector<Index>& all,

@@ -212,10 +212,4 @@ MPO_DETAIL_MODEL_INLINE void balance_layers(TrainableTransformer<float>& model,
     model.refresh();
 }
 
-MPO_DETAIL_MODEL_INLINE std::vector<Index> first_indices(Index count) {
-    std::vector<Index> all(static_cast<std::size_t>(count));
-    std::iota(all.begin(), all.end(), Index{0});
-    return all;
-}
-
 }  // namespace mpo::detail

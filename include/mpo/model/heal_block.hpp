@@ -29,6 +29,9 @@
 
 namespace mpo::detail {
 
+/// 0, 1, .., count - 1.
+[[nodiscard]] std::vector<Index> first_indices(Index count);
+
 /// Windows of step `step`: every epoch is a permutation of all, drawn from seed and epoch alone.
 [[nodiscard]] std::vector<Index> windows_of_step(std::span<const Index> all, Index step,
                                                  Index batch, std::uint64_t seed);

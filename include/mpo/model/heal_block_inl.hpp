@@ -15,6 +15,12 @@
 
 namespace mpo::detail {
 
+MPO_DETAIL_MODEL_INLINE std::vector<Index> first_indices(Index count) {
+    std::vector<Index> all(static_cast<std::size_t>(count));
+    std::iota(all.begin(), all.end(), Index{0});
+    return all;
+}
+
 MPO_DETAIL_MODEL_INLINE std::vector<Index> windows_of_step(std::span<const Index> all, Index step,
                                                            Index batch, std::uint64_t seed) {
     const auto count = static_cast<Index>(all.size());

@@ -85,9 +85,15 @@ struct Attempt {
     Index steps = 0;   // of the layer, in all forms
 };
 
+/// How many layers that have a chain, or whose weights are trained, are left from each one on, in either of two
+/// checkpoints; the second one may be null.
+[[nodiscard]] std::vector<Index> layers_left(const WeightReader& student, const WeightReader* rival,
+                                             Index num_layers, const TrainedParts& parts);
+
 /// One layer of a run.
 struct LayerRun {
     Index layer, num_layers;
+    Index left;     // layers that are healed from this one on
     Index tokens;   // of a step, over all processes that share it
     Index at_once;  // layers that are healed at the same time
     const HealBlocksOptions& options;
@@ -212,7 +218,13 @@ class BlockStageRun {
 
   private:
     [[nodiscard]] TransformerConfig fitting(const HealSources& sources, int processes) const;
+    /// Behind the last layer that is healed nothing is trained: held-out windows are enough to look at.
     void advance_dense(Index k) {
+        auto& split = windows_.split;
+        if (left_[static_cast<std::size_t>(k)] == 0 && !split.training.empty()) {
+            flow_.keep(split.held_out);
+            split = {{}, first_indices(static_cast<Index>(split.held_out.size()))};
+        }
         flow_.advance_dense(read_layer(teacher_, config_, k), options_.sink_factor);
     }
     [[nodiscard]] TrainableBlock<float> layer_of(Index k, LayerForm form);
@@ -220,8 +232,13 @@ class BlockStageRun {
     [[nodiscard]] BlockHealing heal_layer(TrainableBlock<float>& layer, Index k,
                                           const Attempt& attempt, Index at_once, Group& group,
                                           const HealCallback& progress) {
-        const LayerRun run{k,       config_.num_layers, batch_.rows() * group.size(),
-                           at_once, options_,           attempt};
+        const LayerRun run{k,
+                           config_.num_layers,
+                           left_[static_cast<std::size_t>(k)],
+                           batch_.rows() * group.size(),
+                           at_once,
+                           options_,
+                           attempt};
         const auto& snapshots = attempt.form == LayerForm::rival ? *rival_snapshots_ : snapshots_;
         return heal_or_load(layer, flow_, windows_.split, run, trainer_, group, snapshots,
                             progress);
@@ -272,6 +289,7 @@ class BlockStageRun {
     WindowShape batch_;
     BlockTrainer trainer_;
     TrainingOptions training_;
+    std::vector<Index> left_;
 };
 
 }  // namespace detail

@@ -71,6 +71,20 @@ MPO_DETAIL_MODEL_INLINE bool is_healed(const TrainableBlock<float>& layer,
            });
 }
 
+MPO_DETAIL_MODEL_INLINE std::vector<Index> layers_left(const WeightReader& student,
+                                                       const WeightReader* rival, Index num_layers,
+                                                       const TrainedParts& parts) {
+    std::vector<Index> left(static_cast<std::size_t>(num_layers));
+    Index sum = 0;
+    for (Index k = num_layers; k-- > 0;) {
+        const auto prefix = concat("model.layers.", k, ".");
+        const bool healed = parts.weights || !layouts_below(student, prefix).empty() ||
+                            (rival != nullptr && !layouts_below(*rival, prefix).empty());
+        left[static_cast<std::size_t>(k)] = sum += healed ? 1 : 0;
+    }
+    return left;
+}
+
 MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const BlockHealState& state, const LayerRun& run) {
     const auto& point = state.healing.curve.back();
     const double steps = static_cast<double>(state.step);
@@ -85,7 +99,7 @@ MPO_DETAIL_MODEL_INLINE HealProgress progress_of(const BlockHealState& state, co
     progress.form = run.attempt.form;
     if (state.step == 0) return progress;
     progress.tokens_per_second = static_cast<double>(run.tokens) * steps / state.seconds;
-    const Index layers = (run.num_layers - run.layer + run.at_once - 1) / run.at_once;
+    const Index layers = (run.left + run.at_once - 1) / run.at_once;
     const Index left = layers * run.attempt.steps - run.attempt.before - state.step;
     progress.seconds_left = static_cast<double>(left) * state.seconds / steps;
     return progress;
@@ -134,9 +148,11 @@ MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
     training_.rows = batch_.rows();
     training_.max_workspace_bytes = options.max_workspace_bytes;
     training_.parts = options.parts;
-    if (sources.rival.empty()) return;
-    rival_.emplace(sources.rival, read_, backend);
-    rival_snapshots_.emplace(snapshots_.of_rival());
+    if (!sources.rival.empty()) {
+        rival_.emplace(sources.rival, read_, backend);
+        rival_snapshots_.emplace(snapshots_.of_rival());
+    }
+    left_ = layers_left(student_, rival_ ? &*rival_ : nullptr, config_.num_layers, options.parts);
 }
 
 MPO_DETAIL_MODEL_INLINE TransformerConfig BlockStageRun::fitting(const HealSources& sources,

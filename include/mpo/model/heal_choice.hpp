@@ -3,10 +3,13 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/transformer_weights.hpp"
+#include "mpo/network/layout.hpp"
 
 namespace mpo::detail {
 
@@ -30,6 +33,10 @@ void require_trial(const HealBlocksOptions& options, bool has_rival);
                                           double sink_weight) {
     return rival.after().total(sink_weight) < student.after().total(sink_weight);
 }
+
+/// Legs of the chains below a name.
+[[nodiscard]] std::vector<Layout> layouts_below(const WeightReader& reader,
+                                                const std::string& prefix);
 
 /// Whether two checkpoints hold the same layer: tensors to the bit, layouts of its chains. Healed twice it would become
 /// the same.

@@ -17,9 +17,8 @@ MPO_DETAIL_MODEL_INLINE void require_trial(const HealBlocksOptions& options, boo
                               ", and there is no rival to try the student against"});
 }
 
-/// Legs of the chains below a name.
-[[nodiscard]] inline std::vector<Layout> layouts_below(const WeightReader& reader,
-                                                       const std::string& prefix) {
+MPO_DETAIL_MODEL_INLINE std::vector<Layout> layouts_below(const WeightReader& reader,
+                                                          const std::string& prefix) {
     std::vector<Layout> layouts;
     if (const auto* compressed = reader.compressed())
         for (const auto& linear : compressed->linears())

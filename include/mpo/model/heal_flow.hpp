@@ -80,6 +80,8 @@ class HealFlow {
     void restart_from_dense() { healed_ = dense_; }
     /// The dense states become those of another flow over as many positions.
     void replace_dense(const HealFlow& other) { dense_ = other.dense_; }
+    /// Forgets all windows but some, which are counted from 0 then, in this order.
+    void keep(std::span<const Index> windows);
     /// Runs the dense layer: states become outputs. Throws NumericalError for states that are not finite.
     void advance_dense(const DecoderLayer& layer, double sink_factor);
     /// Runs the healed layer: its inputs become its outputs.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/parallel.hpp"
@@ -48,6 +49,33 @@ MPO_DETAIL_MODEL_INLINE HealFlow::HealFlow(std::span<const Index> tokens, const 
     for (std::size_t r = 0; r < tokens.size(); ++r)
         std::copy_n(embedding.data() + tokens[r] * n, n, dense_.data() + static_cast<Index>(r) * n);
     healed_ = dense_;
+}
+
+/// Blocks of `size` numbers, the chosen ones one behind the other.
+template <class Numbers>
+[[nodiscard]] Numbers chosen_blocks(const Numbers& from, std::span<const Index> blocks, Index size,
+                                    Numbers to) {
+    auto* out = to.data();
+    for (const Index b : blocks) out = std::copy_n(from.data() + b * size, size, out);
+    return to;
+}
+
+MPO_DETAIL_MODEL_INLINE void HealFlow::keep(std::span<const Index> windows) {
+    const auto count = static_cast<Index>(windows.size()), length = shape_.length;
+    const auto states = [&](Tensor<float>& of) {
+        of = chosen_blocks(of, windows, length * config_.hidden_size,
+                           Tensor<float>({count * length, config_.hidden_size}));
+    };
+    const auto numbers = [&](auto& of, Index size) {
+        using Numbers = std::remove_reference_t<decltype(of)>;
+        of = chosen_blocks(of, windows, size, Numbers(static_cast<std::size_t>(count * size)));
+    };
+    states(dense_);
+    states(healed_);
+    for (auto* of : {&energies_, &squares_}) numbers(*of, length);
+    for (auto* of : {&sinks_, &strays_}) numbers(*of, length);
+    numbers(medians_, 1);
+    shape_.windows = count;
 }
 
 MPO_DETAIL_MODEL_INLINE void HealFlow::advance_dense(const DecoderLayer& layer,

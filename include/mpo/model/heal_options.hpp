@@ -67,7 +67,8 @@ enum class LayerForm { student, rival };
 /// What became of one layer: the course of the form that was kept.
 struct BlockHealing : HealCourse {
     Index layer = 0;  // of the decoder
-    Index sinks = 0;  // positions that are sinks behind it, held-out windows included
+    Index sinks = 0;  // positions that are sinks behind it, of all windows; of those held out alone
+                      // behind the last layer that is healed
     LayerForm form = LayerForm::student;  // whose was kept
     std::optional<HealCourse> other =
         {};  // the form that was not kept; none where there was no choice
