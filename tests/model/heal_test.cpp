@@ -135,10 +135,17 @@ TEST_CASE(
     Parameters<float> parameters;
     parameters.add({"x", x, g});
     BlockHealing healing;
+    const auto tolerated = [&](Index step) {
+        return detail::tolerated_loss(*options.blocks, healing, step);
+    };
+    CHECK(tolerated(4) == 1.1);
+    CHECK(tolerated(6) == 1);
     const auto fresh = detail::optimizer_of(parameters, *options.blocks, healing);
     CHECK(fresh.options().learning_rate.peak == 2);
     CHECK(fresh.options().total_steps == 12);
     healing.fell_back = {4, 8};
+    CHECK(tolerated(9) == 1.1);  // of the new rate's four steps
+    CHECK(tolerated(10) == 1);
     const auto later = detail::optimizer_of(parameters, *options.blocks, healing);
     CHECK(later.options().learning_rate.peak == 0.125);
     CHECK(later.options().total_steps == 4);

@@ -2,7 +2,8 @@
 // layer, with a look at held-out windows now and then; the numbers of the best look are kept.
 //
 // A layer that a look finds worse than it was before healing falls back to its best numbers, and goes on with a quarter
-// of the rate, over the steps that are left: the rate that is good for most layers breaks those that make sinks.
+// of the rate, over the steps that are left: the rate that is good for most layers breaks those that make sinks. In the
+// first half of a rate's steps a tenth worse is tolerated: near its peak a rate holds the loss above what follows.
 //
 // Several processes share the windows of every step: each takes its part, gradients and losses are summed, and
 // all take the same step.
@@ -130,7 +131,12 @@ void look_at(TrainableBlock<float>& layer, const HealFlow& flow, const HealSplit
                                         const HealBlocksOptions& options,
                                         const BlockHealing& healing);
 
-/// Falls back where the last look found the layer worse than the first one did, and steps are left.
+/// What a look after `step` may show, over the loss before healing, without a fall: 1.1 in the first half of a rate's
+/// steps, then 1.
+[[nodiscard]] double tolerated_loss(const HealBlocksOptions& options, const BlockHealing& healing,
+                                    Index step);
+
+/// Falls back where the last look found the layer worse than is tolerated, and steps are left.
 void fall_back_if_worse(TrainableBlock<float>& layer, const HealBlocksOptions& options,
                         BlockHealState& state, AdamW<float>& optimizer);
 

@@ -133,12 +133,20 @@ MPO_DETAIL_MODEL_INLINE AdamW<float> optimizer_of(const Parameters<float>& param
     return AdamW<float>(parameters, adam);
 }
 
+MPO_DETAIL_MODEL_INLINE double tolerated_loss(const HealBlocksOptions& options,
+                                              const BlockHealing& healing, Index step) {
+    const Index begin = healing.fell_back.empty() ? 0 : healing.fell_back.back();
+    return 2 * (step - begin) < options.steps - begin ? 1.1 : 1.0;
+}
+
 MPO_DETAIL_MODEL_INLINE void fall_back_if_worse(TrainableBlock<float>& layer,
                                                 const HealBlocksOptions& options,
                                                 BlockHealState& state, AdamW<float>& optimizer) {
     const auto& curve = state.healing.curve;
+    const double first = curve.front().total(options.sink_weight);
     if (state.step >= options.steps ||
-        curve.back().total(options.sink_weight) <= curve.front().total(options.sink_weight))
+        curve.back().total(options.sink_weight) <=
+            tolerated_loss(options, state.healing, state.step) * first)
         return;
     state.healing.fell_back.push_back(state.step);
     paste_values(state.best, optimizer.parameters());
