@@ -171,6 +171,8 @@ struct KernelSet {
     std::array<NarrowKernel<R>, 2> narrow{};  // of 2 and 4 columns; where rows <= width
 
     [[nodiscard]] int columns() const { return 2 * width; }
+    /// Whether a row of the largest tile takes more than a line of the cache: on AVX-512, whatever R is.
+    [[nodiscard]] bool long_rows() const { return columns() * Index{sizeof(R)} > 64; }
 };
 
 template <class R, Isa isa, int H, int NV>

@@ -170,7 +170,7 @@ struct Product {
     /// Columns that a tile may read where they are, for few rows or rows of B that are near. Between those of AVX2's tiles
     /// there may be no line: sets of the cache stay empty, and many rows feel it.
     [[nodiscard]] bool reads_in_place(Index panels) const {
-        const Index near = (kernels->columns() >= 32 || panels <= 16 ? 4 : 1) * kernels->columns();
+        const Index near = (kernels->long_rows() || panels <= 16 ? 4 : 1) * kernels->columns();
         return std::is_same_v<TA, TC> && parts == 1 && B.first.col_stride == 1 && !flat() &&
                n() % kernels->width == 0 && (panels <= 2 || B.first.row_stride <= near);
     }

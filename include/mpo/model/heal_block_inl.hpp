@@ -133,9 +133,14 @@ MPO_DETAIL_MODEL_INLINE AdamW<float> optimizer_of(const Parameters<float>& param
     return AdamW<float>(parameters, adam);
 }
 
+/// The step after which a layer has had its present rate.
+[[nodiscard]] inline Index rate_begin(const BlockHealing& healing) {
+    return healing.fell_back.empty() ? 0 : healing.fell_back.back();
+}
+
 MPO_DETAIL_MODEL_INLINE double tolerated_loss(const HealBlocksOptions& options,
                                               const BlockHealing& healing, Index step) {
-    const Index begin = healing.fell_back.empty() ? 0 : healing.fell_back.back();
+    const Index begin = rate_begin(healing);
     return 2 * (step - begin) < options.steps - begin ? 1.1 : 1.0;
 }
 
@@ -156,7 +161,7 @@ MPO_DETAIL_MODEL_INLINE void fall_back_if_worse(TrainableBlock<float>& layer,
 
 MPO_DETAIL_MODEL_INLINE bool is_looked_at(Index step, const HealBlocksOptions& options,
                                           const BlockHealing& healing) {
-    const Index begin = healing.fell_back.empty() ? 0 : healing.fell_back.back();
+    const Index begin = rate_begin(healing);
     const bool early = options.evaluate_every > 10 && step - begin == 10;
     return early || step % options.evaluate_every == 0 || step == options.steps;
 }

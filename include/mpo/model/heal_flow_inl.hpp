@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <type_traits>
+#include <utility>
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/parallel.hpp"
@@ -51,30 +52,28 @@ MPO_DETAIL_MODEL_INLINE HealFlow::HealFlow(std::span<const Index> tokens, const 
     healed_ = dense_;
 }
 
-/// Blocks of `size` numbers, the chosen ones one behind the other.
-template <class Numbers>
-[[nodiscard]] Numbers chosen_blocks(const Numbers& from, std::span<const Index> blocks, Index size,
-                                    Numbers to) {
-    auto* out = to.data();
-    for (const Index b : blocks) out = std::copy_n(from.data() + b * size, size, out);
-    return to;
+/// Some blocks of `size` numbers, one behind the other.
+template <class R>
+void copy_blocks(const R* from, std::span<const Index> blocks, Index size, R* to) {
+    for (const Index block : blocks) to = std::copy_n(from + block * size, size, to);
 }
 
 MPO_DETAIL_MODEL_INLINE void HealFlow::keep(std::span<const Index> windows) {
-    const auto count = static_cast<Index>(windows.size()), length = shape_.length;
-    const auto states = [&](Tensor<float>& of) {
-        of = chosen_blocks(of, windows, length * config_.hidden_size,
-                           Tensor<float>({count * length, config_.hidden_size}));
+    const auto count = static_cast<Index>(windows.size()), length = shape_.length,
+               n = config_.hidden_size;
+    for (auto* states : {&dense_, &healed_}) {
+        Tensor<float> kept({count * length, n});
+        copy_blocks(states->data(), windows, length * n, kept.data());
+        *states = std::move(kept);
+    }
+    const auto keep_numbers = [&](auto& of, Index each) {
+        std::remove_reference_t<decltype(of)> kept(static_cast<std::size_t>(count * each));
+        copy_blocks(of.data(), windows, each, kept.data());
+        of = std::move(kept);
     };
-    const auto numbers = [&](auto& of, Index size) {
-        using Numbers = std::remove_reference_t<decltype(of)>;
-        of = chosen_blocks(of, windows, size, Numbers(static_cast<std::size_t>(count * size)));
-    };
-    states(dense_);
-    states(healed_);
-    for (auto* of : {&energies_, &squares_}) numbers(*of, length);
-    for (auto* of : {&sinks_, &strays_}) numbers(*of, length);
-    numbers(medians_, 1);
+    for (auto* of : {&energies_, &squares_}) keep_numbers(*of, length);
+    for (auto* of : {&sinks_, &strays_}) keep_numbers(*of, length);
+    keep_numbers(medians_, 1);
     shape_.windows = count;
 }
 
@@ -117,11 +116,8 @@ MPO_DETAIL_MODEL_INLINE const RotaryAngles<float>& HealFlow::angles() const {
 MPO_DETAIL_MODEL_INLINE void HealFlow::gather(std::span<const Index> windows, Tensor<float>& inputs,
                                               Tensor<float>& targets) const {
     const Index size = shape_.length * config_.hidden_size;
-    for (std::size_t k = 0; k < windows.size(); ++k) {
-        const Index to = static_cast<Index>(k) * size;
-        std::copy_n(healed_.data() + windows[k] * size, size, inputs.data() + to);
-        std::copy_n(dense_.data() + windows[k] * size, size, targets.data() + to);
-    }
+    copy_blocks(healed_.data(), windows, size, inputs.data());
+    copy_blocks(dense_.data(), windows, size, targets.data());
 }
 
 MPO_DETAIL_MODEL_INLINE RowWeights HealFlow::weights(std::span<const Index> windows,
