@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <filesystem>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,8 +33,12 @@
 namespace command {
 namespace {
 
+const std::map<std::string, mpo::HealChoice> choices{{"divergence", mpo::HealChoice::divergence},
+                                                     {"loss", mpo::HealChoice::loss}};
+
 struct HealArguments {
     std::string student, teacher, rival, output, work, json, report, command;
+    std::string choose_by = "divergence";
     std::vector<std::string> texts;
     TextArguments evaluate;  // whose window, tokenizer and max_tokens are the training's, too
     Index windows = 0;
@@ -128,6 +133,7 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
     if (arguments.blocks.steps != 0) options.blocks = set(arguments.blocks);
     if (arguments.distillation.steps != 0) options.distillation = set(arguments.distillation);
     options.rival = arguments.rival;
+    if (options.blocks) options.blocks->choose_by = choices.at(arguments.choose_by);
     return options;
 }
 
@@ -349,6 +355,11 @@ void add_heal(CLI::App& app, const std::string& command_line) {
     add_stage_options(*sub, *arguments);
     sub->add_option("--trial-steps", arguments->blocks.trial_steps,
                     "After which the worse form stops, at a look (default: at the end)")
+        ->needs(rival);
+    sub->add_option("--choose-by", arguments->choose_by,
+                    "What says which form is better: divergence (default; of held-out windows, the "
+                    "layers behind being the teacher's), loss (of the layer's states)")
+        ->check(CLI::IsMember(choices))
         ->needs(rival);
     sub->add_option("--windows", arguments->windows,
                     "Of every text, evenly spread over it; default: all that fit");

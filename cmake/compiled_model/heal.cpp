@@ -5,6 +5,7 @@
 #include "mpo/model/heal_choice_inl.hpp"
 #include "mpo/model/heal_flow_inl.hpp"
 #include "mpo/model/heal_inl.hpp"
+#include "mpo/model/heal_judge_inl.hpp"
 #include "mpo/model/heal_options_inl.hpp"
 #include "mpo/model/heal_snapshots_inl.hpp"
 #include "mpo/model/healed_writer_inl.hpp"

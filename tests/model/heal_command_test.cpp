@@ -148,17 +148,20 @@ TEST_CASE("mpo heal --rival: says whose form every layer has, also when it was k
     CHECK(contains(healed.err, "heal layer 0 (1/2) rival step 2/6: loss "));
     const auto json = nlohmann::json::parse(read_file(ward.folder / "h.json"));
     CHECK(json["rival"] == "low");
+    CHECK(json["choose_by"] == "divergence");
     CHECK(json["blocks"]["settings"]["trial_steps"] == 2);
     CHECK(json["blocks"]["steps"] == 2 * (6 + 2));
     for (const auto& layer : json["layers"]) {
         CHECK((layer["form"] == "student" || layer["form"] == "rival"));
         CHECK(layer["curve"].size() == 4);
         CHECK(layer["other"]["curve"].size() == 2);
+        CHECK(layer["divergence"] <= layer["other"]["divergence"]);
     }
     CHECK(json["distillation"]["parameters"] ==
           trained_parameters(CompressedCheckpoint(ward.folder / "healed"), {},
                              HealStage::distillation));
     CHECK(contains(read_file(ward.folder / "h.html"), "Other form"));
+    CHECK(contains(read_file(ward.folder / "h.html"), "diverge less from the teacher"));
 
     REQUIRE(ward.killed(arguments("out"), [&] {
         return std::filesystem::exists(ward.folder / "out.work/blocks/rival/layer_0.unfinished");

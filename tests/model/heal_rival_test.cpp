@@ -1,6 +1,9 @@
 // The choice of form by healing: two compressed checkpoints of one teacher, layer by layer.
 
 #include <algorithm>
+#include <cmath>
+#include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +13,7 @@
 #include "support/catch.hpp"
 #include "support/clinic.hpp"
 #include "support/files.hpp"
+#include "support/log_softmax.hpp"
 #include "support/models.hpp"
 
 namespace {
@@ -21,11 +25,12 @@ using namespace mpo::test;
 struct Rivalry {
     Rivalry() : clinic("group_3", CompressForm::mpo) { add("rival", CompressForm::low_rank, 0.5); }
     void add(const std::string& name, CompressForm form, double budget,
-             const std::string& only = "") const {
+             const std::string& only = "", DType dtype = DType::bf16) const {
         CompressOptions options;
         options.budget = budget;
         options.form = form;
         options.only = only;
+        options.dtype = dtype;
         (void)compress(Checkpoint(clinic.teacher()), at(name), options, cpu);
     }
     [[nodiscard]] std::filesystem::path at(const std::string& name) const {
@@ -41,11 +46,27 @@ struct Rivalry {
     Clinic clinic;
 };
 
-[[nodiscard]] HealOptions blocks_of(Index trial_steps = 0) {
+[[nodiscard]] HealOptions blocks_of(Index trial_steps = 0, HealChoice by = HealChoice::loss) {
     auto options = Clinic::options();
     options.distillation.reset();
     options.blocks->trial_steps = trial_steps;
+    options.blocks->choose_by = by;
     return options;
+}
+
+/// Mean divergence of one model from another over windows, by its definition.
+[[nodiscard]] double divergence_between(const std::filesystem::path& dense,
+                                        const std::filesystem::path& other,
+                                        const TrainingWindows& windows) {
+    const Transformer p_model(dense, {}, cpu), q_model(other, {}, cpu);
+    double sum = 0;
+    for (Index w = 0; w < windows.count(); ++w) {
+        const auto p = log_softmax_of(p_model, windows.tokens_of(w)),
+                   q = log_softmax_of(q_model, windows.tokens_of(w));
+        for (Index k = 0; k < p.size(); ++k)
+            sum += std::exp(p.data()[k]) * (p.data()[k] - q.data()[k]);
+    }
+    return sum / static_cast<double>(windows.tokens.size());
 }
 
 /// The least of the looks up to a step.
@@ -122,6 +143,42 @@ TEST_CASE("heal: of two forms of a layer the one is kept that heals to the lower
         }
 }
 
+TEST_CASE("heal: of two forms of a layer the one is kept whose words diverge less") {
+    for (const std::string only : {"layers\\.0", "layers\\.1"}) {  // what is behind stays dense
+        const std::size_t at = only.back() == '0' ? 0 : 1;
+        const Rivalry rivalry;
+        rivalry.add("chains", CompressForm::mpo, 0.5, only, DType::f32);
+        rivalry.add("low_rank", CompressForm::low_rank, 0.3, only, DType::f32);
+        const auto options = blocks_of(0, HealChoice::divergence);
+        const auto held_out = detail::divided(rivalry.clinic.texts, options).held_out;
+        std::map<std::string, double> divergences;
+        for (const std::string form : {"chains", "low_rank"}) {
+            CHECK(!rivalry.heal(form, "", options, "of_" + form).blocks[at].divergence);
+            divergences[form] =
+                divergence_between(rivalry.clinic.teacher(), rivalry.at("of_" + form), held_out);
+        }
+        const bool chains_are_better = divergences["chains"] < divergences["low_rank"];
+        for (const bool swapped : {false, true}) {
+            INFO(only << ' ' << swapped);
+            const auto to = detail::concat("to_", swapped);
+            const auto block = rivalry
+                                   .heal(swapped ? "low_rank" : "chains",
+                                         swapped ? "chains" : "low_rank", options, to)
+                                   .blocks[at];
+            REQUIRE(block.other);
+            CHECK((block.form == LayerForm::rival) == (swapped == chains_are_better));
+            const bool is_chains = (block.form == LayerForm::rival) == swapped;
+            const auto near = [&](const std::string& form, double measured) {
+                CHECK(std::abs(measured / divergences[form] - 1) < 1e-3);
+            };
+            near(is_chains ? "chains" : "low_rank", block.divergence.value());
+            near(is_chains ? "low_rank" : "chains", block.other->divergence.value());
+            CHECK(contents(rivalry.at(to)) ==
+                  contents(rivalry.at(is_chains ? "of_chains" : "of_low_rank")));
+        }
+    }
+}
+
 TEST_CASE("heal: layers of two checkpoints in one, dense ones among them, and distilled") {
     const Rivalry rivalry;
     // layer 0: nothing was taken; layer 1: more than the student lost
@@ -187,6 +244,9 @@ TEST_CASE("heal: with a rival, broken off after any look, a run ends with the sa
                 CHECK(resumed.blocks[k].form == unbroken.blocks[k].form);
                 CHECK(held_out_of(*resumed.blocks[k].other) ==
                       held_out_of(*unbroken.blocks[k].other));
+                REQUIRE(unbroken.blocks[k].divergence);
+                CHECK(resumed.blocks[k].divergence == unbroken.blocks[k].divergence);
+                CHECK(resumed.blocks[k].other->divergence == unbroken.blocks[k].other->divergence);
             }
         }
     }
@@ -243,8 +303,11 @@ TEST_CASE("heal: a rival that does not fit, or is another run's") {
         CHECK(!std::filesystem::exists(rivalry.at("to")));
     };
     again("other", {"layer_0.snapshot", "another configuration", "rival was", "asked for is"});
-    again("", {"layer_0.snapshot", "another configuration", "rival was", "asked for is (nothing)"});
+    again("", {"layer_0.snapshot", "another configuration", "asked for is (nothing)"});
     again("teacher", {"teacher is no compressed checkpoint"});
+    check_throws<ArgumentError>(
+        [&] { rivalry.heal("student", "rival", blocks_of(0, HealChoice::divergence), "to"); },
+        {"layer_0", "another configuration", "choose_by was \"loss\"", "\"divergence\""});
 
     const Clinic larger("group_8");
     const auto refuse = [&](const std::filesystem::path& rival, auto change, auto kind,

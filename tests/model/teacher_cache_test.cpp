@@ -14,6 +14,7 @@
 #include "support/child.hpp"
 #include "support/files.hpp"
 #include "support/hashed_weights.hpp"
+#include "support/log_softmax.hpp"
 #include "support/models.hpp"
 #include "support/tolerance.hpp"
 
@@ -48,22 +49,6 @@ struct Classroom {
     TrainingWindows windows;
     CacheTeacherOptions options;
 };
-
-/// Log-probabilities of all ids at every position of a window.
-[[nodiscard]] Tensor<double> log_softmax_of(const Transformer& model,
-                                            std::span<const Index> tokens) {
-    auto cache = model.make_cache(static_cast<Index>(tokens.size()));
-    const auto logits = model.logits(model.forward(tokens, cache));
-    Tensor<double> result(logits.shape());
-    const Index vocab = logits.extent(1);
-    for (Index t = 0; t < logits.extent(0); ++t) {
-        double sum = 0;
-        for (Index j = 0; j < vocab; ++j) sum += std::exp(static_cast<double>(logits(t, j)));
-        for (Index j = 0; j < vocab; ++j)
-            result(t, j) = static_cast<double>(logits(t, j)) - std::log(sum);
-    }
-    return result;
-}
 
 /// What float16 may round off a log-probability, and float off the logits behind it.
 [[nodiscard]] double half_rounding(double log_p) {

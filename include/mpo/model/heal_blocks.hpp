@@ -13,6 +13,7 @@
 #include <functional>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "mpo/core/communicator.hpp"
@@ -23,6 +24,7 @@
 #include "mpo/model/heal_block.hpp"
 #include "mpo/model/heal_choice.hpp"
 #include "mpo/model/heal_flow.hpp"
+#include "mpo/model/heal_judge.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/heal_snapshots.hpp"
 #include "mpo/model/progress.hpp"
@@ -108,7 +110,7 @@ void report_look(const HealProgress& now, const HealCallback& progress,
                  const std::string& cancelled);
 
 /// A layer as an earlier run left it, finished or not, or healed from its beginning. Stopped before it is done, it has
-/// other numbers than its best look: then only its course is of use.
+/// the numbers of its best look, and what it goes on from is on the disk alone.
 template <Communicator Group>
 [[nodiscard]] BlockHealing heal_or_load(TrainableBlock<float>& layer, const HealFlow& flow,
                                         const HealSplit& split, const LayerRun& run,
@@ -150,6 +152,10 @@ template <Communicator Group>
     all_or_none(group, [&] {
         if (done && group.rank() == 0) snapshots.save(state.healing, parameters);
     });
+    if (!done) {
+        paste_values(state.best, parameters);
+        layer.refresh();
+    }
     return state.healing;
 }
 
@@ -250,18 +256,42 @@ class BlockStageRun {
         LayerChoice choice;
         if (!rival_ || has_same_layer(student_, *rival_, k)) return choice;
         const Index trial = trial_steps(options_), steps = options_.steps + trial;
+        const bool judged = options_.choose_by == HealChoice::divergence;
+        const bool is_judge = judged && group.rank() == 0;
+        std::optional<FormDivergences> known;
+        all_or_none(group, [&] {
+            if (is_judge) known = snapshots_.divergences(k);
+        });
+        std::vector<Tensor<float>> outputs;  // of the held-out windows, of both forms
         const auto course_of = [&](const Attempt& attempt) {
             auto layer = layer_of(k, attempt.form);
-            return heal_layer(layer, k, attempt, at_once, group, progress);
+            auto course = heal_layer(layer, k, attempt, at_once, group, progress);
+            if (is_judge && !known)
+                outputs.push_back(flow_.outputs(layer, windows_.split.held_out));
+            return course;
         };
-        const auto student = course_of({LayerForm::student, trial, 0, steps}),
-                   rival = course_of({LayerForm::rival, trial, trial, steps});
+        auto student = course_of({LayerForm::student, trial, 0, steps}),
+             rival = course_of({LayerForm::rival, trial, trial, steps});
+        if (judged) {
+            std::vector<double> both(2);  // of rank 0
+            all_or_none(group, [&] {
+                if (!is_judge) return;
+                if (!known) known = judge(k, std::move(outputs));
+                both = {known->student, known->rival};
+            });
+            group.all_reduce_sum(std::span<double>(both));
+            student.divergence = both[0];
+            rival.divergence = both[1];
+        }
         const bool better =
             answer_of_root(group, is_rival_better(student, rival, options_.sink_weight));
         choice.form = better ? LayerForm::rival : LayerForm::student;
+        choice.divergence = better ? rival.divergence : student.divergence;
         choice.other = better ? student : rival;
         return choice;
     }
+    /// Divergences of a layer's two forms, and on the disk.
+    [[nodiscard]] FormDivergences judge(Index k, std::vector<Tensor<float>> outputs);
     /// The form that was chosen, to its end: the layer is healed afterwards.
     template <Communicator Group>
     [[nodiscard]] BlockHealing heal_chosen(TrainableBlock<float>& layer, Index k,
@@ -272,6 +302,7 @@ class BlockStageRun {
             heal_layer(layer, k, {choice.form, options_.steps, before, options_.steps + before},
                        at_once, group, progress);
         healing.form = choice.form;
+        healing.divergence = choice.divergence;
         healing.other = choice.other;
         return healing;
     }
@@ -290,6 +321,8 @@ class BlockStageRun {
     BlockTrainer trainer_;
     TrainingOptions training_;
     std::vector<Index> left_;
+    const TrainingWindows& held_out_;
+    std::optional<HealJudge> judge_;  // made when it is asked for the first time
 };
 
 }  // namespace detail
@@ -301,7 +334,7 @@ class BlockStageRun {
 /// windows of its steps: the same bits, whatever their number.
 ///
 /// With a rival a layer that is not the same in both checkpoints is healed in both forms, from the same states with the
-/// same windows. The form is kept whose least held-out loss, the sinks' term included, is lower after trial_steps, the
+/// same windows. The form is kept that is lower after trial_steps, at its best look, in what choose_by names, the
 /// student's where they are equal; it goes on to the end of its steps with the bits that it has alone.
 ///
 /// group      processes; all of them call, with the same arguments, on processors of one kind. The work folder must be
@@ -312,7 +345,7 @@ class BlockStageRun {
 /// cost       per layer: the dense layer once for all windows; steps times forward and backward of batch_windows
 ///            of them; the healed layer once for all, where layers are healed in order. Layers of one's own: size()
 ///            at a time, and the dense layers once per process. With a rival steps + trial_steps instead of steps, or
-///            twice of them
+///            twice of them; and for a choice by divergence of every layer what HealJudge costs, by one process
 /// memory     two states of all windows, (tokens, hidden) floats each; one layer with gradients, moments and tape
 /// throws     ShapeError, ArgumentError where student, teacher, windows or options do not fit, or the work folder
 ///            is another run's; NumericalError, naming layer and step, also where ranks differ in what must be the

@@ -144,7 +144,8 @@ MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
             teacher_.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size}),
             config_, backend),
       batch_{options.batch_windows / processes, windows_.shape.length},
-      trainer_(config_, batch_) {
+      trainer_(config_, batch_),
+      held_out_(*sources.held_out) {
     training_.rows = batch_.rows();
     training_.max_workspace_bytes = options.max_workspace_bytes;
     training_.parts = options.parts;
@@ -169,6 +170,15 @@ MPO_DETAIL_MODEL_INLINE TrainableBlock<float> BlockStageRun::layer_of(Index k, L
     auto& reader = form == LayerForm::rival ? *rival_ : student_;
     return {concat("model.layers.", k, "."), read_layer_weights(reader, config_, k), config_,
             training_, backend_};
+}
+
+MPO_DETAIL_MODEL_INLINE FormDivergences BlockStageRun::judge(Index k,
+                                                             std::vector<Tensor<float>> outputs) {
+    if (!judge_) judge_.emplace(teacher_, config_, held_out_, backend_);
+    const auto means = judge_->divergences(k, std::move(outputs));
+    const FormDivergences divergences{means.at(0), means.at(1)};
+    snapshots_.save(k, divergences);
+    return divergences;
 }
 
 }  // namespace mpo::detail

@@ -16,7 +16,8 @@ namespace mpo::detail {
 /// What of a layer goes on.
 struct LayerChoice {
     LayerForm form = LayerForm::student;
-    std::optional<HealCourse> other = {};  // none where there was no choice
+    std::optional<double> divergence = {};  // by which it was chosen, where it was
+    std::optional<HealCourse> other = {};   // none where there was no choice
 };
 
 /// Throws ArgumentError where trial_steps are asked for and nothing is tried.
@@ -27,10 +28,12 @@ void require_trial(const HealBlocksOptions& options, bool has_rival);
     return options.trial_steps > 0 ? options.trial_steps : options.steps;
 }
 
-/// Whether the rival's form has the lower loss at the look that it kept, sinks' term included. More steps of the better
-/// form alone only widen its lead: a run that goes on chooses as the broken one did.
+/// Whether the rival's form has the lower divergence; where none was measured the lower loss at the look that it kept,
+/// sinks' term included. More steps of the better form alone only widen its lead in that: a run that goes on chooses as
+/// the broken one did. Divergences are kept on the disk for it.
 [[nodiscard]] inline bool is_rival_better(const HealCourse& student, const HealCourse& rival,
                                           double sink_weight) {
+    if (student.divergence && rival.divergence) return *rival.divergence < *student.divergence;
     return rival.after().total(sink_weight) < student.after().total(sink_weight);
 }
 

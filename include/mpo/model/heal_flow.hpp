@@ -85,7 +85,10 @@ class HealFlow {
     /// Runs the dense layer: states become outputs. Throws NumericalError for states that are not finite.
     void advance_dense(const DecoderLayer& layer, double sink_factor);
     /// Runs the healed layer: its inputs become its outputs.
-    void advance_healed(const TrainableBlock<float>& layer);
+    void advance_healed(const TrainableBlock<float>& layer) { run_healed(layer, healed_); }
+    /// What a layer makes of the healed model's states of some windows, one behind the other.
+    [[nodiscard]] Tensor<float> outputs(const TrainableBlock<float>& layer,
+                                        std::span<const Index> windows);
     [[nodiscard]] const RotaryAngles<float>& angles() const;
 
     /// Rows of some windows one behind the other: states of the healed model, and targets.
@@ -96,6 +99,8 @@ class HealFlow {
 
   private:
     [[nodiscard]] MatrixView<float> window_of(Tensor<float>& states, Index w) const;
+    /// Inputs of whole windows become outputs.
+    void run_healed(const TrainableBlock<float>& layer, Tensor<float>& states);
     void measure(Index w, const Tensor<float>& before, MatrixView<const float> after,
                  const std::string& module, double sink_factor);
     [[nodiscard]] bool is_guarded(std::size_t r) const { return sinks_[r] != 0 || strays_[r] != 0; }

@@ -92,19 +92,29 @@ MPO_DETAIL_MODEL_INLINE void HealFlow::advance_dense(const DecoderLayer& layer,
     }
 }
 
-MPO_DETAIL_MODEL_INLINE void HealFlow::advance_healed(const TrainableBlock<float>& layer) {
-    const Index batch = (std::min)(Index{4}, shape_.windows);
-    for (Index w = 0; w < shape_.windows; w += batch) {
-        const WindowShape part{(std::min)(batch, shape_.windows - w), shape_.length};
+MPO_DETAIL_MODEL_INLINE Tensor<float> HealFlow::outputs(const TrainableBlock<float>& layer,
+                                                        std::span<const Index> windows) {
+    const Index n = config_.hidden_size, rows = static_cast<Index>(windows.size()) * shape_.length;
+    Tensor<float> states({rows, n});
+    copy_blocks(healed_.data(), windows, shape_.length * n, states.data());
+    run_healed(layer, states);
+    return states;
+}
+
+MPO_DETAIL_MODEL_INLINE void HealFlow::run_healed(const TrainableBlock<float>& layer,
+                                                  Tensor<float>& states) {
+    const Index windows = states.extent(0) / shape_.length, batch = (std::min)(Index{4}, windows);
+    for (Index w = 0; w < windows; w += batch) {
+        const WindowShape part{(std::min)(batch, windows - w), shape_.length};
         if (!tape_ || tape_->normed.extent(0) != part.rows()) {
             tape_.emplace(config_, part.rows());
             in_ = Tensor<float>({part.rows(), config_.hidden_size});
             out_ = in_;
         }
-        float* states = healed_.data() + w * shape_.length * config_.hidden_size;
-        std::copy_n(states, in_.size(), in_.data());
+        float* rows = states.data() + w * shape_.length * config_.hidden_size;
+        std::copy_n(rows, in_.size(), in_.data());
         layer.apply(part, angles(), in_, out_, *tape_);
-        std::copy_n(out_.data(), out_.size(), states);
+        std::copy_n(out_.data(), out_.size(), rows);
     }
 }
 

@@ -53,7 +53,10 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json describe(const HealResults& resul
         {"curve", nlohmann::ordered_json::array()},
         {"evaluation", nlohmann::ordered_json::array()},
     };
-    if (!results.options.rival.empty()) json["rival"] = results.options.rival.string();
+    if (!results.options.rival.empty()) {
+        json["rival"] = results.options.rival.string();
+        json["choose_by"] = detail::name_of(results.options.blocks->choose_by);
+    }
     for (const auto& cost : results.costs)
         if (cost.stage == HealStage::blocks)
             json["blocks"] =

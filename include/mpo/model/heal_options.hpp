@@ -17,6 +17,12 @@ enum class HealInputs {
     dense  // states of the dense model: layers do not depend on one another, and processes heal one each
 };
 
+/// What two forms of a layer are compared by where there is a rival: least is best.
+enum class HealChoice {
+    divergence,  // of held-out windows from the dense model, layers behind this one being dense: HealJudge
+    loss         // of the layer's states, the sinks' term included
+};
+
 /// The block stage.
 struct HealBlocksOptions {
     Index steps = 300;        // of every layer
@@ -31,10 +37,11 @@ struct HealBlocksOptions {
     Index patience = 0;         // looks without gain after which a layer is done; 0: all steps
     Index trial_steps = 0;      // after which one of two forms is chosen, see HealSources::rival; a
                                 // multiple of evaluate_every; 0: after all steps of both
-    std::uint64_t seed = 1;     // of the order of the windows
-    TrainedParts parts = {};    // what is trained
-    HealInputs inputs = HealInputs::healed;      // what a layer is trained on
-    Index max_workspace_bytes = Index{1} << 27;  // of one MPO
+    HealChoice choose_by = HealChoice::divergence;  // how
+    std::uint64_t seed = 1;                         // of the order of the windows
+    TrainedParts parts = {};                        // what is trained
+    HealInputs inputs = HealInputs::healed;         // what a layer is trained on
+    Index max_workspace_bytes = Index{1} << 27;     // of one MPO
 };
 
 /// A look at a layer that is being healed.
@@ -54,6 +61,8 @@ struct HealCourse {
     Index best_step = 0;                // whose numbers were kept
     std::vector<Index> fell_back = {};  // steps after which the layer was worse than before healing
     double seconds_per_step = 0;        // mean
+    std::optional<double> divergence =
+        {};  // by which the form was chosen, HealChoice; none where nothing was, or by loss
 
     /// Before healing.
     [[nodiscard]] const HealPoint& before() const { return curve.front(); }

@@ -109,10 +109,12 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
 }
 
 /// The form of a layer that was kept, and what became of the other one.
-[[nodiscard]] inline std::string choice_cells(const BlockHealing& layer, std::size_t k,
-                                              bool sinks) {
+[[nodiscard]] inline std::string choice_cells(const BlockHealing& layer, std::size_t k, bool sinks,
+                                              bool judged) {
+    const char* const empty = "<td></td><td></td>";
     if (!layer.other)
-        return concat(cell("form", "both", "left"), "<td></td><td></td>", sinks ? "<td></td>" : "");
+        return concat(cell("form", "both", "left"), judged ? empty : "", empty,
+                      sinks ? "<td></td>" : "");
     const auto& course = *layer.other;
     const std::size_t kept = kept_look(course);
     const auto look = [&](std::string_view label, std::size_t p, const char* member, double value) {
@@ -120,8 +122,15 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
                     error_datum(value, concat("/layers/", k, "/other/curve/", p, '/', member)));
     };
     const auto &before = course.before(), &after = course.after();
+    const auto divergence = [&](std::string_view label, const HealCourse& of, const char* at) {
+        return cell(label, of.divergence ? error_datum(*of.divergence, concat("/layers/", k, at))
+                                         : std::string());
+    };
     std::string text =
         concat(cell("form", layer.form == LayerForm::rival ? "rival" : "student", "left"),
+               judged ? divergence("divergence", layer, "/divergence") +
+                            divergence("other form, divergence", course, "/other/divergence")
+                      : std::string(),
                look("other form, before", 0, "held_out", before.held_out),
                look("other form, after", kept, "held_out", after.held_out));
     if (sinks) text += look("other form, sinks", kept, "sinks", after.sinks);
@@ -129,7 +138,7 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
 }
 
 [[nodiscard]] inline std::string layer_row(const BlockHealing& layer, std::size_t k, bool sinks,
-                                           bool chosen) {
+                                           bool chosen, bool judged) {
     const std::size_t kept = kept_look(layer);
     const auto point = [&](std::size_t p, const char* member) {
         return concat("/layers/", k, "/curve/", p, '/', member);
@@ -144,7 +153,7 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     if (sinks)
         text += cell("sinks, before", error_datum(before.sinks, point(0, "sinks"))) +
                 cell("sinks, after", error_datum(after.sinks, point(kept, "sinks")));
-    if (chosen) text += choice_cells(layer, k, sinks);
+    if (chosen) text += choice_cells(layer, k, sinks, judged);
     return text +
            cell("kept step", datum(layer.best_step, std::to_string(layer.best_step),
                                    concat("/layers/", k, "/best_step"))) +
@@ -160,17 +169,23 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     if (options.rival.empty()) return {};
     return concat(
         " Every layer was healed in two forms, the rival being that of ",
-        html_escape(model_name(options.rival.string())), "; the one with the lower loss ",
-        options.blocks->trial_steps > 0 ? concat("after ", options.blocks->trial_steps, " steps")
-                                        : std::string("at its best"),
-        " was kept, the sinks\u2019 error weighing ", short_number(options.blocks->sink_weight, 3),
-        " times. Layers that are the same in both were healed once.");
+        html_escape(model_name(options.rival.string())), "; of both at their best ",
+        options.blocks->trial_steps > 0 ? concat("within ", options.blocks->trial_steps, " steps ")
+                                        : std::string(),
+        options.blocks->choose_by == HealChoice::loss
+            ? concat("the one with the lower loss was kept, the sinks\u2019 error weighing ",
+                     short_number(options.blocks->sink_weight, 3), " times.")
+            : std::string("the one was kept with which the held-out windows, going on through the "
+                          "teacher\u2019s layers, diverge less from the teacher, in nats per "
+                          "token."),
+        " Layers that are the same in both were healed once.");
 }
 
 [[nodiscard]] inline std::string block_section(const HealResults& results) {
     const auto& layers = results.report.blocks;
     if (layers.empty()) return {};
-    const bool sinks = has_sinks(layers), chosen = !results.options.rival.empty();
+    const bool sinks = has_sinks(layers), chosen = !results.options.rival.empty(),
+               judged = chosen && results.options.blocks->choose_by == HealChoice::divergence;
     std::string text = concat(
         "<section><h2>Layer after layer</h2>\n<p class=\"how\">Loss: squared error of a "
         "layer\u2019s outputs, of what the dense layer adds to its states; inputs are those that "
@@ -182,11 +197,14 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
         "<table class=\"cards\"><thead><tr><th></th><th>Held out,<br>before</th><th>after</th>"
         "<th>of before</th>",
         sinks ? "<th>Sinks,<br>before</th><th>after</th>" : "",
-        chosen ? "<th class=\"left\">Form</th><th>Other form,<br>before</th><th>after</th>" : "",
+        chosen ? "<th class=\"left\">Form</th>" : "",
+        judged ? "<th>Diver-<br>gence</th><th>of the<br>other</th>" : "",
+        chosen ? "<th>Other form,<br>before</th><th>after</th>" : "",
         chosen && sinks ? "<th>sinks,<br>after</th>" : "",
         "<th>Kept<br>step</th><th>Fell back<br>at</th><th>s "
         "per<br>step</th></tr></thead><tbody>\n");
-    for (std::size_t k = 0; k < layers.size(); ++k) text += layer_row(layers[k], k, sinks, chosen);
+    for (std::size_t k = 0; k < layers.size(); ++k)
+        text += layer_row(layers[k], k, sinks, chosen, judged);
     return text + "</tbody></table></section>\n";
 }
 

@@ -1,10 +1,12 @@
 // What the block stage of healing keeps on the disk: "layer_<k>.snapshot" of a finished layer, "layer_<k>.unfinished"
-// of one in the making, as of its last look.
+// of one in the making, as of its last look; "layer_<k>.choice" where one of two forms was chosen by divergence.
 #pragma once
 
 #include <filesystem>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
+#include <string_view>
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
@@ -16,6 +18,9 @@ namespace mpo::detail {
 
 [[nodiscard]] nlohmann::ordered_json to_json(const LearningRate& rate);
 [[nodiscard]] nlohmann::ordered_json to_json(const TrainedParts& parts);
+
+/// "divergence" or "loss".
+[[nodiscard]] std::string_view name_of(HealChoice choice);
 
 /// What a stage is told of training; seed and memory aside.
 [[nodiscard]] nlohmann::ordered_json settings_json(const HealBlocksOptions& options);
@@ -36,6 +41,11 @@ namespace mpo::detail {
 
 /// Throws FileError where a folder is not there afterwards.
 void make_folder(const std::filesystem::path& folder);
+
+/// What the two forms of a layer do to words, in nats.
+struct FormDivergences {
+    double student = 0, rival = 0;
+};
 
 /// Snapshots of the block stage.
 class BlockSnapshots {
@@ -63,7 +73,15 @@ class BlockSnapshots {
     [[nodiscard]] BlockHealState load_unfinished(Index layer, const HealBlocksOptions& options,
                                                  AdamW<float>& optimizer) const;
 
+    /// Divergences of a layer's two forms.
+    void save(Index layer, const FormDivergences& divergences) const;
+    /// The same; none where they were not saved. Throws as Snapshot does.
+    [[nodiscard]] std::optional<FormDivergences> divergences(Index layer) const;
+
   private:
+    [[nodiscard]] std::filesystem::path choice(Index layer) const {
+        return folder_ / concat("layer_", layer, ".choice");
+    }
     [[nodiscard]] std::filesystem::path unfinished(Index layer) const {
         return folder_ / concat("layer_", layer, ".unfinished");
     }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -27,6 +28,10 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const LearningRate& rate)
 MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const TrainedParts& parts) {
     return {{"cores", parts.cores},   {"weights", parts.weights},     {"norms", parts.norms},
             {"biases", parts.biases}, {"embedding", parts.embedding}, {"head", parts.head}};
+}
+
+MPO_DETAIL_MODEL_INLINE std::string_view name_of(HealChoice choice) {
+    return choice == HealChoice::loss ? "loss" : "divergence";
 }
 
 MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json settings_json(const HealBlocksOptions& options) {
@@ -61,7 +66,9 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
         json["inputs"] = "dense";
         json["processes"] = 1;  // a layer is one process' own: how many there are leaves no trace
     }
-    if (!rival.empty()) json["rival"] = rival;
+    if (rival.empty()) return json;
+    json["rival"] = rival;
+    json["choose_by"] = name_of(options.choose_by);
     return json;
 }
 
@@ -83,6 +90,7 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
     for (const auto& point : json.at("curve"))
         course.curve.push_back(
             {point.at("step"), point.at("training"), point.at("held_out"), point.at("sinks")});
+    if (json.contains("divergence")) course.divergence = json.at("divergence").get<double>();
     return course;
 }
 
@@ -93,12 +101,14 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const BlockHealing& heali
                                 {"sinks", healing.sinks},
                                 {"seconds_per_step", healing.seconds_per_step},
                                 {"curve", curve_json(healing.curve)}};
+    if (healing.divergence) json["divergence"] = *healing.divergence;
     if (!healing.other) return json;
     json["form"] = healing.form == LayerForm::rival ? "rival" : "student";
     json["other"] = {{"best_step", healing.other->best_step},
                      {"fell_back", healing.other->fell_back},
                      {"seconds_per_step", healing.other->seconds_per_step},
                      {"curve", curve_json(healing.other->curve)}};
+    if (healing.other->divergence) json["other"]["divergence"] = *healing.other->divergence;
     return json;
 }
 
@@ -148,6 +158,24 @@ MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save(const BlockHealState& state,
                                                   const AdamW<float>& optimizer) const {
     save_state(unfinished(state.healing.layer), configuration_, to_json(state.healing), state,
                optimizer);
+}
+
+MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save(Index layer,
+                                                  const FormDivergences& divergences) const {
+    SnapshotWriter(choice(layer), configuration_,
+                   {{"student", divergences.student}, {"rival", divergences.rival}})
+        .finish();
+}
+
+MPO_DETAIL_MODEL_INLINE std::optional<FormDivergences> BlockSnapshots::divergences(
+    Index layer) const {
+    if (!std::filesystem::exists(choice(layer))) return std::nullopt;
+    const Snapshot snapshot(choice(layer), configuration_);
+    FormDivergences divergences;
+    read_header(snapshot, [&](const auto& json) {
+        divergences = {json.at("student"), json.at("rival")};
+    });
+    return divergences;
 }
 
 MPO_DETAIL_MODEL_INLINE BlockHealState BlockSnapshots::load_unfinished(
