@@ -1,6 +1,7 @@
 // Memory and element access for packing: per-thread scratch, conjugation, the transposing copy.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <new>
@@ -110,19 +111,22 @@ void pack_transposed(const T* in, Index stride_i, Index stride_q, Index h, Index
             for (Index i = 0; i < h; ++i) out[i] = static_cast<R>(in[i]);
         return;
     }
-    Index i = 0;
     if constexpr (has_square<R, T>) {
         constexpr Index W = 16 / sizeof(T);
-        for (; stride_q == 1 && i + W <= h; i += W) {
-            Index q = 0;
-            for (; q + W <= steps; q += W)
-                transpose_square(in + i * stride_i + q, stride_i, out + q * ld + i, ld);
-            for (; q < steps; ++q)
-                for (Index j = i; j < i + W; ++j)
-                    out[q * ld + j] = static_cast<R>(in[j * stride_i + q]);
+        if (stride_q == 1 && h >= W) {
+            for (Index k = 0; k < h; k += W) {
+                const Index i = (std::min)(k, h - W);  // the last square overlaps the one before
+                Index q = 0;
+                for (; q + W <= steps; q += W)
+                    transpose_square(in + i * stride_i + q, stride_i, out + q * ld + i, ld);
+                for (; q < steps; ++q)
+                    for (Index j = i; j < i + W; ++j)
+                        out[q * ld + j] = static_cast<R>(in[j * stride_i + q]);
+            }
+            return;
         }
     }
-    for (; i < h; ++i)
+    for (Index i = 0; i < h; ++i)
         for (Index q = 0; q < steps; ++q)
             out[q * ld + i] = static_cast<R>(in[i * stride_i + q * stride_q]);
 }

@@ -76,8 +76,8 @@ void require_compressed(const std::filesystem::path& folder);
 /// Throws as both where a rival is none.
 void require_rival(const std::filesystem::path& rival, const TransformerConfig& teacher);
 
-/// Whether there is something to heal: nothing was taken from a layer without a chain.
-[[nodiscard]] bool is_healed(const TrainableBlock<float>& layer, const TrainedParts& parts);
+/// Whether there is something to heal in a layer: nothing was taken from one without a chain.
+[[nodiscard]] bool is_healed(const WeightReader& reader, Index layer, const TrainedParts& parts);
 
 /// One form of a layer, and how far it goes.
 struct Attempt {
@@ -87,15 +87,15 @@ struct Attempt {
     Index steps = 0;   // of the layer, in all forms
 };
 
-/// How many layers that have a chain, or whose weights are trained, are left from each one on, in either of two
-/// checkpoints; the second one may be null.
+/// How many layers that are healed, in either of two checkpoints, are left from each one on; the second one may be null.
 [[nodiscard]] std::vector<Index> layers_left(const WeightReader& student, const WeightReader* rival,
                                              Index num_layers, const TrainedParts& parts);
 
 /// One layer of a run.
 struct LayerRun {
     Index layer, num_layers;
-    Index left;     // layers that are healed from this one on
+    bool healed;    // whether it is
+    Index left;     // layers that are, in either form, from this one on
     Index tokens;   // of a step, over all processes that share it
     Index at_once;  // layers that are healed at the same time
     const HealBlocksOptions& options;
@@ -127,7 +127,7 @@ template <Communicator Group>
     }
     state.healing.layer = run.layer;
     state.healing.sinks = flow.num_sinks();
-    if (!is_healed(layer, run.options.parts) || parameters.num_values() == 0) {
+    if (!run.healed || parameters.num_values() == 0) {
         look_at(layer, flow, split, run.options, trainer, parameters, state);
         return state.healing;
     }
@@ -238,8 +238,10 @@ class BlockStageRun {
     [[nodiscard]] BlockHealing heal_layer(TrainableBlock<float>& layer, Index k,
                                           const Attempt& attempt, Index at_once, Group& group,
                                           const HealCallback& progress) {
+        const auto& reader = attempt.form == LayerForm::rival ? *rival_ : student_;
         const LayerRun run{k,
                            config_.num_layers,
+                           is_healed(reader, k, options_.parts),
                            left_[static_cast<std::size_t>(k)],
                            batch_.rows() * group.size(),
                            at_once,
@@ -262,27 +264,23 @@ class BlockStageRun {
         all_or_none(group, [&] {
             if (is_judge) known = snapshots_.divergences(k);
         });
-        std::vector<Tensor<float>> outputs;  // of the held-out windows, of both forms
         const auto course_of = [&](const Attempt& attempt) {
             auto layer = layer_of(k, attempt.form);
-            auto course = heal_layer(layer, k, attempt, at_once, group, progress);
-            if (is_judge && !known)
-                outputs.push_back(flow_.outputs(layer, windows_.split.held_out));
-            return course;
-        };
-        auto student = course_of({LayerForm::student, trial, 0, steps}),
-             rival = course_of({LayerForm::rival, trial, trial, steps});
-        if (judged) {
-            std::vector<double> both(2);  // of rank 0
+            HealCourse course = heal_layer(layer, k, attempt, at_once, group, progress);
+            std::vector<double> divergence(1);  // rank 0's
             all_or_none(group, [&] {
                 if (!is_judge) return;
-                if (!known) known = judge(k, std::move(outputs));
-                both = {known->student, known->rival};
+                divergence.front() = known ? known->of(attempt.form) : judge(k, layer);
             });
-            group.all_reduce_sum(std::span<double>(both));
-            student.divergence = both[0];
-            rival.divergence = both[1];
-        }
+            group.all_reduce_sum(std::span<double>(divergence));
+            if (judged) course.divergence = divergence.front();
+            return course;
+        };
+        const auto student = course_of({LayerForm::student, trial, 0, steps}),
+                   rival = course_of({LayerForm::rival, trial, trial, steps});
+        all_or_none(group, [&] {
+            if (is_judge && !known) snapshots_.save(k, {*student.divergence, *rival.divergence});
+        });
         const bool better =
             answer_of_root(group, is_rival_better(student, rival, options_.sink_weight));
         choice.form = better ? LayerForm::rival : LayerForm::student;
@@ -290,8 +288,11 @@ class BlockStageRun {
         choice.other = better ? student : rival;
         return choice;
     }
-    /// Divergences of a layer's two forms, and on the disk.
-    [[nodiscard]] FormDivergences judge(Index k, std::vector<Tensor<float>> outputs);
+    /// Divergence of the held-out windows with a layer as it is.
+    [[nodiscard]] double judge(Index k, const TrainableBlock<float>& layer) {
+        if (!judge_) judge_.emplace(teacher_, config_, held_out_, backend_);
+        return judge_->divergence(k, flow_.outputs(layer, windows_.split.held_out));
+    }
     /// The form that was chosen, to its end: the layer is healed afterwards.
     template <Communicator Group>
     [[nodiscard]] BlockHealing heal_chosen(TrainableBlock<float>& layer, Index k,
@@ -309,7 +310,7 @@ class BlockStageRun {
 
     const HealBlocksOptions& options_;
     const EigenBackend& backend_;
-    TransformerOptions read_;
+    TransformerOptions read_;  // buffered: pages of a mapped file would be memory, too
     WeightReader student_, teacher_;
     std::optional<WeightReader> rival_;
     TransformerConfig config_;

@@ -63,12 +63,9 @@ MPO_DETAIL_MODEL_INLINE void require_rival(const std::filesystem::path& rival,
     require_same_decoder(transformer_config(Checkpoint(rival)), teacher, "rival");
 }
 
-MPO_DETAIL_MODEL_INLINE bool is_healed(const TrainableBlock<float>& layer,
+MPO_DETAIL_MODEL_INLINE bool is_healed(const WeightReader& reader, Index layer,
                                        const TrainedParts& parts) {
-    const auto& linears = layer.linears();
-    return parts.weights || std::any_of(linears.begin(), linears.end(), [](const auto& linear) {
-               return linear.form() == WeightForm::mpo;
-           });
+    return parts.weights || !layouts_below(reader, concat("model.layers.", layer, ".")).empty();
 }
 
 MPO_DETAIL_MODEL_INLINE std::vector<Index> layers_left(const WeightReader& student,
@@ -77,9 +74,8 @@ MPO_DETAIL_MODEL_INLINE std::vector<Index> layers_left(const WeightReader& stude
     std::vector<Index> left(static_cast<std::size_t>(num_layers));
     Index sum = 0;
     for (Index k = num_layers; k-- > 0;) {
-        const auto prefix = concat("model.layers.", k, ".");
-        const bool healed = parts.weights || !layouts_below(student, prefix).empty() ||
-                            (rival != nullptr && !layouts_below(*rival, prefix).empty());
+        const bool healed =
+            is_healed(student, k, parts) || (rival != nullptr && is_healed(*rival, k, parts));
         left[static_cast<std::size_t>(k)] = sum += healed ? 1 : 0;
     }
     return left;
@@ -135,6 +131,7 @@ MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
                                                      const EigenBackend& backend, int processes)
     : options_(options),
       backend_(backend),
+      read_{.read_mode = ReadMode::buffered},
       student_(sources.student, read_, backend),
       teacher_(sources.teacher, read_, backend),
       config_(fitting(sources, processes)),
@@ -170,15 +167,6 @@ MPO_DETAIL_MODEL_INLINE TrainableBlock<float> BlockStageRun::layer_of(Index k, L
     auto& reader = form == LayerForm::rival ? *rival_ : student_;
     return {concat("model.layers.", k, "."), read_layer_weights(reader, config_, k), config_,
             training_, backend_};
-}
-
-MPO_DETAIL_MODEL_INLINE FormDivergences BlockStageRun::judge(Index k,
-                                                             std::vector<Tensor<float>> outputs) {
-    if (!judge_) judge_.emplace(teacher_, config_, held_out_, backend_);
-    const auto means = judge_->divergences(k, std::move(outputs));
-    const FormDivergences divergences{means.at(0), means.at(1)};
-    snapshots_.save(k, divergences);
-    return divergences;
 }
 
 }  // namespace mpo::detail

@@ -7,59 +7,45 @@
 // loss of a layer's states weighs all directions of a state alike; words do not.
 #pragma once
 
-#include <vector>
-
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
-#include "mpo/model/decoder_block.hpp"
-#include "mpo/model/kv_cache.hpp"
-#include "mpo/model/linear.hpp"
-#include "mpo/model/rotary.hpp"
 #include "mpo/model/training_windows.hpp"
 #include "mpo/model/transformer_config.hpp"
 #include "mpo/model/transformer_weights.hpp"
 
 namespace mpo::detail {
 
+/// Between two calls it holds nothing but the dense model's states: others train meanwhile.
 class HealJudge {
   public:
     /// Runs the dense model over the windows.
     ///
-    /// dense     is asked for one layer at a time, here and later; outlives the judge, as the config does
-    /// memory    states and those of the dense model, (tokens, hidden) floats each; the head; one layer
+    /// dense   is asked for the head and for one layer at a time, here and later; outlives the judge, as the config does
     HealJudge(WeightReader& dense, const TransformerConfig& config, const TrainingWindows& windows,
               const EigenBackend& backend);
     HealJudge(const HealJudge&) = delete;
     HealJudge& operator=(const HealJudge&) = delete;
     ~HealJudge() = default;
 
-    /// Divergences of some models that are dense behind a layer.
+    /// Divergence of a model that is dense behind a layer.
     ///
-    /// states   of every model, (tokens, hidden) of all windows behind the layer; none: the dense model's
-    /// cost     every dense layer behind it once for all models; of each model forward from there, and the head; the
-    ///          head of the dense model once
-    /// throws   NumericalError where one is no number
-    [[nodiscard]] std::vector<double> divergences(Index layer, std::vector<Tensor<float>> states);
+    /// states   its own, (tokens, hidden) of all windows behind the layer
+    /// cost     forward through the layers behind, the head twice
+    /// memory   the head, one layer
+    /// throws   NumericalError where it is no number
+    [[nodiscard]] double divergence(Index layer, Tensor<float> states) const;
 
   private:
     static constexpr Index rows_at_once = 64;
 
     /// The dense layers from `first` on and the last norm, window by window.
-    void run_rest(Index first, std::vector<Tensor<float>>& models);
-    /// Logits of some rows.
-    void predict(const Tensor<float>& hidden, Index first, Index rows, Tensor<float>& logits) const;
+    void run_rest(Index first, Tensor<float>& states) const;
 
     WeightReader& reader_;
     const TransformerConfig& config_;
     const EigenBackend& backend_;
     Index length_;
-    RotaryTable table_;
-    KvCache cache_;
-    Activations activations_;
-    Tensor<float> norm_;
-    Linear head_;
-    std::vector<Tensor<float>> dense_;  // one: before the head, normed
-    Tensor<float> of_dense_, of_model_;
+    Tensor<float> dense_;  // (tokens, hidden) before the head, normed
 };
 
 }  // namespace mpo::detail

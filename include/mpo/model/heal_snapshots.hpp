@@ -45,6 +45,10 @@ void make_folder(const std::filesystem::path& folder);
 /// What the two forms of a layer do to words, in nats.
 struct FormDivergences {
     double student = 0, rival = 0;
+
+    [[nodiscard]] double of(LayerForm form) const {
+        return form == LayerForm::rival ? rival : student;
+    }
 };
 
 /// Snapshots of the block stage.
