@@ -303,11 +303,11 @@ TEST_CASE("heal: a rival that does not fit, or is another run's") {
         CHECK(!std::filesystem::exists(rivalry.at("to")));
     };
     again("other", {"layer_0.snapshot", "another configuration", "rival was", "asked for is"});
-    again("", {"layer_0.snapshot", "another configuration", "asked for is (nothing)"});
+    again("", {"layer_0.snapshot", "another configuration", "rival was", "asked for is (nothing)"});
     again("teacher", {"teacher is no compressed checkpoint"});
     check_throws<ArgumentError>(
         [&] { rivalry.heal("student", "rival", blocks_of(0, HealChoice::divergence), "to"); },
-        {"layer_0", "another configuration", "choose_by was \"loss\"", "\"divergence\""});
+        {"layer_0", "another configuration", "rival_chosen_by was \"loss\"", "\"divergence\""});
 
     const Clinic larger("group_8");
     const auto refuse = [&](const std::filesystem::path& rival, auto change, auto kind,

@@ -233,15 +233,17 @@ class BlockStageRun {
         }
         flow_.advance_dense(read_layer(teacher_, config_, k), options_.sink_factor);
     }
+    [[nodiscard]] WeightReader& reader_of(LayerForm form) {
+        return form == LayerForm::rival ? *rival_ : student_;
+    }
     [[nodiscard]] TrainableBlock<float> layer_of(Index k, LayerForm form);
     template <Communicator Group>
     [[nodiscard]] BlockHealing heal_layer(TrainableBlock<float>& layer, Index k,
                                           const Attempt& attempt, Index at_once, Group& group,
                                           const HealCallback& progress) {
-        const auto& reader = attempt.form == LayerForm::rival ? *rival_ : student_;
         const LayerRun run{k,
                            config_.num_layers,
-                           is_healed(reader, k, options_.parts),
+                           is_healed(reader_of(attempt.form), k, options_.parts),
                            left_[static_cast<std::size_t>(k)],
                            batch_.rows() * group.size(),
                            at_once,
@@ -267,13 +269,14 @@ class BlockStageRun {
         const auto course_of = [&](const Attempt& attempt) {
             auto layer = layer_of(k, attempt.form);
             HealCourse course = heal_layer(layer, k, attempt, at_once, group, progress);
+            if (!judged) return course;
             std::vector<double> divergence(1);  // rank 0's
             all_or_none(group, [&] {
                 if (!is_judge) return;
                 divergence.front() = known ? known->of(attempt.form) : judge(k, layer);
             });
             group.all_reduce_sum(std::span<double>(divergence));
-            if (judged) course.divergence = divergence.front();
+            course.divergence = divergence.front();
             return course;
         };
         const auto student = course_of({LayerForm::student, trial, 0, steps}),

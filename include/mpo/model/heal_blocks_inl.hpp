@@ -164,9 +164,8 @@ MPO_DETAIL_MODEL_INLINE TransformerConfig BlockStageRun::fitting(const HealSourc
 }
 
 MPO_DETAIL_MODEL_INLINE TrainableBlock<float> BlockStageRun::layer_of(Index k, LayerForm form) {
-    auto& reader = form == LayerForm::rival ? *rival_ : student_;
-    return {concat("model.layers.", k, "."), read_layer_weights(reader, config_, k), config_,
-            training_, backend_};
+    return {concat("model.layers.", k, "."), read_layer_weights(reader_of(form), config_, k),
+            config_, training_, backend_};
 }
 
 }  // namespace mpo::detail

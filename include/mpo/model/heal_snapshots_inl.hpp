@@ -68,7 +68,8 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
     }
     if (rival.empty()) return json;
     json["rival"] = rival;
-    json["choose_by"] = name_of(options.choose_by);
+    // members are compared in the order of their names: of another rival it is the rival that is told
+    json["rival_chosen_by"] = name_of(options.choose_by);
     return json;
 }
 
