@@ -105,7 +105,41 @@ void check_tiles(detail::Isa isa) {
     conforms_syrk<T>(backend);
 }
 
+/// Rows of A that are contiguous are read where they are, others packed: the same sums in the same order.
+template <class T>
+void check_rows_in_place(detail::Isa isa) {
+    const Index page = 4096 / static_cast<Index>(sizeof(T));
+    for (const Index m : {1, 5, 12, 13, 31})
+        for (const Index k : {15, 16, 40, 600})
+            for (const Index n : {3, 17, 70})
+                for (const Index stride : {k + 3, page}) {
+                    const auto rows = normal_tensor<T>({m, stride}, 7);
+                    const auto right = normal_tensor<T>({k, n}, 8);
+                    Tensor<T> columns({k, m}), in_place({m, n}), packed({m, n}), twice({m, n});
+                    for (Index i = 0; i < m; ++i)
+                        for (Index p = 0; p < k; ++p)
+                            columns.data()[p * m + i] = rows.data()[i * stride + p];
+                    const MatrixView<const T> A{rows.data(), m, k, stride, 1},
+                        same{columns.data(), m, k, 1, m}, B = as_matrix(right.view());
+                    const auto multiply = [&](T alpha, MatrixView<const T> left, Tensor<T>& C) {
+                        detail::gemm_shared(alpha, left, BatchView<const T>{B, 0}, T{0},
+                                            BatchView<T>{as_matrix(C.view()), 0}, 1, isa);
+                    };
+                    multiply(1, A, in_place), multiply(1, same, packed), multiply(2, A, twice);
+                    for (Index i = 0; i < m * n; ++i) {
+                        INFO(m << " x " << k << " x " << n << ", rows " << stride << " apart");
+                        REQUIRE(in_place.data()[i] == packed.data()[i]);
+                        REQUIRE(twice.data()[i] == 2 * packed.data()[i]);
+                    }
+                }
+}
+
 }  // namespace
+
+TEMPLATE_TEST_CASE("rows that tiles read in place", "", float, double) {
+    for (const auto isa : {detail::Isa::generic, detail::Isa::avx2, detail::Isa::avx512})
+        if (isa <= detail::best_isa()) check_rows_in_place<TestType>(isa);
+}
 
 TEMPLATE_LIST_TEST_CASE("generic tiles conform", "", EveryScalar) {
     check_tiles<TestType>(detail::Isa::generic);

@@ -41,11 +41,13 @@ struct Simd {
 };
 
 /// C (H, NV W) at row distance ldc: overwritten, or added to where `accumulate` is not 0.
-/// a: k columns of H numbers; b: k rows of NV W numbers at distance ldb.
+/// a: number (i, p) of H rows and k steps is a[i a_row + p a_step]: packed, with a_row = 1 and a_step = H, or where it
+/// is; b: k rows of NV W numbers at distance ldb.
 /// 2 H NV W k flops; loads H + NV W numbers per step of k.
 template <class R, int Bytes, int H, int NV>
-[[gnu::always_inline]] inline void register_tile(Index k, const R* a, const R* b, Index ldb, R* c,
-                                                 Index ldc, int accumulate) {
+[[gnu::always_inline]] inline void register_tile(Index k, const R* a, Index a_row, Index a_step,
+                                                 const R* b, Index ldb, R* c, Index ldc,
+                                                 int accumulate) {
     using V = typename Simd<R, Bytes>::type;
     using Loose = typename Simd<R, Bytes>::loose;
     constexpr int W = Simd<R, Bytes>::width;
@@ -57,12 +59,17 @@ template <class R, int Bytes, int H, int NV>
     }
     // what is prepared may come from memory, and is read in order: asked for ahead, products of few rows or columns
     // run at its speed
-    constexpr Index ahead_of_a = 4096 / static_cast<Index>(sizeof(R)),
-                    ahead_of_b = 4096 / (NV * Bytes);
+    constexpr Index ahead_of_b = 4096 / (NV * Bytes);
+    const Index ahead_of_a = a_row == 1 ? 4096 / static_cast<Index>(sizeof(R)) : 0;
+    // three rows from one pointer: an address has room for one distance, once or twice
+    constexpr int groups = (H + 2) / 3;
+    const R* at[groups];
+#pragma GCC unroll 4
+    for (int g = 0; g < groups; ++g) at[g] = a + 3 * g * a_row;
     V sum[H][NV] = {};
     for (Index p = 0; p < k; ++p) {
         V row[NV];
-        __builtin_prefetch(a + ahead_of_a);
+        __builtin_prefetch(at[0] + ahead_of_a);
 #pragma GCC unroll 2
         for (int line = 0; line < NV * Bytes; line += 64)
             __builtin_prefetch(b + ahead_of_b * ldb + line / static_cast<int>(sizeof(R)));
@@ -71,9 +78,10 @@ template <class R, int Bytes, int H, int NV>
 #pragma GCC unroll 16
         for (int i = 0; i < H; ++i) {
 #pragma GCC unroll 4
-            for (int j = 0; j < NV; ++j) sum[i][j] += a[i] * row[j];
+            for (int j = 0; j < NV; ++j) sum[i][j] += at[i / 3][i % 3 * a_row] * row[j];
         }
-        a += H;
+#pragma GCC unroll 4
+        for (int g = 0; g < groups; ++g) at[g] += a_step;
         b += ldb;
     }
 #pragma GCC unroll 16
@@ -120,19 +128,21 @@ template <class R>
 using NarrowKernel = void (*)(Index k, const R* a, Index h, const R* const* b, Index ldb, R* out);
 
 template <class R>
-using TileKernel = void (*)(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc,
-                            int accumulate);
+using TileKernel = void (*)(Index k, const R* a, Index a_row, Index a_step, const R* b, Index ldb,
+                            R* c, Index ldc, int accumulate);
 
 #if defined(__x86_64__)
 template <class R, int H, int NV>
-__attribute__((target("avx512f"))) void tile_avx512(Index k, const R* a, const R* b, Index ldb,
-                                                    R* c, Index ldc, int accumulate) {
-    register_tile<R, 64, H, NV>(k, a, b, ldb, c, ldc, accumulate);
+__attribute__((target("avx512f"))) void tile_avx512(Index k, const R* a, Index a_row, Index a_step,
+                                                    const R* b, Index ldb, R* c, Index ldc,
+                                                    int accumulate) {
+    register_tile<R, 64, H, NV>(k, a, a_row, a_step, b, ldb, c, ldc, accumulate);
 }
 template <class R, int H, int NV>
-__attribute__((target("avx2,fma"))) void tile_avx2(Index k, const R* a, const R* b, Index ldb, R* c,
-                                                   Index ldc, int accumulate) {
-    register_tile<R, 32, H, NV>(k, a, b, ldb, c, ldc, accumulate);
+__attribute__((target("avx2,fma"))) void tile_avx2(Index k, const R* a, Index a_row, Index a_step,
+                                                   const R* b, Index ldb, R* c, Index ldc,
+                                                   int accumulate) {
+    register_tile<R, 32, H, NV>(k, a, a_row, a_step, b, ldb, c, ldc, accumulate);
 }
 template <class R, int N>
 __attribute__((target("avx512f"))) void narrow_avx512(Index k, const R* a, Index h,
@@ -150,8 +160,9 @@ void narrow_generic(Index k, const R* a, Index h, const R* const* b, Index ldb, 
     narrow_tile<R, 16, N>(k, a, h, b, ldb, out);
 }
 template <class R, int H, int NV>
-void tile_generic(Index k, const R* a, const R* b, Index ldb, R* c, Index ldc, int accumulate) {
-    register_tile<R, 16, H, NV>(k, a, b, ldb, c, ldc, accumulate);
+void tile_generic(Index k, const R* a, Index a_row, Index a_step, const R* b, Index ldb, R* c,
+                  Index ldc, int accumulate) {
+    register_tile<R, 16, H, NV>(k, a, a_row, a_step, b, ldb, c, ldc, accumulate);
 }
 
 /// Heights that have kernels: one for every height would cost a user 0.2 s of compile time. Odd

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <type_traits>
@@ -102,11 +104,75 @@ template <class R, class T>
 }
 #undef MPO_DETAIL_SHUFFLE
 
+/// Rows of N vectors of 16 bytes, the last of which ends with the row and may overlap the one before.
+template <int N, class T>
+void copy_vectors(const T* in, Index in_ld, Index h, Index steps, T* out, Index out_ld) {
+    constexpr Index W = 16 / sizeof(T);
+    for (Index q = 0; q < steps; ++q, in += in_ld, out += out_ld) {
+#pragma GCC unroll 4
+        for (Index v = 0; v < N; ++v) {
+            const Index i = v + 1 < N ? v * W : h - W;
+            std::memcpy(out + i, in + i, 16);
+        }
+    }
+}
+
+/// Rows of N numbers.
+template <int N, class T>
+void copy_numbers(const T* in, Index in_ld, Index steps, T* out, Index out_ld) {
+    for (Index q = 0; q < steps; ++q, in += in_ld, out += out_ld)
+        std::memcpy(out, in, N * sizeof(T));
+}
+
+/// out[q out_ld + i] = in[q in_ld + i], i < h, q < steps. The rows of a panel, and of an item that has two or three
+/// columns, are too short for a call each.
+template <class T>
+void copy_short_rows(const T* in, Index in_ld, Index h, Index steps, T* out, Index out_ld) {
+    constexpr Index W = 16 / sizeof(T);
+    if (h < W) {
+        if (h == 1) return copy_numbers<1>(in, in_ld, steps, out, out_ld);
+        if (h == 2) return copy_numbers<2>(in, in_ld, steps, out, out_ld);
+        return copy_numbers<3>(in, in_ld, steps, out, out_ld);
+    }
+    switch ((h + W - 1) / W) {
+        case 1:
+            return copy_vectors<1>(in, in_ld, h, steps, out, out_ld);
+        case 2:
+            return copy_vectors<2>(in, in_ld, h, steps, out, out_ld);
+        case 3:
+            return copy_vectors<3>(in, in_ld, h, steps, out, out_ld);
+        case 4:
+            return copy_vectors<4>(in, in_ld, h, steps, out, out_ld);
+        default:
+            break;
+    }
+    for (Index q = 0; q < steps; ++q, in += in_ld, out += out_ld) std::copy_n(in, h, out);
+}
+
+/// Rows of four panels, each of `Bytes`, whose rows lie ld apart, to panels of the same that lie `slot` apart. Rows far
+/// apart lie on pages of their own: they are visited once for all four.
+template <int Bytes, class R>
+void copy_four(const std::array<const R*, 4>& from, Index ld, Index steps, R* out, Index slot) {
+    constexpr Index width = Bytes / sizeof(R);
+    for (Index q = 0; q < steps; ++q)
+        for (std::size_t panel = 0; panel < 4; ++panel)
+            std::memcpy(out + static_cast<Index>(panel) * slot + q * width, from[panel] + q * ld,
+                        Bytes);
+}
+template <class R>
+void copy_panels(const std::array<const R*, 4>& from, Index ld, Index width, Index steps, R* out,
+                 Index slot) {
+    if (width == 128 / Index{sizeof(R)}) return copy_four<128>(from, ld, steps, out, slot);
+    if (width == 64 / Index{sizeof(R)}) return copy_four<64>(from, ld, steps, out, slot);
+    copy_four<32>(from, ld, steps, out, slot);
+}
+
 /// out[q ld + i] = in[i stride_i + q stride_q], i < h, q < steps: i is contiguous in the target.
 template <class R, class T>
 void pack_transposed(const T* in, Index stride_i, Index stride_q, Index h, Index steps, R* out,
                      Index ld) {
     if (stride_i == 1) {
+        if constexpr (std::is_same_v<R, T>) return copy_short_rows(in, stride_q, h, steps, out, ld);
         for (Index q = 0; q < steps; ++q, in += stride_q, out += ld)
             for (Index i = 0; i < h; ++i) out[i] = static_cast<R>(in[i]);
         return;

@@ -10,38 +10,13 @@
 #include "mpo/impl/gemm_kernel_inl.hpp"
 #include "mpo/impl/gemm_pack_inl.hpp"
 #include "mpo/impl/panel_kernel_inl.hpp"
+#include "mpo/impl/row_panels_inl.hpp"
 
 namespace mpo::detail {
 
 /// Below this many flops a second thread costs more than it brings (a fork-join takes some 2 us). A byte that is
 /// read counts for several: a product of few rows is as slow as its other operand comes from memory.
 inline constexpr double parallel_flops = 1e6, flops_per_byte = 8;
-
-/// How rows split into panels of heights that have kernels and differ by little, so that no panel is
-/// nearly empty. Complex rows are two real ones, so that any number of them has a kernel.
-struct RowPanels {
-    Index rows;
-    Index tallest;  // panel; even
-    bool real;
-
-    [[nodiscard]] Index count() const { return even_panels() + (odd() > 0 ? 1 : 0); }
-    /// First row of a panel; of panel count(): the end.
-    [[nodiscard, gnu::noinline]] Index begin(Index panel) const {
-        const Index first = odd(), step = real ? 2 : 1;
-        if (first > 0 && --panel <= 0) return panel < 0 ? 0 : first;
-        return first + (rows - first) / step * panel / even_panels() * step;
-    }
-
-  private:
-    /// Height of the first panel where the number of rows is odd, else 0: tall tiles have even heights,
-    /// and four or five rows already keep the processor busy.
-    [[nodiscard]] Index odd() const {
-        if (!real || rows % 2 == 0) return 0;
-        const Index tallest_odd = std::min<Index>(tallest, 6) - 1;
-        return rows <= tallest_odd ? rows : rows == 7 ? 3 : tallest_odd;
-    }
-    [[nodiscard]] Index even_panels() const { return (rows - odd() + tallest - 1) / tallest; }
-};
 
 /// C (m, n) of `count` items: C_i = alpha A B_i + beta C_i with one shared A. `lower_only` skips
 /// tiles above the diagonal (Gram matrices). TC: scalar of C; TA: scalar of A and B.
@@ -202,17 +177,15 @@ struct Product {
                panel_columns(c) == kernels->columns();
     }
 
-    /// Four neighbouring plain panels at once: rows of B far apart lie on pages of their own, which
-    /// are then visited a quarter as often.
+    /// Four neighbouring plain panels at once.
     void copy_columns(Index c, Index p, Index steps, R* out) const {
         if constexpr (std::is_same_v<R, TA>) {
-            const auto width = static_cast<std::size_t>(kernels->columns());
-            for (Index q = 0; q < steps; ++q)
-                for (Index panel = 0; panel < 4; ++panel)
-                    std::memcpy(out + panel * column_slot(steps) + q * kernels->columns(),
-                                B.first.data + (p + q) * B.first.row_stride +
-                                    column_offset(B, panel_column(c + panel)),
-                                width * sizeof(R));
+            std::array<const R*, 4> from{};
+            for (Index panel = 0; panel < 4; ++panel)
+                from[static_cast<std::size_t>(panel)] = B.first.data + p * B.first.row_stride +
+                                                        column_offset(B, panel_column(c + panel));
+            copy_panels(from, B.first.row_stride, kernels->columns(), steps, out,
+                        column_slot(steps));
         }
     }
 
@@ -243,18 +216,20 @@ struct Product {
                 stream_panel(panel_row(r0), panel_row(r1), columns, p, steps, b, accumulate);
                 continue;
             }
-            if (a == nullptr) a = row_block(r0, r1, p, steps);
+            if (a == nullptr && !reads_rows_in_place()) a = row_block(r0, r1, p, steps);
             if constexpr (std::is_same_v<R, TA>) {
                 if (packed_b == nullptr) {
                     ldb = B.first.row_stride;
                     b = B.first.data + p * ldb + column_offset(B, columns.first);
                 }
             }
+            TC* const top = C.first.data + column_offset(C, columns.first);
             for (Index r = r0; r < r1; ++r) {
                 const Index* begin = row.data() + (r - r0);
                 if (lower_only && begin[1] <= columns.first) continue;
-                tile(begin[0], begin[1] - begin[0], columns, steps, a + (r - r0) * row_slot(steps),
-                     b, ldb, accumulate);
+                const Rows rows{begin[0], begin[1] - begin[0]};
+                tile(rows, a != nullptr ? a + (r - r0) * row_slot(steps) : nullptr, columns, top, p,
+                     steps, b, ldb, accumulate);
             }
         }
     }
@@ -301,25 +276,46 @@ struct Product {
         return column / n() * M.stride + column % n() * M.first.col_stride;
     }
 
-    void tile(Index row, Index rows, const Columns& panel, Index steps, const R* a, const R* b,
-              Index ldb, int accumulate) const {
+    /// Whether tiles read rows of A where they are: packing them costs a product of few columns up to a third of its
+    /// time, one of many next to nothing. Rows 4 KiB apart share a set of the cache, which has eight places.
+    [[nodiscard]] bool reads_rows_in_place() const {
+        constexpr Index page = 4096 / sizeof(TA), few_steps = 16;
+        return std::is_same_v<R, TA> && prepared_a == nullptr && alpha == TC{1} &&
+               A.col_stride == 1 && k() >= few_steps &&
+               column_panels() * kernels->columns() <= block_columns &&
+               (kernels->rows <= 8 || A.row_stride % page != 0);
+    }
+
+    /// Rows of a tile.
+    struct Rows {
+        Index first, count;
+    };
+    /// `a`: the packed rows; nullptr: in place. `top`: where the first row of C has the panel's first column.
+    void tile(const Rows& rows, const R* a, const Columns& panel, TC* top, Index p, Index steps,
+              const R* b, Index ldb, int accumulate) const {
         const auto [column, columns, width] = panel;
-        const auto run =
-            kernels->run[width == kernels->width ? 0 : 1][static_cast<std::size_t>(rows * parts)];
-        TC* corner = C.first.data + row * C.first.row_stride;
+        const auto kernel = kernels->run[width == kernels->width ? 0 : 1]
+                                        [static_cast<std::size_t>(rows.count * parts)];
+        Index a_row = 1, a_step = rows.count * parts;
+        if constexpr (std::is_same_v<R, TA>) {
+            if (a == nullptr) {
+                a = A.data + rows.first * A.row_stride + p;
+                a_row = A.row_stride, a_step = 1;
+            }
+        }
         if constexpr (std::is_same_v<TC, R>) {
             if (columns == width && C.first.col_stride == 1 && !flat()) {
-                run(steps, a, b, ldb, corner + column_offset(C, column), C.first.row_stride,
-                    accumulate);
+                kernel(steps, a, a_row, a_step, b, ldb, top + rows.first * C.first.row_stride,
+                       C.first.row_stride, accumulate);
                 return;
             }
         }
+        TC* const left = C.first.data + rows.first * C.first.row_stride;
         alignas(64) R buffer[KernelSet<R>::most_rows * 2 * 64 / sizeof(R)];
-        run(steps * parts, a, b, ldb, buffer, width, 0);
-        for (Index j = 0, items = 0; j < columns;
-             j += items) {  // columns of one item lie evenly apart
-            items = (std::min)(columns - j, n() - (column + j) % n());
-            scatter(buffer + j, width, rows, items, corner + column_offset(C, column + j),
+        kernel(steps * parts, a, a_row, a_step, b, ldb, buffer, width, 0);
+        for (Index j = 0, run = 0; j < columns; j += run) {
+            run = (std::min)(columns - j, n() - (column + j) % n());
+            scatter(buffer + j, width, rows.count, run, left + column_offset(C, column + j),
                     accumulate);
         }
     }
@@ -329,10 +325,14 @@ struct Product {
     void scatter(const R* from, Index width, Index rows, Index columns, TC* to,
                  int accumulate) const {
         if constexpr (std::is_same_v<TC, R>) {
-            if (C.first.col_stride == 1 && accumulate == 0 && columns == 2)
-                return copy_rows<2>(from, width, rows, to);
-            if (C.first.col_stride == 1 && accumulate == 0 && columns == 4)
-                return copy_rows<4>(from, width, rows, to);
+            if (C.first.col_stride == 1) {
+                if (accumulate == 0 && columns == 2) return copy_rows<2>(from, width, rows, to);
+                if (accumulate == 0 && columns == 4) return copy_rows<4>(from, width, rows, to);
+                for (Index i = 0; i < rows; ++i, from += width, to += C.first.row_stride)
+                    for (Index j = 0; j < columns; ++j)
+                        to[j] = accumulate != 0 ? to[j] + from[j] : from[j];
+                return;
+            }
         }
         for (Index i = 0; i < rows; ++i) {
             TC* target = to + i * C.first.row_stride;
