@@ -9,6 +9,7 @@
 #include "mpo/core/tensor.hpp"
 #include "mpo/impl/gemm_kernel_inl.hpp"
 #include "mpo/impl/gemm_pack_inl.hpp"
+#include "mpo/impl/gemm_scatter_inl.hpp"
 #include "mpo/impl/panel_kernel_inl.hpp"
 #include "mpo/impl/row_panels_inl.hpp"
 
@@ -206,6 +207,7 @@ struct Product {
     void multiply_block(Index r0, Index r1, Index c0, Index c1, Index p, Index steps,
                         const R* packed_b, int accumulate) const {
         const R* a = nullptr;
+        ColumnRuns<TC> runs;
         std::array<Index, block_panels + 1> row;  // where the panels begin
         for (Index r = r0; r <= r1; ++r) row[static_cast<std::size_t>(r - r0)] = panel_row(r);
         for (Index c = c0; c < c1; ++c) {
@@ -223,13 +225,17 @@ struct Product {
                     b = B.first.data + p * ldb + column_offset(B, columns.first);
                 }
             }
-            TC* const top = C.first.data + column_offset(C, columns.first);
+            Target target{C.first.data + column_offset(C, columns.first), columns.width};
+            if (!is_tile_of_c(columns)) {
+                runs.point_at(C, n(), columns.first, columns.count);
+                target.runs = &runs;
+            }
             for (Index r = r0; r < r1; ++r) {
                 const Index* begin = row.data() + (r - r0);
                 if (lower_only && begin[1] <= columns.first) continue;
                 const Rows rows{begin[0], begin[1] - begin[0]};
-                tile(rows, a != nullptr ? a + (r - r0) * row_slot(steps) : nullptr, columns, top, p,
-                     steps, b, ldb, accumulate);
+                tile(rows, a != nullptr ? a + (r - r0) * row_slot(steps) : nullptr, p, steps, b,
+                     ldb, target, accumulate);
             }
         }
     }
@@ -286,15 +292,26 @@ struct Product {
                (kernels->rows <= 8 || A.row_stride % page != 0);
     }
 
+    /// Whether a tile may write its columns of C by itself.
+    [[nodiscard]] bool is_tile_of_c(const Columns& columns) const {
+        return std::is_same_v<TC, R> && columns.count == columns.width && C.first.col_stride == 1 &&
+               !flat();
+    }
+
     /// Rows of a tile.
     struct Rows {
         Index first, count;
     };
-    /// `a`: the packed rows; nullptr: in place. `top`: where the first row of C has the panel's first column.
-    void tile(const Rows& rows, const R* a, const Columns& panel, TC* top, Index p, Index steps,
-              const R* b, Index ldb, int accumulate) const {
-        const auto [column, columns, width] = panel;
-        const auto kernel = kernels->run[width == kernels->width ? 0 : 1]
+    /// Columns of a tile in C.
+    struct Target {
+        TC* top;                               // where the first row has the first of them
+        Index width;                           // of the tile
+        const ColumnRuns<TC>* runs = nullptr;  // unless they are a tile of C
+    };
+    /// `a`: the packed rows; nullptr: in place.
+    void tile(const Rows& rows, const R* a, Index p, Index steps, const R* b, Index ldb,
+              const Target& target, int accumulate) const {
+        const auto kernel = kernels->run[target.width == kernels->width ? 0 : 1]
                                         [static_cast<std::size_t>(rows.count * parts)];
         Index a_row = 1, a_step = rows.count * parts;
         if constexpr (std::is_same_v<R, TA>) {
@@ -304,52 +321,16 @@ struct Product {
             }
         }
         if constexpr (std::is_same_v<TC, R>) {
-            if (columns == width && C.first.col_stride == 1 && !flat()) {
-                kernel(steps, a, a_row, a_step, b, ldb, top + rows.first * C.first.row_stride,
-                       C.first.row_stride, accumulate);
+            if (target.runs == nullptr) {
+                kernel(steps, a, a_row, a_step, b, ldb,
+                       target.top + rows.first * C.first.row_stride, C.first.row_stride,
+                       accumulate);
                 return;
             }
         }
-        TC* const left = C.first.data + rows.first * C.first.row_stride;
         alignas(64) R buffer[KernelSet<R>::most_rows * 2 * 64 / sizeof(R)];
-        kernel(steps * parts, a, a_row, a_step, b, ldb, buffer, width, 0);
-        for (Index j = 0, run = 0; j < columns; j += run) {
-            run = (std::min)(columns - j, n() - (column + j) % n());
-            scatter(buffer + j, width, rows.count, run, left + column_offset(C, column + j),
-                    accumulate);
-        }
-    }
-
-    /// Columns of one item from a tile's buffer to C. Pairs and fours, as short legs of a layout bring them,
-    /// move as one: with a depth of some hundred, number by number they take a fifth of the product's time.
-    void scatter(const R* from, Index width, Index rows, Index columns, TC* to,
-                 int accumulate) const {
-        if constexpr (std::is_same_v<TC, R>) {
-            if (C.first.col_stride == 1) {
-                if (accumulate == 0 && columns == 2) return copy_rows<2>(from, width, rows, to);
-                if (accumulate == 0 && columns == 4) return copy_rows<4>(from, width, rows, to);
-                for (Index i = 0; i < rows; ++i, from += width, to += C.first.row_stride)
-                    for (Index j = 0; j < columns; ++j)
-                        to[j] = accumulate != 0 ? to[j] + from[j] : from[j];
-                return;
-            }
-        }
-        for (Index i = 0; i < rows; ++i) {
-            TC* target = to + i * C.first.row_stride;
-            for (Index j = 0; j < columns; ++j, target += C.first.col_stride) {
-                TC value;
-                if constexpr (parts == 2)
-                    value = TC(from[2 * i * width + j], from[(2 * i + 1) * width + j]);
-                else
-                    value = from[i * width + j];
-                *target = accumulate != 0 ? *target + value : value;
-            }
-        }
-    }
-    template <int N>
-    void copy_rows(const R* from, Index width, Index rows, R* to) const {
-        for (Index i = 0; i < rows; ++i)
-            std::memcpy(to + i * C.first.row_stride, from + i * width, N * sizeof(R));
+        kernel(steps * parts, a, a_row, a_step, b, ldb, buffer, target.width, 0);
+        target.runs->store(buffer, target.width, rows.first, rows.count, accumulate);
     }
 
     /// alpha A, rows of one panel: steps columns of h numbers (2 h and 2 columns where complex).
