@@ -65,7 +65,7 @@ template <class R, int Bytes, int H, int NV>
     constexpr int groups = (H + 2) / 3;
     const R* at[groups];
 #pragma GCC unroll 4
-    for (int g = 0; g < groups; ++g) at[g] = a + 3 * g * a_row;
+    for (Index g = 0; g < groups; ++g) at[g] = a + 3 * g * a_row;
     V sum[H][NV] = {};
     for (Index p = 0; p < k; ++p) {
         V row[NV];
