@@ -112,7 +112,7 @@ void check_rows_in_place(detail::Isa isa) {
     for (const Index m : {1, 5, 12, 13, 31})
         for (const Index k : {15, 16, 40, 600})
             for (const Index n : {3, 17, 70})
-                for (const Index stride : {k + 3, page}) {
+                for (const Index stride : {k + 3, (k + page - 1) / page * page}) {
                     const auto rows = normal_tensor<T>({m, stride}, 7);
                     const auto right = normal_tensor<T>({k, n}, 8);
                     Tensor<T> columns({k, m}), in_place({m, n}), packed({m, n}), twice({m, n});
