@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 
 #include "mpo/core/tensor.hpp"
 #include "mpo/impl/gemm_kernel_inl.hpp"
@@ -145,7 +144,7 @@ struct Product {
 
     /// Columns that a tile may read where they are, for few rows or rows of B that are near. Between those of AVX2's tiles
     /// there may be no line: sets of the cache stay empty, and many rows feel it.
-    [[nodiscard]] bool reads_in_place(Index panels) const {
+    [[nodiscard]] bool reads_columns_in_place(Index panels) const {
         const Index near = (kernels->long_rows() || panels <= 16 ? 4 : 1) * kernels->columns();
         return std::is_same_v<TA, TC> && parts == 1 && B.first.col_stride == 1 && !flat() &&
                n() % kernels->width == 0 && (panels <= 2 || B.first.row_stride <= near);
@@ -156,7 +155,7 @@ struct Product {
                                         Index panels) const {
         if (prepared_b != nullptr)
             return prepared_b + column_panels() * column_slot(p) + c0 * column_slot(steps);
-        if (reads_in_place(panels)) return nullptr;
+        if (reads_columns_in_place(panels)) return nullptr;
         R* packed = thread_scratch<R, 1>().at_least(column_slot(depth) * (c1 - c0));
         for (Index c = c0; c < c1;) {
             Index plain = 0;
@@ -207,6 +206,7 @@ struct Product {
     void multiply_block(Index r0, Index r1, Index c0, Index c1, Index p, Index steps,
                         const R* packed_b, int accumulate) const {
         const R* a = nullptr;
+        const bool in_place = reads_rows_in_place();
         ColumnRuns<TC> runs;
         std::array<Index, block_panels + 1> row;  // where the panels begin
         for (Index r = r0; r <= r1; ++r) row[static_cast<std::size_t>(r - r0)] = panel_row(r);
@@ -218,7 +218,7 @@ struct Product {
                 stream_panel(panel_row(r0), panel_row(r1), columns, p, steps, b, accumulate);
                 continue;
             }
-            if (a == nullptr && !reads_rows_in_place()) a = row_block(r0, r1, p, steps);
+            if (a == nullptr && !in_place) a = row_block(r0, r1, p, steps);
             if constexpr (std::is_same_v<R, TA>) {
                 if (packed_b == nullptr) {
                     ldb = B.first.row_stride;

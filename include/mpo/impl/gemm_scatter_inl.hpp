@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstring>
-#include <type_traits>
 
 #include "mpo/core/tensor.hpp"
 
