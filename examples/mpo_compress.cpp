@@ -232,7 +232,8 @@ void add_compress(CLI::App& app, const std::string& command_line) {
                   "Keep finished layers in OUTPUT.resume, and go on from those that are there")
         ->needs(calibrate);
     sub->add_option("--calibration-windows", arguments->calibration_windows,
-                    "Windows of each of these texts, evenly spread over it (default 24)");
+                    "Windows of each of these texts, evenly spread over it (default 24)")
+        ->needs(calibrate);
     auto* profile = sub->add_option("--profile", arguments->profile,
                                     "What mpo profile --json wrote: spreads the budget by it");
     profile->needs("--calibrate");
@@ -240,9 +241,11 @@ void add_compress(CLI::App& app, const std::string& command_line) {
                     "Part of the common share that every linear keeps (default 0.5)")
         ->needs(profile);
     sub->add_option("--max-flops-ratio", arguments->calibration.linear.max_flops_ratio,
-                    "Multiply-adds per token of a linear, relative to dense (default: no bound)");
+                    "Multiply-adds per token of a linear, relative to dense (default: no bound)")
+        ->needs(calibrate);
     sub->add_option("--objective", arguments->objective, "before-healing (default), after-healing")
-        ->check(CLI::IsMember(objectives));
+        ->check(CLI::IsMember(objectives))
+        ->needs(calibrate);
     sub->add_option("--only", options.only, "Only linears whose name this regex finds");
     sub->add_option("--skip", options.skip, "No linears whose name this regex finds");
     sub->add_option("--dtype", arguments->dtype, "Stored type: bf16 (default), f16, f32")

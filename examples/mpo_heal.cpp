@@ -1,6 +1,7 @@
 // mpo heal: what compress took away from a model is trained back.
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <map>
@@ -22,6 +23,7 @@
 #include "mpo/model/heal_report.hpp"
 #include "mpo/model/heal_results.hpp"
 #include "mpo/model/heal_texts.hpp"
+#include "mpo/model/heal_work.hpp"
 #include "mpo/model/made_by.hpp"
 #include "mpo/model/output_folder.hpp"
 #include "mpo/model/tokenizer.hpp"
@@ -105,6 +107,15 @@ void move_to_output(const HealArguments& arguments, const std::filesystem::path&
     std::filesystem::remove_all(healed);
 }
 
+/// Whether a path is a folder or lies below it.
+[[nodiscard]] bool is_within(const std::filesystem::path& path,
+                             const std::filesystem::path& folder) {
+    const auto inner = std::filesystem::weakly_canonical(path),
+               outer = std::filesystem::weakly_canonical(folder);
+    return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first ==
+           outer.end();
+}
+
 /// Refuses what would be found out after hours, and a work folder that nobody asked to go on with.
 void require_free(const HealArguments& arguments, const std::filesystem::path& work) {
     const auto output = output_folder(arguments);
@@ -118,6 +129,14 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
     if (!arguments.resume && std::filesystem::exists(work))
         throw mpo::ArgumentError("heal: the work folder " + work.string() +
                                  " exists already; --resume goes on with it");
+    if (is_within(work, output))
+        throw mpo::ArgumentError("heal: the work folder " + work.string() +
+                                 " lies within the output " + output.string());
+    for (const auto& model : {arguments.student, arguments.teacher, arguments.rival})
+        if (!model.empty() && is_within(model, healed_folder(work)))
+            throw mpo::ArgumentError("heal: " + model +
+                                     " is what a run leaves in its work folder " + work.string() +
+                                     " until it is judged; move it away first");
 }
 
 [[nodiscard]] mpo::HealOptions heal_options(const HealArguments& arguments) {
@@ -166,7 +185,11 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
         if (now.stage == mpo::HealStage::distillation) peaks.distillation = peak_bytes();
         return reply();
     };
-    std::filesystem::remove_all(healed_folder(work));  // of a run that was killed while it judged
+    if (std::filesystem::exists(work)) {  // a run that was killed while it judged
+        mpo::make_work_folder(work);
+        const mpo::WorkFolderLock lock(work);
+        std::filesystem::remove_all(healed_folder(work));
+    }
     return mpo::heal(arguments.student, arguments.teacher, windows, healed_folder(work), work,
                      options, mpo::EigenBackend{});
 }
@@ -292,6 +315,7 @@ void run_heal(HealArguments& arguments) {
     mpo::HealResults results;
     Peaks peaks;
     results.report = heal(arguments, options, windows, work, peaks);
+    const mpo::WorkFolderLock lock(work);
     results.made_by = {mpo::version_text(), mpo::compiler_text(), arguments.command, arguments.seed,
                        mpo::num_threads()};
     results.student = arguments.student;

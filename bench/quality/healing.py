@@ -9,13 +9,14 @@
 Rows, all of the same budget:
 
     low-rank    mpo compress --form low-rank
-    ours        --objective after-healing --max-flops-ratio 1, healed with low-rank as its --rival
+    ours        --objective after-healing --max-flops-ratio 1, healed with low-rank as its --rival, which is compressed
+                where it is not there
     unbounded   the same without a bound of multiply-adds
     plain       --form mpo, nothing calibrated: the published method
 
 Each judge is cut to --judge-characters: the first ones, or as many pieces as --judge-pieces, spread evenly. Everything
-lies in FOLDER, and what is there is not done again: killed, the same call goes on. Rows share what the teacher says of
-the windows. At the end, or at once with --table, one table of all that is there: perplexity and divergence from the
+lies in FOLDER, and what is there is not done again: killed, the same call goes on; rows, seeds and threads aside it must
+be the same call, which settings.json remembers. Rows share what the teacher says of the windows. At the end, or at once with --table, one table of all that is there: perplexity and divergence from the
 teacher before healing and behind both stages, and with several seeds the ratio to low rank of the same seed, mean and
 95 % interval. Needs Python's own library alone.
 """
@@ -38,17 +39,25 @@ ROWS = {
 }
 
 
+def write(path, text):
+    """A file that is there whole or not at all."""
+    with open(path + ".part", "w", encoding="utf-8") as file:
+        file.write(text)
+    os.rename(path + ".part", path)
+
+
 def cut(path, to, characters, pieces):
     """The first characters of a text, or pieces of it, evenly spread; returns where they are."""
     name = os.path.join(to, f"{pieces}x{characters // pieces}-{os.path.basename(path)}")
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    size = characters // pieces
+    judged = "\n\n".join(text[k * len(text) // pieces:][:size] for k in range(pieces))
     if not os.path.exists(name):
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-        size = characters // pieces
-        parts = [text[k * len(text) // pieces:][:size] for k in range(pieces)]
-        with open(name + ".part", "w", encoding="utf-8") as file:
-            file.write("\n\n".join(parts))
-        os.rename(name + ".part", name)
+        write(name, judged)
+    with open(name, encoding="utf-8") as file:
+        if file.read() != judged:
+            sys.exit(f"healing.py: {name} is not what {path} gives now; another text needs another folder")
     return name
 
 
@@ -59,7 +68,23 @@ class Table:
         self.asked = asked
         self.folder = asked.folder
         os.makedirs(self.folder, exist_ok=True)
+        if len({os.path.basename(path) for path in asked.judge}) < len(asked.judge):
+            sys.exit("healing.py: two of the judges have the same name")
         self.judges = [cut(path, self.folder, asked.judge_characters, asked.judge_pieces) for path in asked.judge]
+        self.require_same_settings()
+
+    def require_same_settings(self):
+        """Rows of one table differ in their form and their seed alone."""
+        settings = {key: value for key, value in vars(self.asked).items()
+                    if key not in ("folder", "mpo", "rows", "seeds", "threads", "table")}
+        path = self.path("settings", "json")
+        if not os.path.exists(path):
+            write(path, json.dumps(settings, indent=1) + "\n")
+        with open(path, encoding="utf-8") as file:
+            kept = json.load(file)
+        for key, value in settings.items():
+            if kept.get(key) != value:
+                sys.exit(f"healing.py: the rows of {self.folder} have {key} {kept.get(key)}, asked for is {value}")
 
     def path(self, *names):
         return os.path.join(self.folder, ".".join(names))
@@ -90,14 +115,18 @@ class Table:
 
     def share_teacher(self, work):
         """Complete caches of other rows: files never change, so that links do."""
-        if os.path.exists(os.path.join(work, "teacher")):
-            return
         for other in sorted(os.listdir(self.folder)):
             source = os.path.join(self.folder, other)
-            if other.endswith(".work") and os.path.exists(os.path.join(source, "teacher_held_out", "index.json")):
-                for name in ("teacher", "teacher_held_out"):
-                    shutil.copytree(os.path.join(source, name), os.path.join(work, name), copy_function=os.link)
-                return
+            if not other.endswith(".work") or not os.path.exists(os.path.join(source, "teacher_held_out", "index.json")):
+                continue
+            for name in ("teacher", "teacher_held_out"):
+                to = os.path.join(work, name)
+                if os.path.exists(to):
+                    continue
+                shutil.rmtree(to + ".part", ignore_errors=True)
+                shutil.copytree(os.path.join(source, name), to + ".part", copy_function=os.link)
+                os.rename(to + ".part", to)
+            return
 
     def heal(self, row, seed):
         name, asked = f"{row}.{seed}", self.asked
@@ -113,18 +142,20 @@ class Table:
                      "--seed", str(seed), "--json", self.path(name, "json")]
         arguments += [word for text in asked.train for word in ("--text", text)]
         arguments += [word for text in self.judges for word in ("--evaluate", text)]
-        if row in ("ours", "unbounded") and "low-rank" in asked.rows:
+        if row in ("ours", "unbounded"):
+            self.compress("low-rank")
             arguments += ["--rival", self.path("low-rank"), "--trial-steps", str(asked.trial_steps)]
         self.run(arguments, self.path(name, "log"))
 
     def results(self, row):
-        """Of every seed that is there: text -> stage -> result."""
+        """Of every seed that is there: name of the text -> stage -> result."""
         seeds = {}
         for seed in self.asked.seeds:
             path = self.path(f"{row}.{seed}", "json")
             if os.path.exists(path):
                 with open(path, encoding="utf-8") as file:
-                    seeds[seed] = json.load(file)
+                    judged = json.load(file)["evaluation"]
+                seeds[seed] = {os.path.basename(one["text"]): one for one in judged}
         return seeds
 
     def print(self):
@@ -137,16 +168,18 @@ class Table:
             for seed, result in self.results(row).items():
                 for stage, title in STAGES:
                     cells = ""
-                    for k, one in enumerate(result["evaluation"]):
-                        if stage not in one:
-                            break
-                        now, ratio = one[stage], ""
-                        if row != "low-rank" and seed in low_rank:
-                            value = now["kld_mean"] / low_rank[seed]["evaluation"][k][stage]["kld_mean"]
-                            ratios.setdefault((row, title, texts[k]), []).append(value)
+                    for text in texts:
+                        now = result.get(text, {}).get(stage)
+                        if now is None:
+                            cells += " | | |"
+                            continue
+                        peer, ratio = low_rank.get(seed, {}).get(text, {}).get(stage), ""
+                        if row != "low-rank" and peer is not None:
+                            value = now["kld_mean"] / peer["kld_mean"]
+                            ratios.setdefault((row, title, text), []).append(value)
                             ratio = f"{value:.3f}"
                         cells += f" {now['perplexity']:.4g} | {now['kld_mean']:.4f} +- {now['kld_error']:.4f} | {ratio} |"
-                    if cells:
+                    if cells.strip(" |"):
                         print(f"| {row} | {seed} | {title} |{cells}")
         for (row, title, text), values in ratios.items():
             if len(values) in STUDENT_T:

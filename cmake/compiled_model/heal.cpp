@@ -8,6 +8,7 @@
 #include "mpo/model/heal_judge_inl.hpp"
 #include "mpo/model/heal_options_inl.hpp"
 #include "mpo/model/heal_snapshots_inl.hpp"
+#include "mpo/model/heal_work_inl.hpp"
 #include "mpo/model/healed_writer_inl.hpp"
 
 namespace mpo {

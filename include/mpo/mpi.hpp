@@ -32,6 +32,7 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -239,7 +240,15 @@ template <class F>
         return 1;
     }
     {
-        MpiCommunicator all;
+        std::optional<MpiCommunicator> made;
+        try {
+            made.emplace();
+        } catch (const std::exception& error) {
+            std::fprintf(stderr, "mpo: error: %s\n", error.what());
+            static_cast<void>(MPI_Abort(MPI_COMM_WORLD, 1));
+            return 1;
+        }
+        MpiCommunicator& all = *made;
         int status = 0;
         try {
             if constexpr (std::is_void_v<std::invoke_result_t<F&, MpiCommunicator&>>)
@@ -251,7 +260,9 @@ template <class F>
         } catch (...) {
             all.abort("an exception that is no std::exception");
         }
-        if (status != 0) all.abort(detail::concat("ended with status ", status), status);
+        // of a status the system keeps eight bits: none that means failure may look like success
+        if (status != 0)
+            all.abort(detail::concat("ended with status ", status), status % 256 == 0 ? 1 : status);
     }
     return MPI_Finalize() == MPI_SUCCESS ? 0 : 1;
 }

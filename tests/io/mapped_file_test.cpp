@@ -1,8 +1,10 @@
 #include "mpo/io/mapped_file.hpp"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <array>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -77,6 +79,23 @@ TEST_CASE("windows and files can be moved, and threads may share a file") {
         for (auto& thread : threads) thread.join();
         CHECK(wrong == std::array<int, 4>{});
     }
+}
+
+TEST_CASE("more files may be mapped than a process may have open") {
+    const test::TemporaryFolder folder;
+    ::rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+    auto low = before;
+    low.rlim_cur = 64;
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &low) == 0);
+    std::vector<MappedFile> files;
+    for (int k = 0; k < 100; ++k) {
+        const auto path = folder / std::to_string(k);
+        write_file(path, std::to_string(k));
+        files.emplace_back(path);
+    }
+    CHECK(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+    CHECK(text_of(files[73].bytes(0, 2)) == "73");
 }
 
 TEST_CASE("an empty file opens and has no bytes") {

@@ -329,6 +329,21 @@ TEST_CASE("mpo heal: what does not fit is one line, before anything was made") {
     refuse({"--json", "a", "--report", "a"}, {"--report", "--json"}, 2);
     refuse({"--json", "no/where.json"}, {"no/"});
     ward.refuse(1, ward.line(ward.heal("small")), {"small exists already"});
+    refuse({"--work", "x/work"}, {"x/work lies within the output x"});
+    refuse({"--work", "x/../x"}, {"lies within the output x"});
+    // a folder of somebody else is neither a work folder nor anything to remove
+    std::filesystem::create_directories(ward.folder / "healed");
+    write_file(ward.folder / "healed" / "precious", "all of it");
+    refuse({"--work", ".", "--resume"}, {"is not the work folder of a run", "nothing was done"});
+    CHECK(read_file(ward.folder / "healed" / "precious") == "all of it");
+    std::filesystem::remove_all(ward.folder / "healed");
+    std::filesystem::create_directories(ward.folder / "w");
+    std::filesystem::copy(ward.folder / "small", ward.folder / "w" / "healed");
+    ward.refuse(1, "heal w/healed --teacher decoder --text train -o x --window 8 --work w --resume",
+                {"w/healed is what a run leaves in its work folder w", "move it away"});
+    refuse({"--work", "w", "--resume", "--rival", "w/healed"}, {"w/healed is what a run leaves"});
+    CHECK(contents(ward.folder / "w" / "healed") == contents(ward.folder / "small"));
+    std::filesystem::remove_all(ward.folder / "w");
     ward.refuse(1, ward.line(ward.heal("no/where")), {"there is no folder no"});
     ward.refuse(1, "heal decoder --teacher decoder --text train -o x --window 8",
                 {"decoder is no compressed checkpoint"});

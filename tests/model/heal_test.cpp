@@ -1,7 +1,10 @@
 #include "mpo/model/heal.hpp"
 
 #include <cmath>
+#include <cstdint>
 #include <cstring>
+#include <functional>
+#include <nlohmann/json.hpp>
 
 #include "mpo/model/transformer.hpp"
 #include "support/catch.hpp"
@@ -171,7 +174,7 @@ TEST_CASE(
     const Clinic clinic;
     auto options = Clinic::options();
     options.blocks->learning_rate = {1e30, 0, LearningRateDecay::constant, 0};
-    check_throws<NumericalError>([&] { clinic.heal(options); }, {"layer 0", "step"});
+    check_throws<NumericalError>([&] { clinic.heal(options); }, {"layer 0, step 2: AdamW"});
     CHECK(!std::filesystem::exists(clinic.folder / "healed"));
     CHECK(std::filesystem::exists(clinic.folder / "work" / "blocks" / "layer_0.unfinished"));
     // the loss that is looked at, too, and of either stage
@@ -207,6 +210,172 @@ TEST_CASE("heal: snapshots of another run are refused by what differs") {
         {"another configuration", "asked for is"});
 }
 
+namespace {
+
+/// A checkpoint whose config.json has another number.
+void change_config(const std::filesystem::path& folder, const char* key, double value) {
+    auto json = nlohmann::json::parse(read_file(folder / "config.json"));
+    json[key] = value;
+    write_file(folder / "config.json", json.dump());
+}
+
+/// A snapshot with another header; arrays as they are, but one of another length where it is named.
+void change_snapshot(const std::filesystem::path& path,
+                     const std::function<void(nlohmann::ordered_json&)>& change,
+                     const std::string& longer = "") {
+    const SafetensorsFile file(path);
+    auto header = nlohmann::ordered_json::parse(file.metadata().at("header"));
+    change(header);
+    const auto asked = nlohmann::ordered_json::parse(file.metadata().at("configuration"));
+    SnapshotWriter writer(path, asked, header);
+    const Snapshot was(path, asked);
+    for (const auto& entry : file.tensors()) {
+        if (entry.dtype == DType::i64) {
+            writer.add(entry.name, was.read<std::int64_t>(entry.name));
+        } else if (entry.dtype == DType::f64) {
+            writer.add(entry.name, was.read<double>(entry.name));
+        } else {
+            auto values = was.read<float>(entry.name);
+            if (entry.name == longer) values.push_back(0);
+            writer.add(entry.name, values);
+        }
+    }
+    writer.finish();
+}
+
+}  // namespace
+
+TEST_CASE("heal: snapshots of a decoder with other numbers, or of other weights, are refused") {
+    const Clinic clinic;
+    const auto tensors = detail::fingerprint(Checkpoint(clinic.student()));
+    const auto whole = detail::decoder_fingerprint(Checkpoint(clinic.student()));
+    (void)clinic.heal(Clinic::options(), "first");
+    // texts that weigh something else are those of another distillation, with the same cache
+    auto heavier = clinic;
+    heavier.texts.weights[3] = 2;
+    check_throws<ArgumentError>([&] { heavier.heal(Clinic::options(), "x"); },
+                                {"distillation.snapshot", "another configuration", "windows"});
+    // what the block stage runs by the student's numbers
+    change_config(clinic.student(), "rms_norm_eps", 1e-3);
+    CHECK(detail::fingerprint(Checkpoint(clinic.student())) == tensors);
+    CHECK(detail::decoder_fingerprint(Checkpoint(clinic.student())) != whole);
+    check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "x"); },
+                                {"the student's rms_norm_eps is 0.001, the teacher's 1e-05"});
+    change_config(clinic.teacher(), "rms_norm_eps", 1e-3);
+    check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "x"); },
+                                {"another configuration", "student"});
+    change_config(clinic.teacher(), "rope_theta", 77);
+    check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "x"); },
+                                {"the student's rotary frequency 1 is"});
+}
+
+TEST_CASE("heal: a model of other snapshots is not taken for that of these") {
+    const Clinic clinic;
+    const auto work = clinic.folder / "work";
+    auto options = Clinic::options();
+    (void)clinic.heal(options, "first");
+    options.blocks->seed = options.distillation->seed = 2;
+    check_throws<ArgumentError>([&] { clinic.heal(options, "x"); }, {"another configuration"});
+    std::filesystem::remove_all(work / "blocks");
+    std::filesystem::remove_all(work / "distillation");
+    (void)clinic.heal(options, "second");
+    (void)clinic.heal(options, "expected", "work_2");
+    CHECK(contents(clinic.folder / "second") == contents(clinic.folder / "expected"));
+    CHECK(contents(clinic.folder / "second") != contents(clinic.folder / "first"));
+    // and what is there of this run is not written again
+    const auto written = std::filesystem::last_write_time(work / "blocks_model");
+    (void)clinic.heal(options, "third");
+    CHECK(std::filesystem::last_write_time(work / "blocks_model") == written);
+    for (const auto& entry : std::filesystem::directory_iterator(work / "blocks"))
+        if (entry.path().extension() == ".snapshot") std::filesystem::remove(entry.path());
+    options.blocks->seed = 3;
+    check_throws<ArgumentError>([&] { clinic.heal(options, "x"); },
+                                {"model.written", "seed was 2, asked for is 3"});
+}
+
+TEST_CASE("heal: snapshots whose numbers no run can have left are refused") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.progress = [](const HealProgress& now) {
+        return now.layer == 1 && now.step == 8 ? ProgressReply::cancel : ProgressReply::go_on;
+    };
+    check_throws<Cancelled>([&] { clinic.heal(options); }, {"layer 1"});
+    options.progress = {};
+    const auto blocks = clinic.folder / "work" / "blocks";
+    const auto refuse = [&](const std::filesystem::path& path,
+                            const std::vector<std::string>& pieces,
+                            const std::function<void(nlohmann::ordered_json&)>& change,
+                            const std::string& longer = "") {
+        const auto before = read_file(path);
+        change_snapshot(path, change, longer);
+        check_throws<FormatError>([&] { clinic.heal(options); }, pieces);
+        write_file(path, before);
+    };
+    const auto nothing = [](auto&) {};
+    const auto unfinished = blocks / "layer_1.unfinished", finished = blocks / "layer_0.snapshot";
+    refuse(unfinished, {"'best'", "numbers, not"}, nothing, "best");
+    refuse(unfinished, {"'step' is -3"}, [](auto& header) { header["step"] = -3; });
+    refuse(unfinished, {"'step' is 13", "0 to 12"}, [](auto& header) { header["step"] = 13; });
+    refuse(unfinished, {"'fell_back' has 99"}, [](auto& header) { header["fell_back"] = {99}; });
+    for (const auto& path : {unfinished, finished}) {
+        refuse(path, {"the curve is empty"},
+               [](auto& header) { header["curve"] = nlohmann::ordered_json::array(); });
+        refuse(path, {"point 1 of the curve has the step 0"},
+               [](auto& header) { header["curve"][1]["step"] = 0; });
+        refuse(path, {"'best_step' is 5"}, [](auto& header) { header["best_step"] = 5; });
+        refuse(path, {"is of layer 7"}, [](auto& header) { header["layer"] = 7; });
+    }
+    (void)clinic.heal(options);
+    const auto last = clinic.folder / "work" / "distillation" / "distillation.snapshot";
+    change_snapshot(last, [](auto& header) { header["best_step"] = 1; });
+    check_throws<FormatError>([&] { clinic.heal(options, "x"); },
+                              {"distillation.snapshot", "'best_step' is 1"});
+}
+
+TEST_CASE("heal: patience counts looks, and ends a layer at one of them") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    options.distillation.reset();
+    options.blocks->learning_rate = {2, 0, LearningRateDecay::constant, 0};
+    options.blocks->steps = 40;
+    options.blocks->evaluate_every = 3;
+    options.blocks->patience = 2;
+    for (const auto& block : clinic.heal(options).blocks) {
+        Index since = 0;
+        for (const auto& point : block.curve) since += point.step > block.best_step ? 1 : 0;
+        CHECK(block.curve.back().step < 40);
+        CHECK(since == 2);
+    }
+}
+
+TEST_CASE("heal: a work folder is a run's own, and one run's at a time") {
+    const Clinic clinic;
+    const auto refuse = [&](const std::string& work, const std::vector<std::string>& pieces) {
+        check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "x", work); }, pieces);
+    };
+    std::filesystem::create_directories(clinic.folder / "mine");
+    write_file(clinic.folder / "mine" / "precious", "all of it");
+    const auto before = contents(clinic.folder / "mine");
+    refuse("mine", {"mine is not the work folder of a run", heal_work_file, "nothing was done"});
+    refuse("teacher", {"is not the work folder of a run"});
+    CHECK(contents(clinic.folder / "mine") == before);
+
+    const auto work = clinic.folder / "work";
+    std::filesystem::create_directories(work);  // killed as it wrote its first file
+    write_file(work / ".heal_work.json.77.tmp", "{");
+    {
+        make_work_folder(work);
+        const WorkFolderLock lock(work);
+        refuse("work", {"another process is at work", "work"});
+    }
+    (void)clinic.heal(Clinic::options());
+    write_file(work / heal_work_file, R"({"format_version": 2})");
+    check_throws<FormatError>([&] { clinic.heal(Clinic::options(), "x"); },
+                              {heal_work_file, "'format_version' is 2"});
+    check_throws<FileError>([&] { const WorkFolderLock lock(clinic.folder / "none"); },
+                            {"open", heal_work_file});
+}
+
 TEST_CASE("heal: student, teacher, texts and options that do not fit") {
     const Clinic clinic, other("group_8");
     const auto refuse = [&](const std::vector<std::string>& pieces, auto change) {
@@ -225,6 +394,17 @@ TEST_CASE("heal: student, teacher, texts and options that do not fit") {
     // of the second stage before the first has run
     refuse({"learning rate", "got 0"}, [](auto& o) { o.distillation->learning_rate.peak = 0; });
     refuse({"top must be 1 to 32", "got 33"}, [](auto& o) { o.distillation->top = 33; });
+    refuse({"clip_norm", "got -1"}, [](auto& o) { o.distillation->clip_norm = -1; });
+    refuse({"weight_decay", "below 1"}, [](auto& o) { o.distillation->weight_decay = 1e3; });
+    refuse({"learning rate over 1 - beta1"},
+           [](auto& o) { o.distillation->learning_rate.peak = 1e38; });
+    refuse({"distill: none of the parts"},
+           [](auto& o) { o.distillation->parts = {false, false, false, false, false, false}; });
+    refuse({"heal: none of the parts"},
+           [](auto& o) { o.blocks->parts = {false, false, false, false, false, false}; });
+    refuse({"distill: max_workspace_bytes", "got 0"},
+           [](auto& o) { o.distillation->max_workspace_bytes = 0; });
+    refuse({"max_tape_bytes", "got -1"}, [](auto& o) { o.distillation->max_tape_bytes = -1; });
     CHECK(!std::filesystem::exists(clinic.folder / "work_x"));
     const auto heal = [&](const std::filesystem::path& student,
                           const std::filesystem::path& teacher, const TrainingWindows& texts) {
@@ -244,6 +424,21 @@ TEST_CASE("heal: student, teacher, texts and options that do not fit") {
     beyond.tokens[3] = 32;
     check_throws<ArgumentError>([&] { heal(clinic.student(), clinic.teacher(), beyond); },
                                 {"token 32 is outside the vocabulary of 32"});
+    const auto refuse_windows = [&](const std::vector<std::string>& pieces, auto change) {
+        auto windows = clinic.texts;
+        change(windows);
+        check_throws<ArgumentError>([&] { heal(clinic.student(), clinic.teacher(), windows); },
+                                    pieces);
+    };
+    refuse_windows({"191 tokens are no whole windows of 8"}, [](auto& w) { w.tokens.pop_back(); });
+    refuse_windows({"192 tokens", "followed by 0 and have 192 weights"},
+                   [](auto& w) { w.next.clear(); });
+    refuse_windows({"followed by 192 and have 191 weights"}, [](auto& w) { w.weights.pop_back(); });
+    refuse_windows({"token 32 is outside", "at position 1 of window 1"},
+                   [](auto& w) { w.next[9] = 32; });
+    refuse_windows({"token -2", "neither one nor -1"}, [](auto& w) { w.next[9] = -2; });
+    refuse_windows({"weight -1", "no number >= 0"}, [](auto& w) { w.weights[9] = -1; });
+    refuse_windows({"weight nan"}, [](auto& w) { w.weights[9] = std::nanf(""); });
     write_file(clinic.folder / "there", "");
     check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "there"); },
                                 {"exists already"});
@@ -333,6 +528,7 @@ TEST_CASE("heal: from the dense states, a layer does not depend on those before 
     // the second layer's bits do not care what became of the first
     const auto second_behind_another_first = [&](const std::string& work) {
         const auto copy = clinic.folder / (work + "_copy");
+        make_work_folder(copy);
         std::filesystem::create_directories(copy / "blocks");
         auto first = read_file(clinic.folder / work / "blocks" / "layer_0.snapshot");
         const float other = 0.5f;  // in the place of the last number

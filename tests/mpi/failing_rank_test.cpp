@@ -63,6 +63,13 @@ TEST_CASE("failing rank: a status other than 0 ends all with it") {
     CHECK(job.seconds < soon);
 }
 
+TEST_CASE("failing rank: a status whose eight bits are 0 is no success") {
+    const auto job = run_job(3, "return_256");
+    INFO(job.err);
+    CHECK(job.status == 1);
+    CHECK(count(job.err, "mpo: error: rank 1 of 3: ended with status 256\n") == 1);
+}
+
 TEST_CASE("failing rank: one that dies without a word ends all") {
     for (const std::string how : {"exit", "_exit", "kill", "abort"})
         for (const int ranks : {2, 3}) {

@@ -147,6 +147,15 @@ TEST_CASE("agree: what some ranks throw all throw, in the same kind") {
         if (all.rank() == last) throw 7;
     }));
     detail::all_or_none(all, [] {});  // and the ranks are still in step
+    CHECK(detail::all_or_none_of(all, [&] { return all.rank() + 3; }) == all.rank() + 3);
+    check_throws<FileError>(
+        [&] {
+            (void)detail::all_or_none_of(all, [&] {
+                if (all.rank() == last) throw FileError("no file");
+                return 1;
+            });
+        },
+        {"no file"});
     check_throws<ArgumentError>(
         [&] {
             detail::all_or_none(all, [&] {
@@ -390,7 +399,7 @@ TEST_CASE("heal: one rank alone fails at its layer, and all end, saying which") 
     options.blocks->learning_rate = {1e30, 0, LearningRateDecay::constant, 0};
     const bool mine = ward.all().rank() == 1 || ward.all().size() == 1;
     check_throws<NumericalError>([&] { (void)ward.heal(options, "to", "work"); },
-                                 {mine ? "heal: layer 1: " : "rank 1: heal: layer 1: ", "step"});
+                                 {mine ? "heal: layer 1, step " : "rank 1: heal: layer 1, step "});
     CHECK(!std::filesystem::exists(ward / "to"));
     CHECK(std::filesystem::exists(ward / "work/blocks/layer_1.unfinished"));
 }

@@ -78,6 +78,13 @@ class AtomicFile {
 /// Writes a small file at once.
 void write_text_file(const std::filesystem::path& path, std::string_view text);
 
+namespace detail {
+
+/// Whether a folder has nothing but what a process leaves that was killed while it wrote the folder's first file.
+[[nodiscard]] bool has_only_leftovers(const std::filesystem::path& folder, std::string_view name);
+
+}  // namespace detail
+
 }  // namespace mpo
 
 #ifndef MPO_MODEL_COMPILED

@@ -112,4 +112,18 @@ MPO_DETAIL_MODEL_INLINE void write_text_file(const std::filesystem::path& path,
     file.commit();
 }
 
+namespace detail {
+
+MPO_DETAIL_MODEL_INLINE bool has_only_leftovers(const std::filesystem::path& folder,
+                                                std::string_view name) {
+    if (!std::filesystem::is_directory(folder)) return false;
+    const auto stem = concat('.', name, '.');
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+        const auto left = entry.path().filename().string();
+        if (!left.starts_with(stem) || !left.ends_with(".tmp")) return false;
+    }
+    return true;
+}
+
+}  // namespace detail
 }  // namespace mpo

@@ -2,7 +2,7 @@
 //
 // Mapping is the fast default. Reading is for network file systems and for files that somebody may
 // shorten meanwhile: a mapped page that vanishes ends the process with SIGBUS, a failed read
-// throws. Both are safe from many threads at once. POSIX.
+// throws. Both are safe from many threads at once. A mapped file holds no descriptor. POSIX.
 #pragma once
 
 #include <sys/mman.h>

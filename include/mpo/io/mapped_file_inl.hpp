@@ -71,6 +71,7 @@ MPO_DETAIL_MODEL_INLINE MappedFile::MappedFile(std::filesystem::path path, ReadM
                            descriptor_.number(), 0);
     if (address == MAP_FAILED) throw detail::file_error("mmap", path_, errno);
     mapping_ = static_cast<const std::byte*>(address);
+    descriptor_ = detail::Descriptor();  // pages need none: many files may be open at once
 }
 
 MPO_DETAIL_MODEL_INLINE MappedFile::MappedFile(MappedFile&& other) noexcept

@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -69,6 +71,14 @@ void all_or_none(Group& group, F&& body) {
     failure = broadcast_text(group, std::move(failure), rank);
     if (own) std::rethrow_exception(own);
     raise_kind(failure.front(), concat("rank ", rank, ": ", failure.substr(1)));
+}
+
+/// What body() makes on every rank, under the same conditions.
+template <Communicator Group, class F>
+[[nodiscard]] auto all_or_none_of(Group& group, F&& body) {
+    std::optional<std::decay_t<decltype(body())>> made;
+    all_or_none(group, [&] { made.emplace(body()); });
+    return std::move(*made);
 }
 
 /// Throws NumericalError on all ranks where `number` has other bits on one of them than on rank 0: ranks that take the

@@ -26,6 +26,7 @@ MPO_DETAIL_MODEL_INLINE TeacherCacheRun teacher_cache_run(const std::filesystem:
     const Checkpoint checkpoint(teacher);
     const auto config = transformer_config(checkpoint);
     if (windows.count() == 0) throw ArgumentError("teacher cache: there are no windows");
+    detail::require_whole(windows, "teacher cache");
     if (windows.length > config.max_positions)
         detail::raise<ArgumentError>({"teacher cache: a window has ", windows.length,
                                       " tokens, the context of the teacher ",
@@ -42,7 +43,7 @@ MPO_DETAIL_MODEL_INLINE TeacherCacheRun teacher_cache_run(const std::filesystem:
     if (options.windows_per_shard < 1)
         detail::raise<ArgumentError>({"teacher cache: windows_per_shard must be at least 1, got ",
                                       options.windows_per_shard});
-    return {detail::fingerprint(checkpoint),
+    return {detail::decoder_fingerprint(checkpoint),
             detail::fingerprint(windows),
             config.vocab_size,
             options.top,
@@ -151,21 +152,11 @@ MPO_DETAIL_MODEL_INLINE std::string write_shard(const std::filesystem::path& fol
     return result.to_string();
 }
 
-/// Whether a folder has nothing but what a run leaves that was killed before its first file had its name.
-[[nodiscard]] inline bool is_unused(const std::filesystem::path& folder) {
-    if (!std::filesystem::is_directory(folder)) return false;
-    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-        const auto name = entry.path().filename().string();
-        if (!name.starts_with(".run.json.") || !name.ends_with(".tmp")) return false;
-    }
-    return true;
-}
-
 /// Begins a cache in a folder that does not exist or is unused, or goes on with the same one.
 inline void begin_cache(const std::filesystem::path& folder, const TeacherCacheRun& run) {
     const auto path = folder / "run.json";
     if (std::filesystem::exists(path)) return require_same_run(folder, run);
-    if (std::filesystem::exists(folder) && !is_unused(folder))
+    if (std::filesystem::exists(folder) && !has_only_leftovers(folder, "run.json"))
         raise<ArgumentError>(
             {"teacher cache: ", folder.string(), " holds something else than a teacher's cache"});
     std::error_code error;

@@ -9,7 +9,8 @@
 
 #include <cstddef>
 #include <filesystem>
-#include <nlohmann/json_fwd.hpp>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -40,17 +41,17 @@ void require_distill_options(const DistillOptions& options, int processes);
 /// What distillation is told of training; seed and memory aside.
 [[nodiscard]] nlohmann::ordered_json settings_json(const DistillOptions& options);
 
-/// What a snapshot of distillation belongs to.
-[[nodiscard]] nlohmann::ordered_json configuration(const DistillOptions& options,
-                                                   const std::string& student,
-                                                   const TeacherCacheRun& run,
-                                                   const TeacherCacheRun& held_out, int processes);
-
 /// Windows and what the teacher says of them.
 struct TaughtWindows {
     const TrainingWindows& windows;
     const TeacherCache& teacher;
 };
+
+/// What a snapshot of distillation belongs to.
+[[nodiscard]] nlohmann::ordered_json configuration(const DistillOptions& options,
+                                                   const std::string& student,
+                                                   const TaughtWindows& taught,
+                                                   const TaughtWindows& held_out, int processes);
 
 /// Throws ArgumentError where windows, teacher and model do not belong together.
 void require_taught(const TaughtWindows& taught, const TransformerConfig& config);
@@ -153,8 +154,8 @@ void save_distillation(const std::filesystem::path& path,
                        const nlohmann::ordered_json& configuration, const DistillState& state,
                        const AdamW<float>& optimizer);
 void load_distillation(const std::filesystem::path& path,
-                       const nlohmann::ordered_json& configuration, DistillState& state,
-                       AdamW<float>& optimizer);
+                       const nlohmann::ordered_json& configuration, Index steps,
+                       DistillState& state, AdamW<float>& optimizer);
 
 }  // namespace detail
 
@@ -180,33 +181,40 @@ struct Distilled {
 /// group      processes that share the windows of every step, as heal_blocks with HealInputs::healed
 /// cost       steps times forward and backward of batch_windows windows, layers without a tape forward once more,
 ///            and the head's two products
-/// memory     weights, three times what is trained besides (gradients, moments), states of all layers, tapes
+/// memory     weights, four times what is trained besides (gradients, moments, the best look), states of all layers,
+///            tapes, and a head that is not trained once more, packed
 /// throws     as heal_blocks
 template <Communicator Group>
 [[nodiscard]] Distilled distill(const DistillSources& sources, const DistillOptions& options,
                                 const EigenBackend& backend, Group& group,
                                 const HealCallback& progress = {}) {
     detail::require_distill_options(options, group.size());
-    auto [config, weights] = read_model_weights(sources.student, backend);
     const detail::TaughtWindows taught{*sources.windows, *sources.teacher};
     const detail::TaughtWindows held_out{*sources.held_out, *sources.held_out_teacher};
-    detail::require_taught(taught, config);
-    detail::require_taught(held_out, config);
-    const auto asked = detail::configuration(
-        options, detail::fingerprint(Checkpoint(sources.student)), sources.teacher->run(),
-        sources.held_out_teacher->run(), group.size());
-    const Index part = options.batch_windows / (options.accumulate * group.size());
-    detail::DistillTrainer trainer(std::move(config), std::move(weights), part,
-                                   sources.windows->length, options, backend);
+    nlohmann::ordered_json asked;
+    std::optional<detail::DistillTrainer> made;
+    detail::all_or_none(group, [&] {
+        auto [config, weights] = read_model_weights(sources.student, backend);
+        detail::require_taught(taught, config);
+        detail::require_taught(held_out, config);
+        asked =
+            detail::configuration(options, detail::decoder_fingerprint(Checkpoint(sources.student)),
+                                  taught, held_out, group.size());
+        const Index part = options.batch_windows / (options.accumulate * group.size());
+        made.emplace(std::move(config), std::move(weights), part, sources.windows->length, options,
+                     backend);
+        detail::balance_layers(made->model(), nullptr);
+    });
+    auto& trainer = *made;
     auto& model = trainer.model();
-    detail::balance_layers(model, nullptr);
     AdamW<float> optimizer(model.parameters(), detail::adam_of(options));
     detail::DistillState state;
     const auto path = sources.work / "distillation.snapshot";
     if (detail::answer_of_root(group, std::filesystem::exists(path))) {
-        detail::all_or_none(group,
-                            [&] { detail::load_distillation(path, asked, state, optimizer); });
-        model.refresh();
+        detail::all_or_none(group, [&] {
+            detail::load_distillation(path, asked, options.steps, state, optimizer);
+            model.refresh();
+        });
     }
     const auto look = [&] {
         HeadLossSums sums;

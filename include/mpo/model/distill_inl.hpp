@@ -16,6 +16,9 @@ namespace mpo::detail {
 
 MPO_DETAIL_MODEL_INLINE void require_distill_options(const DistillOptions& options, int processes) {
     options.learning_rate.require_valid("distill");
+    if (options.max_tape_bytes < 0)
+        raise<ArgumentError>(
+            {"distill: max_tape_bytes must not be negative, got ", options.max_tape_bytes});
     if (options.steps < 1 || options.batch_windows < 1 || options.evaluate_every < 1 ||
         options.accumulate < 1 || options.batch_windows % (options.accumulate * processes) != 0)
         raise<ArgumentError>(
@@ -25,6 +28,7 @@ MPO_DETAIL_MODEL_INLINE void require_distill_options(const DistillOptions& optio
              " and ", options.evaluate_every});
     if (!(options.alpha >= 0 && options.alpha <= 1))
         raise<ArgumentError>({"distill: alpha must lie in [0, 1], got ", options.alpha});
+    require_trainable(options, "distill");
 }
 
 MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json settings_json(const DistillOptions& options) {
@@ -42,17 +46,19 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json settings_json(const DistillOption
 
 MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(const DistillOptions& options,
                                                              const std::string& student,
-                                                             const TeacherCacheRun& run,
-                                                             const TeacherCacheRun& held_out,
+                                                             const TaughtWindows& taught,
+                                                             const TaughtWindows& held_out,
                                                              int processes) {
+    const auto& run = taught.teacher.run();
     auto json = settings_json(options);
     json.update({{"stage", "distillation"},
                  {"student", student},
                  {"teacher", run.teacher},
-                 {"windows", run.tokens},
-                 {"held_out", held_out.tokens},
+                 {"windows", loss_fingerprint(taught.windows)},
+                 {"held_out", loss_fingerprint(held_out.windows)},
                  {"top", run.top},  // what the caches have
                  {"seed", options.seed},
+                 {"max_workspace_bytes", options.max_workspace_bytes},  // another plan, other bits
                  {"processes", processes}});
     return json;
 }
@@ -61,6 +67,7 @@ MPO_DETAIL_MODEL_INLINE void require_taught(const TaughtWindows& taught,
                                             const TransformerConfig& config) {
     const auto& run = taught.teacher.run();
     const auto& windows = taught.windows;
+    require_complete(windows, config.vocab_size, "distill");
     if (run.vocab_size != config.vocab_size)
         raise<ArgumentError>({"distill: the teacher's vocabulary has ", run.vocab_size,
                               " tokens, the student's ", config.vocab_size});
@@ -159,7 +166,8 @@ MPO_DETAIL_MODEL_INLINE void save_distillation(const std::filesystem::path& path
 
 MPO_DETAIL_MODEL_INLINE void load_distillation(const std::filesystem::path& path,
                                                const nlohmann::ordered_json& configuration,
-                                               DistillState& state, AdamW<float>& optimizer) {
+                                               Index steps, DistillState& state,
+                                               AdamW<float>& optimizer) {
     const Snapshot snapshot(path, configuration);
     read_header(snapshot, [&](const nlohmann::json& json) {
         state.report.best_step = json.at("best_step");
@@ -168,14 +176,15 @@ MPO_DETAIL_MODEL_INLINE void load_distillation(const std::filesystem::path& path
                                           point.at("divergence"), point.at("cross_entropy"),
                                           point.at("agreement")});
     });
-    load_state(snapshot, state, optimizer);
+    require_looks(snapshot, looks_of(state.report.curve), state.report.best_step, steps);
+    load_state(snapshot, steps, state, optimizer);
 }
 
 MPO_DETAIL_MODEL_INLINE HeadLossSums finite_look_at(DistillTrainer& trainer,
                                                     const TaughtWindows& held_out, double alpha) {
     const auto sums = look_at(trainer, held_out);
-    if (!std::isfinite(sums.loss(alpha) / sums.weight))
-        raise<NumericalError>({"the loss is no number"});
+    if (const double loss = sums.loss(alpha) / sums.weight; !std::isfinite(loss))
+        raise<NumericalError>({"the loss is ", loss});
     return sums;
 }
 

@@ -25,6 +25,10 @@ class Fingerprint {
 /// Of names, types, shapes and bytes of all tensors, wherever they lie.
 [[nodiscard]] std::string fingerprint(const Checkpoint& checkpoint);
 
+/// The same, and of all that makes a decoder of them: the numbers of its configuration, and of a compressed checkpoint
+/// mpo_config.json. Throws as transformer_config.
+[[nodiscard]] std::string decoder_fingerprint(const Checkpoint& checkpoint);
+
 /// Of the tokens and weights of windows.
 [[nodiscard]] std::string fingerprint(const std::vector<CalibrationWindow>& windows);
 

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <algorithm>
+#include <filesystem>
 
 #include "mpo/core/error.hpp"
 #include "mpo/io/inline.hpp"
+#include "mpo/io/text_file.hpp"
+#include "mpo/model/compressed_config.hpp"
 #include "mpo/model/fingerprint.hpp"
+#include "mpo/model/transformer_config.hpp"
 
 namespace mpo::detail {
 
@@ -27,14 +31,31 @@ MPO_DETAIL_MODEL_INLINE std::string Fingerprint::to_string() const {
     return text;
 }
 
-MPO_DETAIL_MODEL_INLINE std::string fingerprint(const Checkpoint& checkpoint) {
-    Fingerprint result;
+inline void add_tensors(const Checkpoint& checkpoint, Fingerprint& result) {
     for (const auto& tensor : checkpoint.tensors()) {
         result.add(concat(tensor.name, ' ', mpo::to_string(tensor.type), ' ',
                           mpo::to_string(tensor.shape)));
         const auto bytes = checkpoint.raw(tensor.name);
         result.add(bytes.data(), static_cast<std::size_t>(bytes.size()));
     }
+}
+
+MPO_DETAIL_MODEL_INLINE std::string fingerprint(const Checkpoint& checkpoint) {
+    Fingerprint result;
+    add_tensors(checkpoint, result);
+    return result.to_string();
+}
+
+MPO_DETAIL_MODEL_INLINE std::string decoder_fingerprint(const Checkpoint& checkpoint) {
+    Fingerprint result;
+    add_tensors(checkpoint, result);
+    const auto config = transformer_config(checkpoint);
+    result.add(concat(config.num_heads, ' ', config.num_kv_heads, ' ', config.head_dim, ' ',
+                      config.tied_head, ' ', config.qkv_bias, ' ', config.mlp_bias));
+    result.add(&config.rms_norm_eps, sizeof(double));
+    result.add(config.rotary.data(), config.rotary.size() * sizeof(double));
+    const auto chains = checkpoint.path() / compressed_config_file;
+    if (std::filesystem::exists(chains)) result.add(read_text_file(chains));
     return result.to_string();
 }
 

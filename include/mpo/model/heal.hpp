@@ -4,6 +4,7 @@
 //
 // The work folder makes a run resumable:
 //
+//   heal_work.json   that it is one; held by the one process that works there (heal_work.hpp)
 //   blocks/          snapshots of the block stage; blocks/rival/ those of the rival's layers
 //   blocks_model/    the model behind it, a compressed checkpoint, where distillation follows
 //   teacher/, teacher_held_out/   what the teacher says of the windows
@@ -27,6 +28,7 @@
 #include "mpo/model/distill.hpp"
 #include "mpo/model/heal_blocks.hpp"
 #include "mpo/model/heal_options.hpp"
+#include "mpo/model/heal_work.hpp"
 #include "mpo/model/training_windows.hpp"
 
 namespace mpo {
@@ -66,10 +68,10 @@ struct DividedWindows {
 /// A report that knows its windows.
 [[nodiscard]] HealReport report_on(const DividedWindows& windows);
 
-/// Throws what a stage would throw of its options and of the models' sizes, before the stages in front of it have
+/// Throws what a stage would throw of its options, of windows and of the models' sizes, before the stages in front of it have
 /// run for hours.
 void require_healable(const std::filesystem::path& student, const std::filesystem::path& teacher,
-                      const HealOptions& options, int processes);
+                      const TrainingWindows& texts, const HealOptions& options, int processes);
 
 /// What the teacher says of windows, in a folder.
 void cache_taught(const std::filesystem::path& folder, const std::filesystem::path& teacher,
@@ -80,10 +82,14 @@ void cache_taught(const std::filesystem::path& work, const std::filesystem::path
                   const DividedWindows& windows, const CacheTeacherOptions& caching,
                   const HealCallback& progress, const EigenBackend& backend);
 
-/// The layers that a block stage left in the forms that it kept, written as a model unless that is there.
+/// The layers that a block stage left in the forms that it kept, written as a model.
+///
+/// in_work   whether the folder is one of the work folder: then what is there stays where it is of this run, and goes
+///           where it is not
 void write_healed_blocks(const HealSources& sources, const HealBlocksOptions& options,
                          int processes, const std::vector<BlockHealing>& blocks,
-                         const std::filesystem::path& folder, const EigenBackend& backend);
+                         const std::filesystem::path& folder, bool in_work,
+                         const EigenBackend& backend);
 
 /// A distilled model, written: what was not trained has the bytes of `before`.
 void write_distilled(const std::filesystem::path& before, const std::filesystem::path& teacher,
@@ -98,17 +104,19 @@ void write_distilled(const std::filesystem::path& before, const std::filesystem:
 /// teacher    the dense checkpoint that it was made of
 /// texts      windows of them: training_windows
 /// folder     the healed checkpoint; must not exist; appears when all of it is written
-/// work       folder of what makes the run resumable; the same call with the same folder goes on
+/// work       folder of what makes the run resumable, new, empty or of another call; the same call with the same folder
+///            goes on. One call at a time works there
 /// group      processes that share the work, as in heal_blocks and distill; all call with the same arguments, and
 ///            see the same folders. What one throws at its work all throw: nobody waits for one that has left
 /// cost       as heal_blocks and distill, and the teacher once over all windows
-/// throws     as heal_blocks, distill and cache_teacher; ArgumentError where there is no stage to run
+/// throws     as heal_blocks, distill and cache_teacher; ArgumentError where there is no stage to run, where the work
+///            folder is something else, and where another process is at work there
 template <Communicator Group>
 HealReport heal(const std::filesystem::path& student, const std::filesystem::path& teacher,
                 const TrainingWindows& texts, const std::filesystem::path& folder,
                 const std::filesystem::path& work, const HealOptions& options,
                 const EigenBackend& backend, Group& group) {
-    detail::require_healable(student, teacher, options, group.size());
+    detail::require_healable(student, teacher, texts, options, group.size());
     if (std::filesystem::exists(folder))
         detail::raise<ArgumentError>(
             {"heal: ", folder.string(), " exists already; nothing was done"});
@@ -120,7 +128,11 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
             if (group.rank() == 0) body();
         });
     };
-    at_root([&] { detail::make_folder(work); });
+    std::optional<WorkFolderLock> lock;  // rank 0's
+    at_root([&] {
+        make_work_folder(work);
+        lock.emplace(work);
+    });
     auto start = student;
     if (options.blocks) {
         const HealSources sources{student,           teacher,           work / "blocks",
@@ -129,7 +141,7 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
         start = options.distillation ? work / "blocks_model" : folder;
         at_root([&] {
             detail::write_healed_blocks(sources, *options.blocks, group.size(), report.blocks,
-                                        start, backend);
+                                        start, options.distillation.has_value(), backend);
         });
     }
     if (options.distillation) {
@@ -139,10 +151,13 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
             detail::cache_taught(work, teacher, windows, caching, options.progress, backend);
             detail::make_folder(work / "distillation");
         });
-        const TeacherCache taught(work / "teacher",
-                                  teacher_cache_run(teacher, windows.training, caching));
-        const TeacherCache looked_at(work / "teacher_held_out",
-                                     teacher_cache_run(teacher, windows.held_out, caching));
+        const auto cache_of = [&](const char* name, const TrainingWindows& of) {
+            return detail::all_or_none_of(group, [&] {
+                return TeacherCache(work / name, teacher_cache_run(teacher, of, caching));
+            });
+        };
+        const auto taught = cache_of("teacher", windows.training),
+                   looked_at = cache_of("teacher_held_out", windows.held_out);
         const DistillSources sources{start,   work / "distillation", &windows.training,
                                      &taught, &windows.held_out,     &looked_at};
         auto distilled = distill(sources, *options.distillation, backend, group, options.progress);

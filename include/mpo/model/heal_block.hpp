@@ -144,7 +144,7 @@ void fall_back_if_worse(TrainableBlock<float>& layer, const HealBlocksOptions& o
 [[nodiscard]] bool is_looked_at(Index step, const HealBlocksOptions& options,
                                 const BlockHealing& healing);
 
-/// Whether a layer has done all of its steps, or its patience is at an end.
+/// Whether a layer has done all of its steps, or its patience is at an end, which looks alone decide.
 [[nodiscard]] bool is_done(const BlockHealState& state, const HealBlocksOptions& options);
 
 /// Heals one layer. Its numbers are those of the best look afterwards, where it is done; true then. Stopped at `until`
@@ -173,7 +173,7 @@ bool heal_block(TrainableBlock<float>& layer, const HealFlow& flow, const HealSp
     while (state.step < until && !is_done(state, options)) {
         const double begin = seconds_now();
         const auto batch = windows_of_step(split.training, state.step, options.batch_windows, seed);
-        naming_place(concat("heal: layer ", state.healing.layer), [&] {
+        naming_place(concat("heal: layer ", state.healing.layer, ", step ", state.step + 1), [&] {
             state.training += heal_step(layer, flow, batch, options, trainer, group, optimizer);
         });
         ++state.step;

@@ -72,7 +72,7 @@ MPO_DETAIL_MODEL_INLINE BlockLossValue BlockTrainer::run(TrainableBlock<float>& 
     return loss;
 }
 
-/// Loss of the held-out windows, each weighed by itself and the mean taken: as many at a time as a batch has.
+/// Loss of all held-out windows as of one batch, as many at a time as a batch of training has.
 [[nodiscard]] inline BlockLossValue held_out_loss(TrainableBlock<float>& layer,
                                                   const HealFlow& flow,
                                                   std::span<const Index> windows,
@@ -168,9 +168,12 @@ MPO_DETAIL_MODEL_INLINE bool is_looked_at(Index step, const HealBlocksOptions& o
 
 MPO_DETAIL_MODEL_INLINE bool is_done(const BlockHealState& state,
                                      const HealBlocksOptions& options) {
-    const Index since = state.step - state.healing.best_step;
+    const auto& curve = state.healing.curve;
+    const auto without_gain =
+        std::count_if(curve.begin(), curve.end(),
+                      [&](const HealPoint& point) { return point.step > state.healing.best_step; });
     return state.step >= options.steps ||
-           (options.patience > 0 && since >= options.patience * options.evaluate_every);
+           (options.patience > 0 && without_gain >= options.patience);
 }
 
 }  // namespace mpo::detail

@@ -57,7 +57,7 @@ struct HealProgress {
     Index steps = 0;                      // of all
     double loss = 0;                      // mean since the last look
     double held_out = 0;                  // loss of the held-out windows
-    double tokens_per_second = 0;         // over all processes, mean
+    double tokens_per_second = 0;         // mean; over all processes that share a step
     double seconds_left = 0;              // of the stage, at the rate so far
     HealStage stage = HealStage::blocks;  // which
     LayerForm form = LayerForm::student;  // whose form of the layer
@@ -68,7 +68,8 @@ using HealCallback = std::function<ProgressReply(const HealProgress&)>;
 
 namespace detail {
 
-/// Throws ShapeError where a student, or another that `who` names, is not its teacher's size.
+/// Throws ShapeError where a student, or another that `who` names, is not its teacher's size; ArgumentError where other
+/// numbers make another decoder of it.
 void require_same_decoder(const TransformerConfig& student, const TransformerConfig& teacher,
                           const char* who = "student");
 /// Throws ArgumentError where a folder is no compressed checkpoint.
@@ -128,7 +129,8 @@ template <Communicator Group>
     state.healing.layer = run.layer;
     state.healing.sinks = flow.num_sinks();
     if (!run.healed || parameters.num_values() == 0) {
-        look_at(layer, flow, split, run.options, trainer, parameters, state);
+        all_or_none(group,
+                    [&] { look_at(layer, flow, split, run.options, trainer, parameters, state); });
         return state.healing;
     }
     auto optimizer = optimizer_of(parameters, run.options, state.healing);
@@ -184,11 +186,11 @@ class BlockStageRun {
     [[nodiscard]] std::vector<BlockHealing> in_order(Group& group, const HealCallback& progress) {
         std::vector<BlockHealing> healed;
         for (Index k = 0; k < config_.num_layers; ++k) {
-            advance_dense(k);
+            all_or_none(group, [&] { advance_dense(k); });
             const auto choice = choose(k, 1, group, progress);
-            auto layer = layer_of(k, choice.form);
+            auto layer = all_or_none_of(group, [&] { return layer_of(k, choice.form); });
             healed.push_back(heal_chosen(layer, k, choice, 1, group, progress));
-            flow_.advance_healed(layer);
+            all_or_none(group, [&] { flow_.advance_healed(layer); });
         }
         return healed;
     }
@@ -258,7 +260,8 @@ class BlockStageRun {
     [[nodiscard]] LayerChoice choose(Index k, Index at_once, Group& group,
                                      const HealCallback& progress) {
         LayerChoice choice;
-        if (!rival_ || has_same_layer(student_, *rival_, k)) return choice;
+        if (!rival_ || all_or_none_of(group, [&] { return has_same_layer(student_, *rival_, k); }))
+            return choice;
         const Index trial = trial_steps(options_), steps = options_.steps + trial;
         const bool judged = options_.choose_by == HealChoice::divergence;
         const bool is_judge = judged && group.rank() == 0;
@@ -267,7 +270,7 @@ class BlockStageRun {
             if (is_judge) known = snapshots_.divergences(k);
         });
         const auto course_of = [&](const Attempt& attempt) {
-            auto layer = layer_of(k, attempt.form);
+            auto layer = all_or_none_of(group, [&] { return layer_of(k, attempt.form); });
             HealCourse course = heal_layer(layer, k, attempt, at_once, group, progress);
             if (!judged) return course;
             std::vector<double> divergence(1);  // rank 0's
@@ -359,9 +362,13 @@ std::vector<BlockHealing> heal_blocks(const HealSources& sources, const HealBloc
                                       const EigenBackend& backend, Group& group,
                                       const HealCallback& progress = {}) {
     detail::require_heal_options(options);
+    detail::require_trainable(options, "heal");
     detail::require_trial(options, !sources.rival.empty());
     const bool apart = options.inputs == HealInputs::dense;
-    detail::BlockStageRun stage(sources, options, backend, apart ? 1 : group.size());
+    std::optional<detail::BlockStageRun> made;
+    detail::all_or_none(group,
+                        [&] { made.emplace(sources, options, backend, apart ? 1 : group.size()); });
+    auto& stage = *made;
     return apart ? stage.apart(group, progress) : stage.in_order(group, progress);
 }
 

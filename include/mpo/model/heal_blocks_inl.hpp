@@ -17,6 +17,7 @@ namespace mpo::detail {
 inline void require_heal_windows(const HealSources& sources, const TransformerConfig& config,
                                  Index batch_windows, int processes) {
     const auto &train = *sources.windows, &held_out = *sources.held_out;
+    for (const auto* windows : {&train, &held_out}) require_whole(*windows, "heal");
     if (train.count() < 1 || held_out.count() < 1 || train.length != held_out.length)
         raise<ArgumentError>({"heal: need windows to train on and to look at, of one length, got ",
                               train.count(), " of ", train.length, " and ", held_out.count(),
@@ -49,6 +50,17 @@ MPO_DETAIL_MODEL_INLINE void require_same_decoder(const TransformerConfig& stude
     require("number of heads", student.num_heads, teacher.num_heads);
     require("number of key-value heads", student.num_kv_heads, teacher.num_kv_heads);
     require("size of a head", student.head_dim, teacher.head_dim);
+    // the block stage runs the teacher's weights by the student's numbers: these are the same
+    const auto fail = [&](const char* what, double of_student, double of_teacher) {
+        raise<ArgumentError>(
+            {"heal: the ", who, "'s ", what, " is ", of_student, ", the teacher's ", of_teacher});
+    };
+    if (student.rms_norm_eps != teacher.rms_norm_eps)
+        fail("rms_norm_eps", student.rms_norm_eps, teacher.rms_norm_eps);
+    for (std::size_t j = 0; j < teacher.rotary.size(); ++j)
+        if (student.rotary[j] != teacher.rotary[j])
+            fail(concat("rotary frequency ", j).c_str(), student.rotary[j], teacher.rotary[j]);
+    require("tied head", student.tied_head, teacher.tied_head);
 }
 
 MPO_DETAIL_MODEL_INLINE void require_compressed(const std::filesystem::path& folder) {
@@ -120,7 +132,9 @@ MPO_DETAIL_MODEL_INLINE HealWindows::HealWindows(const HealSources& sources) {
 MPO_DETAIL_MODEL_INLINE BlockSnapshots snapshots_of(const HealSources& sources,
                                                     const HealBlocksOptions& options,
                                                     int processes) {
-    const auto of = [](const std::filesystem::path& path) { return fingerprint(Checkpoint(path)); };
+    const auto of = [](const std::filesystem::path& path) {
+        return decoder_fingerprint(Checkpoint(path));
+    };
     return {sources.work, configuration(options, of(sources.student), of(sources.teacher),
                                         *sources.windows, *sources.held_out, processes,
                                         sources.rival.empty() ? std::string() : of(sources.rival))};

@@ -80,7 +80,7 @@ template <class Of>
     return line_plot({before, after}, heal_plot(title, layer_axis(layers), y), marks);
 }
 
-/// The mean training loss of a layer's steps between its first two looks and before the kept one: what training
+/// The mean training loss of a layer's steps between its first two looks and before the last one: what training
 /// saw, which lies below the held-out loss by as much as it fits its windows alone.
 [[nodiscard]] inline std::string training_over_layers(const std::vector<BlockHealing>& layers) {
     std::vector<double> all;

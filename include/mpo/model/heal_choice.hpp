@@ -1,5 +1,5 @@
-// The choice of form by healing: of every layer of two compressed checkpoints of one teacher, the form is kept that
-// heals to the lower loss.
+// The choice of form by healing: of every layer of two compressed checkpoints of one teacher, the form is kept with which
+// held-out windows diverge less from the teacher, or whose states have the lower loss (HealChoice).
 #pragma once
 
 #include <optional>

@@ -5,15 +5,17 @@
 //   the healed layer's output y of the healed model's state shall be near z:
 //
 //   loss = sum over positions of h(|y - z|) / sum of their energies
-//        + sink_weight  mean over sinks of |y - z|^2 / |z|^2
+//        + sink_weight  mean over sinks and strays of |y - z|^2 / max(|z|^2, |x'|^2)
 //   h(e) = e^2 up to the median length m of the dense states of the window, 2 m e - m^2 beyond (Huber's function)
+//   x' = the healed model's state before the layer where that is a sink, else 0
 //
-// A sink is a position whose state is far longer than the others' (sinks.hpp). Its error is measured by its
-// state: by its update it would drown all others where a layer only passes it on, and left out it drifts, which
-// costs half of what a model loses (docs/compression.md). A stray is a sink that the healed model alone has before
-// the layer: no later layer can undo it, and its error would drown all others, too, so it counts as sinks do, by the
-// longer of the two states. The layer that makes one answers for it along h: one such position among thousands has
-// hundreds of times the squared error of all others together, and nothing else would be learnt.
+// A sink is a position whose state behind the dense layer is far longer than the others' (sinks.hpp). Its error is
+// measured by its state: by its update it would drown all others where a layer only passes it on, and left out it
+// drifts, which costs half of what a model loses (docs/compression.md). A stray is a position that is a sink in the
+// healed model before the layer, and none in the dense one behind it: no later layer can undo it, and its error would
+// drown all others, too, so it counts as sinks do. So does a sink of both models that the layer takes back. The layer
+// that makes a sink of its own answers for it along h: one such position among thousands has hundreds of times the
+// squared error of all others together, and nothing else would be learnt.
 #pragma once
 
 #include <cstddef>
@@ -34,7 +36,8 @@ namespace mpo::detail {
 struct RowWeights {
     std::vector<float>
         ordinary;  // of |y - z|^2: 1 / energy of the batch; 0 for sinks and what is left out
-    std::vector<float> sinks;  // 1 / (|z|^2 sinks of the batch); 0 for all others
+    std::vector<float>
+        sinks;  // 1 / (max(|z|^2, |x'|^2) sinks and strays of the batch); 0 for all others
     std::vector<float> bends;  // m: the error beyond which an ordinary row counts along a line
 
     /// Those of rows begin .. end - 1 of others, behind those that are there.
@@ -124,8 +127,6 @@ class HealFlow {
     std::vector<char> sinks_, strays_;
     std::vector<double> medians_;  // of every window: |z|
     mutable std::optional<RotaryAngles<float>> angles_;
-    std::optional<BlockTape<float>> tape_;
-    Tensor<float> in_, out_;
 };
 
 /// The loss of a batch, and its gradient by y.

@@ -104,17 +104,19 @@ MPO_DETAIL_MODEL_INLINE Tensor<float> HealFlow::outputs(const TrainableBlock<flo
 MPO_DETAIL_MODEL_INLINE void HealFlow::run_healed(const TrainableBlock<float>& layer,
                                                   Tensor<float>& states) {
     const Index windows = states.extent(0) / shape_.length, batch = (std::min)(Index{4}, windows);
+    std::optional<BlockTape<float>> tape;  // while steps are taken theirs is enough
+    Tensor<float> in, out;
     for (Index w = 0; w < windows; w += batch) {
         const WindowShape part{(std::min)(batch, windows - w), shape_.length};
-        if (!tape_ || tape_->normed.extent(0) != part.rows()) {
-            tape_.emplace(config_, part.rows());
-            in_ = Tensor<float>({part.rows(), config_.hidden_size});
-            out_ = in_;
+        if (!tape || tape->normed.extent(0) != part.rows()) {
+            tape.emplace(config_, part.rows());
+            in = Tensor<float>({part.rows(), config_.hidden_size});
+            out = in;
         }
         float* rows = states.data() + w * shape_.length * config_.hidden_size;
-        std::copy_n(rows, in_.size(), in_.data());
-        layer.apply(part, angles(), in_, out_, *tape_);
-        std::copy_n(out_.data(), out_.size(), rows);
+        std::copy_n(rows, in.size(), in.data());
+        layer.apply(part, angles(), in, out, *tape);
+        std::copy_n(out.data(), out.size(), rows);
     }
 }
 

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <map>
+#include <system_error>
 
 #include "mpo/io/inline.hpp"
+#include "mpo/io/mapped_file.hpp"
 #include "mpo/model/checkpoint.hpp"
 #include "mpo/model/compressed.hpp"
 #include "mpo/model/heal.hpp"
@@ -41,14 +43,19 @@ MPO_DETAIL_MODEL_INLINE DividedWindows divided(const TrainingWindows& all,
 
 MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& student,
                                               const std::filesystem::path& teacher,
+                                              const TrainingWindows& texts,
                                               const HealOptions& options, int processes) {
     if (!options.blocks && !options.distillation)
         throw ArgumentError("heal: neither the block stage nor distillation is asked for");
-    if (options.blocks) require_heal_options(*options.blocks);
+    if (options.blocks) {
+        require_heal_options(*options.blocks);
+        require_trainable(*options.blocks, "heal");
+    }
     if (options.distillation) require_distill_options(*options.distillation, processes);
     require_compressed(student);
     const auto dense = transformer_config(Checkpoint(teacher));
     require_same_decoder(transformer_config(Checkpoint(student)), dense);
+    require_complete(texts, dense.vocab_size, "heal");
     if (options.blocks) require_trial(*options.blocks, !options.rival.empty());
     if (!options.rival.empty()) {
         if (!options.blocks)
@@ -87,14 +94,19 @@ MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& folder,
 MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
                                                  const HealBlocksOptions& options, int processes,
                                                  const std::vector<BlockHealing>& blocks,
-                                                 const std::filesystem::path& folder,
+                                                 const std::filesystem::path& folder, bool in_work,
                                                  const EigenBackend& backend) {
-    if (std::filesystem::exists(folder)) return;
+    const auto snapshots = snapshots_of(sources, options, processes);
+    if (in_work && std::filesystem::exists(folder)) {
+        if (snapshots.is_written()) return;
+        std::error_code error;
+        std::filesystem::remove_all(folder, error);
+        if (error) throw file_error("remove", folder, error.value());
+    }
     const TransformerOptions read;
     WeightReader reader(sources.student, read, backend);
     const auto config = transformer_config(reader.checkpoint());
     const Checkpoint teacher(sources.teacher);
-    const auto snapshots = snapshots_of(sources, options, processes);
     TrainingOptions training;
     training.parts = options.parts;
     const auto layer_of = [&](Index k, WeightReader& from, const BlockSnapshots& kept) {
@@ -122,6 +134,7 @@ MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
         },
         backend, chosen);
     writer.write(folder, options.parts, {});
+    if (in_work) snapshots.save_written();
 }
 
 MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& work,

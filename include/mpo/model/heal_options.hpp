@@ -30,13 +30,13 @@ struct HealBlocksOptions {
     LearningRate learning_rate = {4e-2, 20, LearningRateDecay::linear, 0};  // relative, see AdamW
     double weight_decay = 0;                                                // of cores
     double clip_norm = 1;       // of all gradients of a step together; 0: any
-    double sink_weight = 5;     // of the sinks' term, see BlockLoss
+    double sink_weight = 5;     // of the sinks' term, see heal_flow.hpp
     double sink_factor = 20;    // a sink's norm exceeds this many medians
     Index left_out = 0;         // first positions of a window that weigh nothing, sinks aside
     Index evaluate_every = 25;  // steps between two looks at the held-out windows
-    Index patience = 0;         // looks without gain after which a layer is done; 0: all steps
-    Index trial_steps = 0;      // after which one of two forms is chosen, see HealSources::rival; a
-                                // multiple of evaluate_every; 0: after all steps of both
+    Index patience = 0;     // looks in a row without gain after which a layer is done; 0: all steps
+    Index trial_steps = 0;  // after which one of two forms is chosen, see HealSources::rival; a
+                            // multiple of evaluate_every; 0: after all steps of both
     HealChoice choose_by = HealChoice::divergence;  // how
     std::uint64_t seed = 1;                         // of the order of the windows
     TrainedParts parts = {};                        // what is trained

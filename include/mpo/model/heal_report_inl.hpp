@@ -188,10 +188,10 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
                judged = chosen && results.options.blocks->choose_by == HealChoice::divergence;
     std::string text = concat(
         "<section><h2>Layer after layer</h2>\n<p class=\"how\">Loss: squared error of a "
-        "layer\u2019s outputs, of what the dense layer adds to its states; inputs are those that "
-        "the healed layers before it give. The best look at the held-out windows was kept; a layer "
-        "that was "
-        "worse than before healing fell back, and went on with a quarter of the rate.",
+        "layer\u2019s outputs, along a line beyond the median length of a state, of the squares of "
+        "what the dense layer adds; inputs are those that the healed layers before it give. The "
+        "best look at the held-out windows was kept; a layer that was worse than before healing "
+        "fell back, and went on with a quarter of the rate.",
         sinks ? " Sinks: squared error of their states, of these." : "", choice_text(results),
         "</p>\n", block_charts(layers),
         "<table class=\"cards\"><thead><tr><th></th><th>Held out,<br>before</th><th>after</th>"

@@ -77,12 +77,17 @@ class BlockSnapshots {
     [[nodiscard]] BlockHealState load_unfinished(Index layer, const HealBlocksOptions& options,
                                                  AdamW<float>& optimizer) const;
 
+    /// Says that a model was written of these layers; whether it was. Throw as SnapshotWriter and Snapshot do.
+    void save_written() const;
+    [[nodiscard]] bool is_written() const;
+
     /// Divergences of a layer's two forms.
     void save(Index layer, const FormDivergences& divergences) const;
     /// The same; none where they were not saved. Throws as Snapshot does.
     [[nodiscard]] std::optional<FormDivergences> divergences(Index layer) const;
 
   private:
+    [[nodiscard]] std::filesystem::path written() const { return folder_ / "model.written"; }
     [[nodiscard]] std::filesystem::path choice(Index layer) const {
         return folder_ / concat("layer_", layer, ".choice");
     }

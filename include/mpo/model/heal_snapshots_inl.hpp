@@ -61,6 +61,7 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
                  {"windows", fingerprint(windows)},
                  {"held_out", fingerprint(held_out)},
                  {"seed", options.seed},
+                 {"max_workspace_bytes", options.max_workspace_bytes},  // another plan, other bits
                  {"processes", processes}});
     if (options.inputs == HealInputs::dense) {
         json["inputs"] = "dense";
@@ -71,6 +72,23 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
     // members are compared in the order of their names: of another rival it is the rival that is told
     json["rival_chosen_by"] = name_of(options.choose_by);
     return json;
+}
+
+/// Throws FormatError where a healing is of another layer, or has a course that none can have had.
+inline void require_healing(const Snapshot& snapshot, const BlockHealing& healing, Index layer,
+                            Index steps) {
+    if (healing.layer != layer)
+        raise<FormatError>(
+            {snapshot.path().string(), ": is of layer ", healing.layer, ", not of ", layer});
+    const auto require = [&](const HealCourse& course) {
+        require_looks(snapshot, looks_of(course.curve), course.best_step, steps);
+        for (const Index step : course.fell_back)
+            if (step < 0 || step > steps)
+                raise<FormatError>({snapshot.path().string(), ": 'fell_back' has ", step,
+                                    ", must be 0 to ", steps});
+    };
+    require(healing);
+    if (healing.other) require(*healing.other);
 }
 
 [[nodiscard]] inline nlohmann::ordered_json curve_json(const std::vector<HealPoint>& points) {
@@ -152,6 +170,7 @@ BlockSnapshots::load(Index layer, const Parameters<float>& parameters) const {
     for (const auto& parameter : parameters.all()) snapshot.read(parameter.name, parameter.values);
     BlockHealing healing;
     read_header(snapshot, [&](const auto& json) { healing = block_healing(json); });
+    require_healing(snapshot, healing, layer, configuration_.at("steps").get<Index>());
     return healing;
 }
 
@@ -179,13 +198,24 @@ MPO_DETAIL_MODEL_INLINE std::optional<FormDivergences> BlockSnapshots::divergenc
     return divergences;
 }
 
+MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save_written() const {
+    SnapshotWriter(written(), configuration_).finish();
+}
+
+MPO_DETAIL_MODEL_INLINE bool BlockSnapshots::is_written() const {
+    if (!std::filesystem::exists(written())) return false;
+    const Snapshot snapshot(written(), configuration_);
+    return true;
+}
+
 MPO_DETAIL_MODEL_INLINE BlockHealState BlockSnapshots::load_unfinished(
     Index layer, const HealBlocksOptions& options, AdamW<float>& optimizer) const {
     const Snapshot snapshot(unfinished(layer), configuration_);
     BlockHealState state;
     read_header(snapshot, [&](const auto& json) { state.healing = block_healing(json); });
+    require_healing(snapshot, state.healing, layer, options.steps);
     optimizer = optimizer_of(optimizer.parameters(), options, state.healing);
-    load_state(snapshot, state, optimizer);
+    load_state(snapshot, options.steps, state, optimizer);
     return state;
 }
 

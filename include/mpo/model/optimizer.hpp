@@ -75,6 +75,36 @@ struct AdamWState {
     std::vector<Moments> moments = {};  // in the order of the parameters
 };
 
+/// Throws ArgumentError for an option outside its domain, for parameters of type T.
+template <class T>
+void require_valid(const AdamWOptions& options) {
+    const auto refuse = [](const char* what, const char* rule, double got) {
+        detail::raise<ArgumentError>({"AdamW: ", what, " must ", rule, ", got ", got});
+    };
+    options.learning_rate.require_valid("AdamW");
+    if (options.total_steps < 0)
+        detail::raise<ArgumentError>({"AdamW: total_steps ", options.total_steps, " is negative"});
+    if (options.learning_rate.decay != LearningRateDecay::constant && options.total_steps == 0)
+        detail::raise<ArgumentError>(
+            {"AdamW: a learning rate that decays needs total_steps, got 0"});
+    if (!(options.beta1 >= 0 && options.beta1 < 1)) refuse("beta1", "lie in [0, 1)", options.beta1);
+    if (!(options.beta2 >= 0 && options.beta2 < 1)) refuse("beta2", "lie in [0, 1)", options.beta2);
+    if (!(options.learning_rate.peak / (1 - options.beta1) < (std::numeric_limits<T>::max)()))
+        refuse("learning rate over 1 - beta1", "be a finite number",
+               options.learning_rate.peak / (1 - options.beta1));
+    if (!(options.epsilon >= (std::numeric_limits<T>::min)()) || !std::isfinite(options.epsilon))
+        refuse("epsilon", "be a positive normal number", options.epsilon);
+    if (!(options.weight_decay >= 0) || !std::isfinite(options.weight_decay))
+        refuse("weight_decay", "be a number >= 0", options.weight_decay);
+    if (!(options.learning_rate.peak * options.weight_decay < 1))
+        refuse("learning rate times weight_decay", "be below 1",
+               options.learning_rate.peak * options.weight_decay);
+    if (!(options.clip_norm >= 0) || !std::isfinite(options.clip_norm))
+        refuse("clip_norm", "be a number >= 0", options.clip_norm);
+    if (!(options.least_scale > 0) || !std::isfinite(options.least_scale))
+        refuse("least_scale", "be a positive number", options.least_scale);
+}
+
 /// The optimizer. It holds views of parameters and gradients, which must outlive it, and two numbers per
 /// value. Not to be shared between threads; runs on the pool itself.
 template <class T>
@@ -84,7 +114,7 @@ class AdamW {
     /// parameters share, and where there is nothing to train.
     explicit AdamW(Parameters<T> parameters, const AdamWOptions& options = {})
         : parameters_(std::move(parameters)), options_(options) {
-        require_valid(options_);
+        require_valid<T>(options_);
         if (parameters_.num_values() == 0)
             detail::raise<ArgumentError>(
                 {"AdamW: none of ", parameters_.all().size(), " parameters has a number to train"});
@@ -193,38 +223,6 @@ class AdamW {
     struct Piece {
         std::size_t parameter, begin, length;
     };
-
-    static void require_valid(const AdamWOptions& options) {
-        const auto refuse = [](const char* what, const char* rule, double got) {
-            detail::raise<ArgumentError>({"AdamW: ", what, " must ", rule, ", got ", got});
-        };
-        options.learning_rate.require_valid("AdamW");
-        if (options.total_steps < 0)
-            detail::raise<ArgumentError>(
-                {"AdamW: total_steps ", options.total_steps, " is negative"});
-        if (options.learning_rate.decay != LearningRateDecay::constant && options.total_steps == 0)
-            detail::raise<ArgumentError>(
-                {"AdamW: a learning rate that decays needs total_steps, got 0"});
-        if (!(options.beta1 >= 0 && options.beta1 < 1))
-            refuse("beta1", "lie in [0, 1)", options.beta1);
-        if (!(options.beta2 >= 0 && options.beta2 < 1))
-            refuse("beta2", "lie in [0, 1)", options.beta2);
-        if (!(options.learning_rate.peak / (1 - options.beta1) < (std::numeric_limits<T>::max)()))
-            refuse("learning rate over 1 - beta1", "be a finite number",
-                   options.learning_rate.peak / (1 - options.beta1));
-        if (!(options.epsilon >= (std::numeric_limits<T>::min)()) ||
-            !std::isfinite(options.epsilon))
-            refuse("epsilon", "be a positive normal number", options.epsilon);
-        if (!(options.weight_decay >= 0) || !std::isfinite(options.weight_decay))
-            refuse("weight_decay", "be a number >= 0", options.weight_decay);
-        if (!(options.learning_rate.peak * options.weight_decay < 1))
-            refuse("learning rate times weight_decay", "be below 1",
-                   options.learning_rate.peak * options.weight_decay);
-        if (!(options.clip_norm >= 0) || !std::isfinite(options.clip_norm))
-            refuse("clip_norm", "be a number >= 0", options.clip_norm);
-        if (!(options.least_scale > 0) || !std::isfinite(options.least_scale))
-            refuse("least_scale", "be a positive number", options.least_scale);
-    }
 
     /// Squares summed over every piece of the gradients, or of the values.
     void sum_squares(std::span<T> Parameter<T>::*array) {

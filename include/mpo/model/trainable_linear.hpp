@@ -2,7 +2,7 @@
 //
 //   dX = dY W,   dW = dY^T X,   db = sum of dY over the batch;   of cores: Plan::gradient
 //
-// A weight that is not trained costs the first of these alone, and keeps its bits.
+// A weight that is not trained keeps its bits; a dense one costs the first of these alone.
 #pragma once
 
 #include <algorithm>

@@ -4,7 +4,7 @@
 //   const auto& hidden = model.forward(tokens, {windows, length});
 //   ... dhidden = dL/dhidden, and the head's gradient into model.head_gradient() ...
 //   model.backward(dhidden);
-//   optimizer.step(model.parameters());  model.refresh();
+//   optimizer.step();  model.refresh();            // AdamW<float> optimizer(model.parameters())
 //
 // Every layer's input is kept, (rows, hidden); its activations are kept where max_tape_bytes holds them, the
 // last layers' first, and made again on the way back where it does not.
@@ -54,7 +54,7 @@ class TrainableTransformer {
   public:
     /// Takes the numbers over.
     ///
-    /// options   rows is the number of tokens that forward takes at most
+    /// options   rows is the number of tokens that forward takes
     /// throws    ShapeError where they do not have the shapes that the config states; as make_plan
     TrainableTransformer(TransformerConfig config, ModelWeights<T> weights,
                          const TrainingOptions& options, const EigenBackend& backend)

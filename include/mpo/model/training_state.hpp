@@ -43,6 +43,19 @@ template <class Options>
     return adam;
 }
 
+/// Throws ArgumentError for what AdamW would throw at, and where no part is trained, before anything has run.
+template <class Options>
+void require_trainable(const Options& options, const char* who) {
+    require_valid<float>(adam_of(options));
+    const auto& parts = options.parts;
+    if (!parts.cores && !parts.weights && !parts.norms && !parts.biases && !parts.embedding &&
+        !parts.head)
+        raise<ArgumentError>({who, ": none of the parts of a model is to be trained"});
+    if (options.max_workspace_bytes < 1)
+        raise<ArgumentError>(
+            {who, ": max_workspace_bytes must be at least 1, got ", options.max_workspace_bytes});
+}
+
 /// What `read` makes of a snapshot's header. Throws FormatError where that lacks something.
 template <class Read>
 void read_header(const Snapshot& snapshot, const Read& read) {
@@ -57,8 +70,22 @@ void read_header(const Snapshot& snapshot, const Read& read) {
 void save_state(const std::filesystem::path& path, const nlohmann::ordered_json& configuration,
                 nlohmann::ordered_json header, const TrainingState& state,
                 const AdamW<float>& optimizer);
-/// The same back. Throws as Snapshot and restore_training.
-void load_state(const Snapshot& snapshot, TrainingState& state, AdamW<float>& optimizer);
+/// The same back, after at most `steps` steps. Throws as Snapshot and restore_training, and FormatError for a step
+/// outside its range.
+void load_state(const Snapshot& snapshot, Index steps, TrainingState& state,
+                AdamW<float>& optimizer);
+
+/// Throws FormatError where no training of at most `steps` steps has looked after these, the best of them `best`.
+void require_looks(const Snapshot& snapshot, const std::vector<Index>& looks, Index best,
+                   Index steps);
+
+/// The steps of a curve.
+template <class Point>
+[[nodiscard]] std::vector<Index> looks_of(const std::vector<Point>& curve) {
+    std::vector<Index> steps;
+    for (const auto& point : curve) steps.push_back(point.step);
+    return steps;
+}
 
 }  // namespace mpo::detail
 

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "mpo/io/inline.hpp"
@@ -56,15 +58,34 @@ MPO_DETAIL_MODEL_INLINE void save_state(const std::filesystem::path& path,
     writer.finish();
 }
 
-MPO_DETAIL_MODEL_INLINE void load_state(const Snapshot& snapshot, TrainingState& state,
+MPO_DETAIL_MODEL_INLINE void load_state(const Snapshot& snapshot, Index steps, TrainingState& state,
                                         AdamW<float>& optimizer) {
     read_header(snapshot, [&](const nlohmann::json& json) {
         state.step = json.at("step");
         state.seconds = json.at("seconds");
     });
-    state.best = snapshot.read<float>("best");
-    state.best_loss = snapshot.read<double>("best_loss").at(0);
+    if (state.step < 0 || state.step > steps)
+        raise<FormatError>(
+            {snapshot.path().string(), ": 'step' is ", state.step, ", must be 0 to ", steps});
+    state.best.resize(static_cast<std::size_t>(optimizer.parameters().num_values()));
+    snapshot.read("best", std::span<float>(state.best));
+    snapshot.read("best_loss", std::span<double>(&state.best_loss, 1));
     restore_training(snapshot, optimizer);
+}
+
+MPO_DETAIL_MODEL_INLINE void require_looks(const Snapshot& snapshot,
+                                           const std::vector<Index>& looks, Index best,
+                                           Index steps) {
+    const auto fail = [&](const std::string& problem) {
+        raise<FormatError>({snapshot.path().string(), ": ", problem});
+    };
+    if (looks.empty()) fail("the curve is empty");
+    for (std::size_t k = 0; k < looks.size(); ++k)
+        if (looks[k] > steps || (k == 0 ? looks[k] != 0 : looks[k] <= looks[k - 1]))
+            fail(concat("point ", k, " of the curve has the step ", looks[k],
+                        "; they ascend from 0 to ", steps, " at most"));
+    if (std::find(looks.begin(), looks.end(), best) == looks.end())
+        fail(concat("'best_step' is ", best, ", where the curve has no point"));
 }
 
 }  // namespace mpo::detail

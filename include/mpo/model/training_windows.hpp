@@ -43,6 +43,14 @@ namespace detail {
 
 /// Of the length and the tokens of windows: what a teacher reads.
 [[nodiscard]] std::string fingerprint(const TrainingWindows& windows);
+/// Of what follows and what positions weigh, too: what a loss reads.
+[[nodiscard]] std::string loss_fingerprint(const TrainingWindows& windows);
+
+/// Throws ArgumentError where windows are not whole ones of at least one token.
+void require_whole(const TrainingWindows& windows, const char* who);
+/// The same, and where some position has not one token of the vocabulary, one that follows (or -1) and one weight that is
+/// finite and not negative.
+void require_complete(const TrainingWindows& windows, Index vocab_size, const char* who);
 
 }  // namespace detail
 

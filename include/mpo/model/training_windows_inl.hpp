@@ -1,6 +1,7 @@
 // The bodies of model/training_windows.hpp that are no templates.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 
 #include "mpo/core/error.hpp"
@@ -27,6 +28,43 @@ MPO_DETAIL_MODEL_INLINE std::string fingerprint(const TrainingWindows& windows) 
     result.add(concat(windows.length));
     result.add(windows.tokens.data(), windows.tokens.size() * sizeof(Index));
     return result.to_string();
+}
+
+MPO_DETAIL_MODEL_INLINE std::string loss_fingerprint(const TrainingWindows& windows) {
+    Fingerprint result;
+    result.add(fingerprint(windows));
+    result.add(windows.next.data(), windows.next.size() * sizeof(Index));
+    result.add(windows.weights.data(), windows.weights.size() * sizeof(float));
+    return result.to_string();
+}
+
+MPO_DETAIL_MODEL_INLINE void require_whole(const TrainingWindows& windows, const char* who) {
+    if (windows.length < 1 || static_cast<Index>(windows.tokens.size()) % windows.length != 0)
+        raise<ArgumentError>(
+            {who, ": ", windows.tokens.size(), " tokens are no whole windows of ", windows.length});
+}
+
+MPO_DETAIL_MODEL_INLINE void require_complete(const TrainingWindows& windows, Index vocab_size,
+                                              const char* who) {
+    require_whole(windows, who);
+    const auto count = windows.tokens.size();
+    if (windows.next.size() != count || windows.weights.size() != count)
+        raise<ArgumentError>({who, ": ", count, " tokens of windows are followed by ",
+                              windows.next.size(), " and have ", windows.weights.size(),
+                              " weights"});
+    for (std::size_t k = 0; k < count; ++k) {
+        const auto fail = [&](const char* what, MessagePart got, const char* rule) {
+            raise<ArgumentError>({who, ": ", what, ' ', got, ' ', rule, ", at position ",
+                                  static_cast<Index>(k) % windows.length, " of window ",
+                                  static_cast<Index>(k) / windows.length});
+        };
+        for (const Index id : {windows.tokens[k], (std::max)(windows.next[k], Index{0})})
+            if (id < 0 || id >= vocab_size)
+                fail("token", id, concat("is outside the vocabulary of ", vocab_size).c_str());
+        if (windows.next[k] < -1) fail("token", windows.next[k], "is neither one nor -1");
+        if (!(windows.weights[k] >= 0) || !std::isfinite(windows.weights[k]))
+            fail("weight", windows.weights[k], "is no number >= 0");
+    }
 }
 
 }  // namespace detail
