@@ -5,6 +5,9 @@
 // An interrupt (Ctrl-C, SIGTERM) is a failure; a second one ends the process at once.
 
 #include <CLI/CLI.hpp>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <algorithm>
 #include <charconv>
 #include <csignal>
@@ -264,9 +267,19 @@ int run(int argc, char** argv) {
     return std::cout ? 0 : fail("stdout: not everything could be written", 1);
 }
 
+/// Arrays of a mebibyte go back to the system when they are freed. By default the C library keeps all below 32 MiB, and
+/// layers that come and go leave holes between what stays: healing five layers in two forms took 677 MB instead of 483.
+void give_memory_back() {
+#ifdef __GLIBC__
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+    ::mallopt(M_TRIM_THRESHOLD, 8 << 20);
+#endif
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+    give_memory_back();
     std::signal(SIGXFSZ, SIG_IGN);  // a file too large is a failed write, with its message
     try {
         return run(argc, argv);

@@ -19,7 +19,7 @@ int main(int argc, char** argv) {
             if (how == "throw_int") throw 7;
             if (how == "return") return 3;
             if (how == "return_256") return 256;  // of which the system would keep 0
-            if (how == "exit") std::exit(0);  // as if all were well
+            if (how == "exit") std::exit(0);      // as if all were well
             if (how == "_exit") std::_Exit(5);
             if (how == "kill") std::raise(SIGKILL);
             if (how == "abort") std::abort();

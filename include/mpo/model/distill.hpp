@@ -83,6 +83,14 @@ class DistillTrainer {
     Tensor<float> gradient_;
 };
 
+/// A student in training where there was none, its chains balanced; returns what a snapshot of that belongs to.
+[[nodiscard]] nlohmann::ordered_json begin_distillation(const std::filesystem::path& student,
+                                                        const TaughtWindows& taught,
+                                                        const TaughtWindows& held_out,
+                                                        const DistillOptions& options,
+                                                        int processes, const EigenBackend& backend,
+                                                        std::optional<DistillTrainer>& trainer);
+
 /// Losses of held-out windows; a part that is not full is filled with windows that count nothing.
 [[nodiscard]] HeadLossSums look_at(DistillTrainer& trainer, const TaughtWindows& held_out);
 
@@ -194,16 +202,8 @@ template <Communicator Group>
     nlohmann::ordered_json asked;
     std::optional<detail::DistillTrainer> made;
     detail::all_or_none(group, [&] {
-        auto [config, weights] = read_model_weights(sources.student, backend);
-        detail::require_taught(taught, config);
-        detail::require_taught(held_out, config);
-        asked =
-            detail::configuration(options, detail::decoder_fingerprint(Checkpoint(sources.student)),
-                                  taught, held_out, group.size());
-        const Index part = options.batch_windows / (options.accumulate * group.size());
-        made.emplace(std::move(config), std::move(weights), part, sources.windows->length, options,
-                     backend);
-        detail::balance_layers(made->model(), nullptr);
+        asked = detail::begin_distillation(sources.student, taught, held_out, options, group.size(),
+                                           backend, made);
     });
     auto& trainer = *made;
     auto& model = trainer.model();

@@ -94,6 +94,21 @@ MPO_DETAIL_MODEL_INLINE DistillTrainer::DistillTrainer(TransformerConfig config,
                 : HeadWeight<float>(as_matrix(std::as_const(model_).head().view()), backend)),
       gradient_({shape_.rows(), model_.config().hidden_size}) {}
 
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json begin_distillation(
+    const std::filesystem::path& student, const TaughtWindows& taught,
+    const TaughtWindows& held_out, const DistillOptions& options, int processes,
+    const EigenBackend& backend, std::optional<DistillTrainer>& trainer) {
+    auto [config, weights] = read_model_weights(student, backend);
+    require_taught(taught, config);
+    require_taught(held_out, config);
+    const Index part = options.batch_windows / (options.accumulate * processes);
+    trainer.emplace(std::move(config), std::move(weights), part, taught.windows.length, options,
+                    backend);
+    balance_layers(trainer->model(), nullptr);
+    return configuration(options, decoder_fingerprint(Checkpoint(student)), taught, held_out,
+                         processes);
+}
+
 MPO_DETAIL_MODEL_INLINE HeadLossSums DistillTrainer::run(const TaughtWindows& taught,
                                                          std::span<const Index> windows,
                                                          std::span<const float> counts,

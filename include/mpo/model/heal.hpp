@@ -96,6 +96,46 @@ void write_distilled(const std::filesystem::path& before, const std::filesystem:
                      const ModelWeights<float>& weights, const TrainedParts& parts,
                      const std::filesystem::path& folder, const EigenBackend& backend);
 
+/// body() by rank 0; what it throws all throw.
+template <Communicator Group, class F>
+void at_root(Group& group, F&& body) {
+    all_or_none(group, [&] {
+        if (group.rank() == 0) body();
+    });
+}
+
+/// The second stage, from the model in `start` to that in `folder`.
+template <Communicator Group>
+[[nodiscard]] Distillation distill_windows(const std::filesystem::path& start,
+                                           const std::filesystem::path& teacher,
+                                           const DividedWindows& windows,
+                                           const std::filesystem::path& folder,
+                                           const std::filesystem::path& work,
+                                           const HealOptions& options, const EigenBackend& backend,
+                                           Group& group) {
+    CacheTeacherOptions caching;
+    caching.top = options.distillation->top;
+    at_root(group, [&] {
+        cache_taught(work, teacher, windows, caching, options.progress, backend);
+        make_folder(work / "distillation");
+    });
+    const auto cache_of = [&](const char* name, const TrainingWindows& of) {
+        return all_or_none_of(group, [&] {
+            return TeacherCache(work / name, teacher_cache_run(teacher, of, caching));
+        });
+    };
+    const auto taught = cache_of("teacher", windows.training),
+               looked_at = cache_of("teacher_held_out", windows.held_out);
+    const DistillSources sources{start,   work / "distillation", &windows.training,
+                                 &taught, &windows.held_out,     &looked_at};
+    auto distilled = distill(sources, *options.distillation, backend, group, options.progress);
+    at_root(group, [&] {
+        write_distilled(start, teacher, distilled.weights, options.distillation->parts, folder,
+                        backend);
+    });
+    return std::move(distilled.report);
+}
+
 }  // namespace detail
 
 /// Heals a compressed checkpoint.
@@ -123,13 +163,8 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
     const double begin = detail::seconds_now();
     const auto windows = detail::divided(texts, options);
     auto report = detail::report_on(windows);
-    const auto at_root = [&](const auto& body) {
-        detail::all_or_none(group, [&] {
-            if (group.rank() == 0) body();
-        });
-    };
     std::optional<WorkFolderLock> lock;  // rank 0's
-    at_root([&] {
+    detail::at_root(group, [&] {
         make_work_folder(work);
         lock.emplace(work);
     });
@@ -139,34 +174,14 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
                                   &windows.training, &windows.held_out, options.rival};
         report.blocks = heal_blocks(sources, *options.blocks, backend, group, options.progress);
         start = options.distillation ? work / "blocks_model" : folder;
-        at_root([&] {
+        detail::at_root(group, [&] {
             detail::write_healed_blocks(sources, *options.blocks, group.size(), report.blocks,
                                         start, options.distillation.has_value(), backend);
         });
     }
-    if (options.distillation) {
-        CacheTeacherOptions caching;
-        caching.top = options.distillation->top;
-        at_root([&] {
-            detail::cache_taught(work, teacher, windows, caching, options.progress, backend);
-            detail::make_folder(work / "distillation");
-        });
-        const auto cache_of = [&](const char* name, const TrainingWindows& of) {
-            return detail::all_or_none_of(group, [&] {
-                return TeacherCache(work / name, teacher_cache_run(teacher, of, caching));
-            });
-        };
-        const auto taught = cache_of("teacher", windows.training),
-                   looked_at = cache_of("teacher_held_out", windows.held_out);
-        const DistillSources sources{start,   work / "distillation", &windows.training,
-                                     &taught, &windows.held_out,     &looked_at};
-        auto distilled = distill(sources, *options.distillation, backend, group, options.progress);
-        report.distillation = std::move(distilled.report);
-        at_root([&] {
-            detail::write_distilled(start, teacher, distilled.weights, options.distillation->parts,
-                                    folder, backend);
-        });
-    }
+    if (options.distillation)
+        report.distillation =
+            detail::distill_windows(start, teacher, windows, folder, work, options, backend, group);
     report.seconds = detail::seconds_now() - begin;
     return report;
 }

@@ -83,6 +83,7 @@ void require_looks(const Snapshot& snapshot, const std::vector<Index>& looks, In
 template <class Point>
 [[nodiscard]] std::vector<Index> looks_of(const std::vector<Point>& curve) {
     std::vector<Index> steps;
+    steps.reserve(curve.size());
     for (const auto& point : curve) steps.push_back(point.step);
     return steps;
 }
