@@ -16,9 +16,10 @@ Rows, all of the same budget:
 
 Each judge is cut to --judge-characters: the first ones, or as many pieces as --judge-pieces, spread evenly. Everything
 lies in FOLDER, and what is there is not done again: killed, the same call goes on; rows, seeds and threads aside it must
-be the same call, which settings.json remembers. Rows share what the teacher says of the windows. At the end, or at once with --table, one table of all that is there: perplexity and divergence from the
-teacher before healing and behind both stages, and with several seeds the ratio to low rank of the same seed, mean and
-95 % interval. Needs Python's own library alone.
+be the same call, which settings.json remembers. Rows share what the teacher says of the windows. At the end, or at once
+with --table, one table of all that is there: perplexity and divergence from the teacher before healing and behind both
+stages, and with several seeds the ratio to low rank of the same seed, mean and 95 % interval. Needs Python's own library
+alone.
 """
 import argparse
 import json
@@ -55,6 +56,7 @@ def cut(path, to, characters, pieces):
     judged = "\n\n".join(text[k * len(text) // pieces:][:size] for k in range(pieces))
     if not os.path.exists(name):
         write(name, judged)
+        return name
     with open(name, encoding="utf-8") as file:
         if file.read() != judged:
             sys.exit(f"healing.py: {name} is not what {path} gives now; another text needs another folder")
@@ -79,7 +81,7 @@ class Table:
                     if key not in ("folder", "mpo", "rows", "seeds", "threads", "table")}
         path = self.path("settings", "json")
         if not os.path.exists(path):
-            write(path, json.dumps(settings, indent=1) + "\n")
+            return write(path, json.dumps(settings, indent=1) + "\n")
         with open(path, encoding="utf-8") as file:
             kept = json.load(file)
         for key, value in settings.items():

@@ -73,6 +73,14 @@ void all_or_none(Group& group, F&& body) {
     raise_kind(failure.front(), concat("rank ", rank, ": ", failure.substr(1)));
 }
 
+/// body() on rank 0 alone, under the same conditions.
+template <Communicator Group, class F>
+void at_root(Group& group, F&& body) {
+    all_or_none(group, [&] {
+        if (group.rank() == 0) body();
+    });
+}
+
 /// What body() makes on every rank, under the same conditions.
 template <Communicator Group, class F>
 [[nodiscard]] auto all_or_none_of(Group& group, F&& body) {

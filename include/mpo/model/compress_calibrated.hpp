@@ -300,8 +300,7 @@ template <Backend B, Communicator Group>
         detail::raise<ArgumentError>({"compress: ", group.size(),
                                       " processes share layers with CompressInputs::dense alone"});
     if (apart) {
-        detail::all_or_none(group, [&] {
-            if (group.rank() != 0) return;
+        detail::at_root(group, [&] {
             const detail::CompressedWriter free(folder);  // the place of the output
             const detail::CompressState begun(calibration.resume,
                                               detail::requested(source, options, calibration));
@@ -315,9 +314,8 @@ template <Backend B, Communicator Group>
         });
     }
     CompressReport report;
-    detail::all_or_none(group, [&] {
-        if (group.rank() == 0)
-            report = detail::compress_in_order(source, folder, options, calibration, backend);
+    detail::at_root(group, [&] {
+        report = detail::compress_in_order(source, folder, options, calibration, backend);
     });
     return report;
 }

@@ -199,11 +199,10 @@ template <Communicator Group>
     detail::require_distill_options(options, group.size());
     const detail::TaughtWindows taught{*sources.windows, *sources.teacher};
     const detail::TaughtWindows held_out{*sources.held_out, *sources.held_out_teacher};
-    nlohmann::ordered_json asked;
     std::optional<detail::DistillTrainer> made;
-    detail::all_or_none(group, [&] {
-        asked = detail::begin_distillation(sources.student, taught, held_out, options, group.size(),
-                                           backend, made);
+    const auto asked = detail::all_or_none_of(group, [&] {
+        return detail::begin_distillation(sources.student, taught, held_out, options, group.size(),
+                                          backend, made);
     });
     auto& trainer = *made;
     auto& model = trainer.model();
@@ -225,8 +224,7 @@ template <Communicator Group>
         });
         const double loss = detail::record(sums, options.alpha, model.parameters(), state);
         detail::require_same_everywhere(group, loss, "distill");
-        detail::all_or_none(group, [&] {
-            if (group.rank() != 0) return;
+        detail::at_root(group, [&] {
             detail::save_distillation(path, asked, state, optimizer);
             detail::report_look(detail::progress_of(state, options, loss, trainer.shape().length,
                                                     model.config().num_layers),

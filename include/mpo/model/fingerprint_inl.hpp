@@ -31,24 +31,20 @@ MPO_DETAIL_MODEL_INLINE std::string Fingerprint::to_string() const {
     return text;
 }
 
-inline void add_tensors(const Checkpoint& checkpoint, Fingerprint& result) {
+MPO_DETAIL_MODEL_INLINE std::string fingerprint(const Checkpoint& checkpoint) {
+    Fingerprint result;
     for (const auto& tensor : checkpoint.tensors()) {
         result.add(concat(tensor.name, ' ', mpo::to_string(tensor.type), ' ',
                           mpo::to_string(tensor.shape)));
         const auto bytes = checkpoint.raw(tensor.name);
         result.add(bytes.data(), static_cast<std::size_t>(bytes.size()));
     }
-}
-
-MPO_DETAIL_MODEL_INLINE std::string fingerprint(const Checkpoint& checkpoint) {
-    Fingerprint result;
-    add_tensors(checkpoint, result);
     return result.to_string();
 }
 
 MPO_DETAIL_MODEL_INLINE std::string decoder_fingerprint(const Checkpoint& checkpoint) {
     Fingerprint result;
-    add_tensors(checkpoint, result);
+    result.add(fingerprint(checkpoint));
     const auto config = transformer_config(checkpoint);
     result.add(concat(config.num_heads, ' ', config.num_kv_heads, ' ', config.head_dim, ' ',
                       config.tied_head, ' ', config.qkv_bias, ' ', config.mlp_bias));

@@ -68,8 +68,8 @@ struct DividedWindows {
 /// A report that knows its windows.
 [[nodiscard]] HealReport report_on(const DividedWindows& windows);
 
-/// Throws what a stage would throw of its options, of windows and of the models' sizes, before the stages in front of it have
-/// run for hours.
+/// Throws what a stage would throw of its options, of windows and of the models' sizes, before the stages in front of
+/// it have run for hours.
 void require_healable(const std::filesystem::path& student, const std::filesystem::path& teacher,
                       const TrainingWindows& texts, const HealOptions& options, int processes);
 
@@ -95,14 +95,6 @@ void write_healed_blocks(const HealSources& sources, const HealBlocksOptions& op
 void write_distilled(const std::filesystem::path& before, const std::filesystem::path& teacher,
                      const ModelWeights<float>& weights, const TrainedParts& parts,
                      const std::filesystem::path& folder, const EigenBackend& backend);
-
-/// body() by rank 0; what it throws all throw.
-template <Communicator Group, class F>
-void at_root(Group& group, F&& body) {
-    all_or_none(group, [&] {
-        if (group.rank() == 0) body();
-    });
-}
 
 /// The second stage, from the model in `start` to that in `folder`.
 template <Communicator Group>

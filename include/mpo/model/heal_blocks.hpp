@@ -142,8 +142,7 @@ template <Communicator Group>
     layer.refresh();
     const auto observer = [&](const BlockHealState& now, const AdamW<float>& memory) {
         require_same_everywhere(group, now.healing.curve.back().held_out, "heal");
-        all_or_none(group, [&] {
-            if (group.rank() != 0) return;
+        at_root(group, [&] {
             snapshots.save(now, memory);
             report_look(progress_of(now, run), progress,
                         concat("heal: cancelled in layer ", run.layer));
@@ -151,8 +150,8 @@ template <Communicator Group>
     };
     const bool done = heal_block(layer, flow, split, run.options, run.attempt.until, trainer, group,
                                  optimizer, state, observer);
-    all_or_none(group, [&] {
-        if (done && group.rank() == 0) snapshots.save(state.healing, parameters);
+    at_root(group, [&] {
+        if (done) snapshots.save(state.healing, parameters);
     });
     if (!done) {
         paste_values(state.best, parameters);
@@ -264,18 +263,16 @@ class BlockStageRun {
             return choice;
         const Index trial = trial_steps(options_), steps = options_.steps + trial;
         const bool judged = options_.choose_by == HealChoice::divergence;
-        const bool is_judge = judged && group.rank() == 0;
-        std::optional<FormDivergences> known;
-        all_or_none(group, [&] {
-            if (is_judge) known = snapshots_.divergences(k);
+        std::optional<FormDivergences> known;  // to rank 0, which judges
+        at_root(group, [&] {
+            if (judged) known = snapshots_.divergences(k);
         });
         const auto course_of = [&](const Attempt& attempt) {
             auto layer = all_or_none_of(group, [&] { return layer_of(k, attempt.form); });
             HealCourse course = heal_layer(layer, k, attempt, at_once, group, progress);
             if (!judged) return course;
             std::vector<double> divergence(1);  // rank 0's
-            all_or_none(group, [&] {
-                if (!is_judge) return;
+            at_root(group, [&] {
                 divergence.front() = known ? known->of(attempt.form) : judge(k, layer);
             });
             group.all_reduce_sum(std::span<double>(divergence));
@@ -284,8 +281,8 @@ class BlockStageRun {
         };
         const auto student = course_of({LayerForm::student, trial, 0, steps}),
                    rival = course_of({LayerForm::rival, trial, trial, steps});
-        all_or_none(group, [&] {
-            if (is_judge && !known) snapshots_.save(k, {*student.divergence, *rival.divergence});
+        at_root(group, [&] {
+            if (judged && !known) snapshots_.save(k, {*student.divergence, *rival.divergence});
         });
         const bool better =
             answer_of_root(group, is_rival_better(student, rival, options_.sink_weight));
@@ -362,7 +359,6 @@ std::vector<BlockHealing> heal_blocks(const HealSources& sources, const HealBloc
                                       const EigenBackend& backend, Group& group,
                                       const HealCallback& progress = {}) {
     detail::require_heal_options(options);
-    detail::require_trainable(options, "heal");
     detail::require_trial(options, !sources.rival.empty());
     const bool apart = options.inputs == HealInputs::dense;
     std::optional<detail::BlockStageRun> made;

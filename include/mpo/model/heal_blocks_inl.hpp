@@ -17,7 +17,8 @@ namespace mpo::detail {
 inline void require_heal_windows(const HealSources& sources, const TransformerConfig& config,
                                  Index batch_windows, int processes) {
     const auto &train = *sources.windows, &held_out = *sources.held_out;
-    for (const auto* windows : {&train, &held_out}) require_whole(*windows, "heal");
+    for (const auto* windows : {&train, &held_out})
+        require_tokens(*windows, config.vocab_size, "heal");
     if (train.count() < 1 || held_out.count() < 1 || train.length != held_out.length)
         raise<ArgumentError>({"heal: need windows to train on and to look at, of one length, got ",
                               train.count(), " of ", train.length, " and ", held_out.count(),
@@ -28,11 +29,6 @@ inline void require_heal_windows(const HealSources& sources, const TransformerCo
     if (batch_windows % processes != 0)
         raise<ArgumentError>({"heal: ", processes, " processes cannot share ", batch_windows,
                               " windows of a step evenly"});
-    for (const auto* windows : {&train, &held_out})
-        for (const Index id : windows->tokens)
-            if (id < 0 || id >= config.vocab_size)
-                raise<ArgumentError>(
-                    {"heal: token ", id, " is outside the vocabulary of ", config.vocab_size});
 }
 
 MPO_DETAIL_MODEL_INLINE void require_same_decoder(const TransformerConfig& student,

@@ -47,10 +47,7 @@ MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& stude
                                               const HealOptions& options, int processes) {
     if (!options.blocks && !options.distillation)
         throw ArgumentError("heal: neither the block stage nor distillation is asked for");
-    if (options.blocks) {
-        require_heal_options(*options.blocks);
-        require_trainable(*options.blocks, "heal");
-    }
+    if (options.blocks) require_heal_options(*options.blocks);
     if (options.distillation) require_distill_options(*options.distillation, processes);
     require_compressed(student);
     const auto dense = transformer_config(Checkpoint(teacher));

@@ -6,6 +6,7 @@
 #include "mpo/core/error.hpp"
 #include "mpo/io/inline.hpp"
 #include "mpo/model/heal_options.hpp"
+#include "mpo/model/training_state.hpp"
 
 namespace mpo {
 
@@ -34,6 +35,7 @@ MPO_DETAIL_MODEL_INLINE void require_heal_options(const HealBlocksOptions& optio
         !(options.sink_factor > 1))
         raise<ArgumentError>({"heal: need sink_weight >= 0 and sink_factor > 1, got ",
                               options.sink_weight, " and ", options.sink_factor});
+    require_trainable(options, "heal");
 }
 
 }  // namespace detail

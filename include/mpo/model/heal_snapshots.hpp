@@ -39,9 +39,6 @@ namespace mpo::detail {
 [[nodiscard]] nlohmann::ordered_json to_json(const BlockHealing& healing);
 [[nodiscard]] BlockHealing block_healing(const nlohmann::json& json);
 
-/// Throws FileError where a folder is not there afterwards.
-void make_folder(const std::filesystem::path& folder);
-
 /// What the two forms of a layer do to words, in nats.
 struct FormDivergences {
     double student = 0, rival = 0;

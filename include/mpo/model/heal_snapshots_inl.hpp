@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "mpo/io/atomic_file.hpp"
 #include "mpo/io/inline.hpp"
 #include "mpo/model/heal_snapshots.hpp"
+#include "mpo/model/heal_work.hpp"
 #include "mpo/model/snapshot.hpp"
 #include "mpo/model/training_state.hpp"
 
@@ -140,12 +140,6 @@ MPO_DETAIL_MODEL_INLINE BlockHealing block_healing(const nlohmann::json& json) {
     healing.form = json.at("form") == "rival" ? LayerForm::rival : LayerForm::student;
     healing.other = heal_course(json.at("other"));
     return healing;
-}
-
-MPO_DETAIL_MODEL_INLINE void make_folder(const std::filesystem::path& folder) {
-    std::error_code error;
-    std::filesystem::create_directories(folder, error);
-    if (error) throw file_error("create", folder, error.value());
 }
 
 MPO_DETAIL_MODEL_INLINE BlockSnapshots::BlockSnapshots(std::filesystem::path folder,

@@ -13,6 +13,13 @@ namespace mpo {
 /// The file that makes a folder the work folder of a run of healing.
 inline constexpr const char* heal_work_file = "heal_work.json";
 
+namespace detail {
+
+/// Throws FileError where a folder is not there afterwards.
+void make_folder(const std::filesystem::path& folder);
+
+}  // namespace detail
+
 /// Makes a work folder where there is none or an empty folder.
 ///
 /// throws   ArgumentError where the folder holds anything and no heal_work.json, FormatError for one of another version,

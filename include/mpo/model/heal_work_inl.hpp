@@ -17,6 +17,15 @@
 #include "mpo/model/json_object.hpp"
 
 namespace mpo {
+namespace detail {
+
+MPO_DETAIL_MODEL_INLINE void make_folder(const std::filesystem::path& folder) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) throw file_error("create", folder, error.value());
+}
+
+}  // namespace detail
 
 MPO_DETAIL_MODEL_INLINE void make_work_folder(const std::filesystem::path& work) {
     constexpr Index version = 1, max_bytes = 1 << 16;
@@ -33,9 +42,7 @@ MPO_DETAIL_MODEL_INLINE void make_work_folder(const std::filesystem::path& work)
             {"heal: ", work.string(),
              " is not the work folder of a run: it is not empty and has no ", heal_work_file,
              "; nothing was done"});
-    std::error_code error;
-    std::filesystem::create_directories(work, error);
-    if (error) throw detail::file_error("create", work, error.value());
+    detail::make_folder(work);
     write_text_file(path, detail::concat("{\"format_version\": ", version, "}\n"));
 }
 

@@ -48,8 +48,10 @@ namespace detail {
 
 /// Throws ArgumentError where windows are not whole ones of at least one token.
 void require_whole(const TrainingWindows& windows, const char* who);
-/// The same, and where some position has not one token of the vocabulary, one that follows (or -1) and one weight that is
-/// finite and not negative.
+/// The same, and where a token is none of the vocabulary.
+void require_tokens(const TrainingWindows& windows, Index vocab_size, const char* who);
+/// The same, and where some position has not one token that follows (or -1) and one weight that is finite and not
+/// negative.
 void require_complete(const TrainingWindows& windows, Index vocab_size, const char* who);
 
 }  // namespace detail

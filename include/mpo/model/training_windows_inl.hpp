@@ -1,7 +1,6 @@
 // The bodies of model/training_windows.hpp that are no templates.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 
 #include "mpo/core/error.hpp"
@@ -44,26 +43,39 @@ MPO_DETAIL_MODEL_INLINE void require_whole(const TrainingWindows& windows, const
             {who, ": ", windows.tokens.size(), " tokens are no whole windows of ", windows.length});
 }
 
+/// Throws ArgumentError of what position k of all windows has.
+[[noreturn]] inline void fail_at(const TrainingWindows& windows, std::size_t k, const char* who,
+                                 const char* what, MessagePart got, const std::string& problem) {
+    const auto at = static_cast<Index>(k);
+    raise<ArgumentError>({who, ": ", what, ' ', got, ' ', problem, ", at position ",
+                          at % windows.length, " of window ", at / windows.length});
+}
+
+MPO_DETAIL_MODEL_INLINE void require_tokens(const TrainingWindows& windows, Index vocab_size,
+                                            const char* who) {
+    require_whole(windows, who);
+    for (std::size_t k = 0; k < windows.tokens.size(); ++k)
+        if (const Index id = windows.tokens[k]; id < 0 || id >= vocab_size)
+            fail_at(windows, k, who, "token", id,
+                    concat("is outside the vocabulary of ", vocab_size));
+}
+
 MPO_DETAIL_MODEL_INLINE void require_complete(const TrainingWindows& windows, Index vocab_size,
                                               const char* who) {
-    require_whole(windows, who);
+    require_tokens(windows, vocab_size, who);
     const auto count = windows.tokens.size();
     if (windows.next.size() != count || windows.weights.size() != count)
         raise<ArgumentError>({who, ": ", count, " tokens of windows are followed by ",
                               windows.next.size(), " and have ", windows.weights.size(),
                               " weights"});
     for (std::size_t k = 0; k < count; ++k) {
-        const auto fail = [&](const char* what, MessagePart got, const char* rule) {
-            raise<ArgumentError>({who, ": ", what, ' ', got, ' ', rule, ", at position ",
-                                  static_cast<Index>(k) % windows.length, " of window ",
-                                  static_cast<Index>(k) / windows.length});
-        };
-        for (const Index id : {windows.tokens[k], (std::max)(windows.next[k], Index{0})})
-            if (id < 0 || id >= vocab_size)
-                fail("token", id, concat("is outside the vocabulary of ", vocab_size).c_str());
-        if (windows.next[k] < -1) fail("token", windows.next[k], "is neither one nor -1");
-        if (!(windows.weights[k] >= 0) || !std::isfinite(windows.weights[k]))
-            fail("weight", windows.weights[k], "is no number >= 0");
+        if (const Index id = windows.next[k]; id < -1)
+            fail_at(windows, k, who, "token", id, "is neither one nor -1");
+        else if (id >= vocab_size)
+            fail_at(windows, k, who, "token", id,
+                    concat("is outside the vocabulary of ", vocab_size));
+        if (const float weight = windows.weights[k]; !(weight >= 0) || !std::isfinite(weight))
+            fail_at(windows, k, who, "weight", weight, "is no number >= 0");
     }
 }
 
