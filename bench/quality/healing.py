@@ -140,7 +140,8 @@ class Table:
         self.share_teacher(work)
         arguments = ["heal", self.path(row), "--teacher", asked.model, "-o", self.path(name), "--work", work, "--resume",
                      "--windows", str(asked.windows), "--blocks-steps", str(asked.blocks_steps),
-                     "--distill-steps", str(asked.distill_steps), "--look-every", str(asked.look_every),
+                     "--learning-rate", str(asked.learning_rate), "--distill-steps", str(asked.distill_steps),
+                     "--look-every", str(asked.look_every),
                      "--seed", str(seed), "--json", self.path(name, "json")]
         arguments += [word for text in asked.train for word in ("--text", text)]
         arguments += [word for text in self.judges for word in ("--evaluate", text)]
@@ -205,6 +206,7 @@ def main():
     parser.add_argument("--judge-pieces", type=int, default=1)
     parser.add_argument("--windows", type=int, default=200)
     parser.add_argument("--blocks-steps", type=int, default=100)
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="of the block stage")
     parser.add_argument("--trial-steps", type=int, default=25)
     parser.add_argument("--distill-steps", type=int, default=60)
     parser.add_argument("--look-every", type=int, default=25)

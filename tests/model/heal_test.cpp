@@ -1,5 +1,6 @@
 #include "mpo/model/heal.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -603,12 +604,44 @@ TEST_CASE("heal: a position that only the healed model makes long counts by its 
     CHECK(plain.bends[5] > 0);
 }
 
+TEST_CASE("heal: behind the last layer sinks and strays weigh nothing") {
+    const Clinic clinic;
+    detail::WeightReader reader(clinic.teacher(), {}, cpu);
+    auto config = transformer_config(reader.checkpoint());
+    const auto E =
+        reader.read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+    std::vector<Index> tokens(24);
+    for (std::size_t t = 0; t < tokens.size(); ++t) tokens[t] = static_cast<Index>(t);
+    const std::vector<Index> windows{0};
+    const auto weights_behind =
+        [&](Index num_layers) {  // two of them, with a factor so low that there are some
+            config.num_layers = num_layers;
+            detail::HealFlow flow(tokens, {1, 24}, E, config, cpu);
+            for (Index k = 0; k < 2; ++k)
+                flow.advance_dense(detail::read_layer(reader, config, k), 1.3);
+            return std::pair(flow.num_sinks() + flow.num_strays(), flow.weights(windows, 0));
+        };
+    const auto [guarded, behind_last] = weights_behind(2);
+    const auto [as_many, before_last] = weights_behind(3);
+    CHECK(guarded > 0);
+    CHECK(guarded < 24);
+    CHECK(guarded == as_many);
+    const auto weigh_nothing = [](const std::vector<float>& all) {
+        return std::count(all.begin(), all.end(), 0.0f);
+    };
+    CHECK(weigh_nothing(before_last.sinks) == 24 - guarded);
+    CHECK(weigh_nothing(behind_last.sinks) == 24);
+    CHECK(weigh_nothing(behind_last.ordinary) == guarded);
+    CHECK(behind_last.ordinary == before_last.ordinary);
+}
+
 TEST_CASE("heal: windows that are kept go on as they would among all") {
     const Clinic clinic;
     detail::WeightReader reader(clinic.teacher(), {}, cpu), student(clinic.student(), {}, cpu);
-    const auto config = transformer_config(reader.checkpoint());
+    auto config = transformer_config(reader.checkpoint());
     const auto E =
         reader.read("model.embed_tokens.weight", {config.vocab_size, config.hidden_size});
+    ++config.num_layers;  // behind the last one sinks would weigh nothing
     std::vector<Index> tokens(5 * 8);
     for (std::size_t t = 0; t < tokens.size(); ++t)
         tokens[t] = static_cast<Index>(t * t + t) % config.vocab_size;

@@ -15,7 +15,8 @@
 // healed model before the layer, and none in the dense one behind it: no later layer can undo it, and its error would
 // drown all others, too, so it counts as sinks do. So does a sink of both models that the layer takes back. The layer
 // that makes a sink of its own answers for it along h: one such position among thousands has hundreds of times the
-// squared error of all others together, and nothing else would be learnt.
+// squared error of all others together, and nothing else would be learnt. Behind the last layer no head rests on any
+// of them, and whatever is spent on one word of a window the others lack: there they are left out.
 #pragma once
 
 #include <cstddef>
@@ -82,7 +83,10 @@ class HealFlow {
     /// The healed model's states become the dense ones: the layer is healed as if all before it were dense (HealInputs).
     void restart_from_dense() { healed_ = dense_; }
     /// The dense states become those of another flow over as many positions.
-    void replace_dense(const HealFlow& other) { dense_ = other.dense_; }
+    void replace_dense(const HealFlow& other) {
+        dense_ = other.dense_;
+        layers_ = other.layers_;
+    }
     /// Forgets all windows but some, which are counted from 0 then, in this order.
     void keep(std::span<const Index> windows);
     /// Runs the dense layer: states become outputs. Throws NumericalError for states that are not finite.
@@ -121,6 +125,7 @@ class HealFlow {
     const EigenBackend& backend_;
     RotaryTable table_;
     KvCache cache_;
+    Index layers_ = 0;  // that the dense states have passed
     Tensor<float> dense_, healed_;
     std::vector<double> energies_,
         squares_;  // of every row: |z - x|^2, |z|^2; of strays the healed state's

@@ -90,6 +90,7 @@ MPO_DETAIL_MODEL_INLINE void HealFlow::advance_dense(const DecoderLayer& layer,
         measure(w, before, x, layer.down.name(), sink_factor);
         find_strays(w, layer.q.name(), sink_factor);
     }
+    ++layers_;
 }
 
 MPO_DETAIL_MODEL_INLINE Tensor<float> HealFlow::outputs(const TrainableBlock<float>& layer,
@@ -135,6 +136,7 @@ MPO_DETAIL_MODEL_INLINE void HealFlow::gather(std::span<const Index> windows, Te
 MPO_DETAIL_MODEL_INLINE RowWeights HealFlow::weights(std::span<const Index> windows,
                                                      Index left_out) const {
     RowWeights result;
+    const bool is_last = layers_ == config_.num_layers;
     double energy = 0;
     Index sinks = 0;
     for_each_row(windows, [&](std::size_t r, Index position) {
@@ -147,7 +149,9 @@ MPO_DETAIL_MODEL_INLINE RowWeights HealFlow::weights(std::span<const Index> wind
         const bool sink = is_guarded(r), counts = !sink && position >= left_out && energy > 0;
         result.ordinary.push_back(counts ? static_cast<float>(1 / energy) : 0);
         result.sinks.push_back(
-            sink ? static_cast<float>(1 / (squares_[r] * static_cast<double>(sinks))) : 0);
+            sink && !is_last
+                ? static_cast<float>(1 / (squares_[r] * static_cast<double>(sinks)))
+                : 0);
         result.bends.push_back(
             static_cast<float>(medians_[r / static_cast<std::size_t>(shape_.length)]));
     });
