@@ -149,9 +149,8 @@ MPO_DETAIL_MODEL_INLINE RowWeights HealFlow::weights(std::span<const Index> wind
         const bool sink = is_guarded(r), counts = !sink && position >= left_out && energy > 0;
         result.ordinary.push_back(counts ? static_cast<float>(1 / energy) : 0);
         result.sinks.push_back(
-            sink && !is_last
-                ? static_cast<float>(1 / (squares_[r] * static_cast<double>(sinks)))
-                : 0);
+            sink && !is_last ? static_cast<float>(1 / (squares_[r] * static_cast<double>(sinks)))
+                             : 0);
         result.bends.push_back(
             static_cast<float>(medians_[r / static_cast<std::size_t>(shape_.length)]));
     });
