@@ -342,7 +342,7 @@ void add_stage_options(CLI::App& sub, HealArguments& arguments) {
                    "Of all layers together (default 200); 0: no distillation");
     sub.add_option("--batch-windows", arguments.batch_windows, "Windows of a step (default 4)");
     sub.add_option("--learning-rate", arguments.blocks.learning_rate.peak,
-                   "Of the block stage, at its highest, relative to the numbers (default 0.04)");
+                   "Of the block stage, at its highest, relative to the numbers (default 0.01)");
     sub.add_option("--distill-learning-rate", arguments.distillation.learning_rate.peak,
                    "Of distillation, at its highest, relative as well (default 0.001)");
     sub.add_option("--alpha", arguments.distillation.alpha,

@@ -27,7 +27,7 @@ enum class HealChoice {
 struct HealBlocksOptions {
     Index steps = 300;        // of every layer
     Index batch_windows = 4;  // of one step, over all processes
-    LearningRate learning_rate = {4e-2, 20, LearningRateDecay::linear, 0};  // relative, see AdamW
+    LearningRate learning_rate = {1e-2, 20, LearningRateDecay::linear, 0};  // relative, see AdamW
     double weight_decay = 0;                                                // of cores
     double clip_norm = 1;       // of all gradients of a step together; 0: any
     double sink_weight = 5;     // of the sinks' term, see heal_flow.hpp
