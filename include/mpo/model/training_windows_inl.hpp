@@ -51,13 +51,18 @@ MPO_DETAIL_MODEL_INLINE void require_whole(const TrainingWindows& windows, const
                           at % windows.length, " of window ", at / windows.length});
 }
 
+/// Throws ArgumentError where an id at position k of all windows is none of the vocabulary.
+inline void require_token(const TrainingWindows& windows, std::size_t k, const char* who, Index id,
+                          Index vocab_size) {
+    if (id < 0 || id >= vocab_size)
+        fail_at(windows, k, who, "token", id, concat("is outside the vocabulary of ", vocab_size));
+}
+
 MPO_DETAIL_MODEL_INLINE void require_tokens(const TrainingWindows& windows, Index vocab_size,
                                             const char* who) {
     require_whole(windows, who);
     for (std::size_t k = 0; k < windows.tokens.size(); ++k)
-        if (const Index id = windows.tokens[k]; id < 0 || id >= vocab_size)
-            fail_at(windows, k, who, "token", id,
-                    concat("is outside the vocabulary of ", vocab_size));
+        require_token(windows, k, who, windows.tokens[k], vocab_size);
 }
 
 MPO_DETAIL_MODEL_INLINE void require_complete(const TrainingWindows& windows, Index vocab_size,
@@ -71,9 +76,8 @@ MPO_DETAIL_MODEL_INLINE void require_complete(const TrainingWindows& windows, In
     for (std::size_t k = 0; k < count; ++k) {
         if (const Index id = windows.next[k]; id < -1)
             fail_at(windows, k, who, "token", id, "is neither one nor -1");
-        else if (id >= vocab_size)
-            fail_at(windows, k, who, "token", id,
-                    concat("is outside the vocabulary of ", vocab_size));
+        else if (id != -1)
+            require_token(windows, k, who, id, vocab_size);
         if (const float weight = windows.weights[k]; !(weight >= 0) || !std::isfinite(weight))
             fail_at(windows, k, who, "weight", weight, "is no number >= 0");
     }
