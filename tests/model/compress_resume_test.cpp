@@ -226,6 +226,8 @@ TEST_CASE("resumed compression: asked for something else it refuses, naming what
 TEST_CASE("resumed compression: files that are no layers of the run are refused by name") {
     ResumeWorkshop workshop;
     workshop.calibration.resume = workshop.folder / "state";
+    std::filesystem::create_directory(workshop.folder / "state");
+    write_file(workshop.folder / "state" / ".run.json.77.tmp", "{");  // killed at its first file
     workshop.run_until(16);
     const auto layer = workshop.folder / "state" / "layer_1.safetensors";
     const auto run = workshop.folder / "state" / "run.json";
