@@ -9,6 +9,7 @@
 #include "support/catch.hpp"
 #include "support/files.hpp"
 #include "support/finite_differences.hpp"
+#include "support/limits.hpp"
 #include "support/naive.hpp"
 #include "support/same_bits.hpp"
 #include "support/thread_count.hpp"
@@ -159,6 +160,14 @@ TEST_CASE("attention training: gradients against differences") {
         check_gradient(batch.k, dk, f);
         check_gradient(batch.v, dv, f);
     }
+}
+
+TEST_CASE("attention training: no matrix of positions by positions is kept, on no way") {
+    AttentionBatch<float>({1, 193, 1, 1, 2}).run();  // threads are there, and what they hold
+    AttentionBatch<float> batch({1, 2048, 1, 1, 2});
+    const MemoryLimit limit(rlim_t{4} << 20);  // such a matrix of floats: 16 MiB
+    batch.forward();
+    batch.backward();
 }
 
 TEST_CASE("attention training: float is double, rounded") {

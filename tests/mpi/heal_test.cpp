@@ -93,23 +93,6 @@ class Ward {
     return largest;
 }
 
-/// |a - b| / |b| of the float arrays of two snapshots, the largest.
-[[nodiscard]] double distance(const std::filesystem::path& a, const std::filesystem::path& b) {
-    const SafetensorsFile first(a), second(b);
-    double largest = 0;
-    for (const auto& tensor : second.tensors()) {
-        if (tensor.dtype != DType::f32 || tensor.name.starts_with("optimizer.second")) continue;
-        const auto x = first.read<float>(tensor.name), y = second.read<float>(tensor.name);
-        double difference = 0, norm = 0;
-        for (Index k = 0; k < y.size(); ++k) {
-            difference += std::pow(static_cast<double>(x.data()[k]) - y.data()[k], 2);
-            norm += std::pow(static_cast<double>(y.data()[k]), 2);
-        }
-        largest = (std::max)(largest, std::sqrt(difference / norm));
-    }
-    return largest;
-}
-
 /// A callback that cancels at the n-th look of rank 0.
 [[nodiscard]] HealCallback cancels_at(Index look, Index& seen) {
     return [look, &seen](const HealProgress& now) {
@@ -182,13 +165,13 @@ TEST_CASE("heal: a step's windows shared by ranks make the step of one, to round
         if (!ward.first()) return;
         INFO(name);
         CHECK(relative_distance(numbers_of(together), numbers_of(alone)) < 1e-3);
-        CHECK(distance(ward / ("work_all_" + name + snapshot),
-                       ward / ("work_one_" + name + snapshot)) < 1e-3);
+        CHECK(snapshot_distance(ward / ("work_all_" + name + snapshot),
+                                ward / ("work_one_" + name + snapshot)) < 1e-3);
     };
     compare(blocks_alone(), "/blocks/layer_0.snapshot", "blocks");
     if (ward.first())
-        CHECK(distance(ward / "work_all_blocks/blocks/layer_1.snapshot",
-                       ward / "work_one_blocks/blocks/layer_1.snapshot") < 1e-3);
+        CHECK(snapshot_distance(ward / "work_all_blocks/blocks/layer_1.snapshot",
+                                ward / "work_one_blocks/blocks/layer_1.snapshot") < 1e-3);
     auto distillation = heal_settings();
     distillation.blocks.reset();
     compare(distillation, "/distillation/distillation.snapshot", "distillation");

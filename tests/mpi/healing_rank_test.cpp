@@ -47,6 +47,7 @@ TEST_CASE(
             CHECK(job.signal == 0);
             CHECK(job.status != 0);
             CHECK(job.seconds < soon);
+            CHECK(count(job.err, "mpo: error: ") == 0);  // it is the launcher who speaks, once
             CHECK(!std::filesystem::exists(clinic.folder / to));
             const auto layers = clinic.folder / ("work_" + to) / "blocks";
             if (sum == 100) CHECK(std::filesystem::exists(layers / "layer_0.unfinished"));

@@ -1,9 +1,12 @@
 // A tiny decoder, the same at half its parameters, and tokens of its own vocabulary: what healing is tested on.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "files.hpp"
@@ -69,6 +72,33 @@ struct Clinic {
                                    static_cast<std::size_t>(bytes.size()));
     }
     return arrays;
+}
+
+/// The largest relative distance of two snapshots' arrays: values, what is best, and first moments. Second moments are
+/// squares of what is next to nothing as well.
+[[nodiscard]] inline double snapshot_distance(const std::filesystem::path& a,
+                                              const std::filesystem::path& b) {
+    const SafetensorsFile first(a), second(b);
+    double largest = 0;
+    for (const auto& tensor : second.tensors()) {
+        if (tensor.dtype != DType::f32 || tensor.name.starts_with("optimizer.second")) continue;
+        const auto x = first.read<float>(tensor.name), y = second.read<float>(tensor.name);
+        double difference = 0, norm = 0;
+        for (Index k = 0; k < y.size(); ++k) {
+            difference += std::pow(static_cast<double>(x.data()[k]) - y.data()[k], 2);
+            norm += std::pow(static_cast<double>(y.data()[k]), 2);
+        }
+        largest = (std::max)(largest, std::sqrt(difference / norm));
+    }
+    return largest;
+}
+
+/// A checkpoint whose config.json says something else of one thing.
+inline void change_config(const std::filesystem::path& folder, const char* key,
+                          const nlohmann::json& value) {
+    auto json = nlohmann::json::parse(read_file(folder / "config.json"));
+    json[key] = value;
+    write_file(folder / "config.json", json.dump());
 }
 
 }  // namespace mpo::test
