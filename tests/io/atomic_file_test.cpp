@@ -1,12 +1,10 @@
 #include "mpo/io/atomic_file.hpp"
 
-#include <sys/resource.h>
-
-#include <csignal>
 #include <utility>
 
 #include "support/catch.hpp"
 #include "support/files.hpp"
+#include "support/limits.hpp"
 
 namespace {
 
@@ -14,25 +12,6 @@ using namespace mpo;
 using test::check_throws;
 using test::write_file;
 using Names = std::vector<std::string>;
-
-/// Makes every file of this process end at `bytes`: a disk that fills up.
-class FileSizeLimit {
-  public:
-    explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-        ::getrlimit(RLIMIT_FSIZE, &before_);
-        rlimit now = before_;
-        now.rlim_cur = bytes;
-        REQUIRE(::setrlimit(RLIMIT_FSIZE, &now) == 0);
-    }
-    ~FileSizeLimit() {
-        ::setrlimit(RLIMIT_FSIZE, &before_);
-        std::signal(SIGXFSZ, handler_);
-    }
-
-  private:
-    rlimit before_{};
-    void (*handler_)(int);
-};
 
 }  // namespace
 
@@ -110,7 +89,7 @@ TEST_CASE("a disk that is full is an error with path, byte and reason, and nothi
     const test::TemporaryFolder folder;
     write_file(folder / "out", std::string("old"));
     {
-        const FileSizeLimit limit(1000);
+        const test::FileSizeLimit limit(1000);
         AtomicFile file(folder / "out");
         const std::string text(600, 'x');
         file.append(text);

@@ -1,17 +1,17 @@
 // What healing trains, and what it leaves alone; steps in parts, the norms of cores, and models that do not fit.
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "mpo/model/heal.hpp"
+#include "mpo/model/training_snapshot.hpp"
 #include "support/catch.hpp"
 #include "support/clinic.hpp"
 #include "support/files.hpp"
+#include "support/naive.hpp"
 
 namespace {
 
@@ -35,31 +35,21 @@ using namespace mpo::test;
     const CompressedCheckpoint was(before), is(after);
     REQUIRE(was.checkpoint().tensors().size() == is.checkpoint().tensors().size());
     std::set<std::string> changed;
-    for (const auto& tensor : was.checkpoint().tensors()) {
-        const auto a = was.checkpoint().raw(tensor.name), b = is.checkpoint().raw(tensor.name);
-        REQUIRE(a.size() == b.size());
-        if (!std::equal(a.data(), a.data() + a.size(), b.data()))
+    for (const auto& tensor : was.checkpoint().tensors())
+        if (!same_bytes(was.checkpoint(), is.checkpoint(), tensor.name))
             changed.insert(part_of_tensor(was, tensor.name));
-    }
     return changed;
-}
-
-[[nodiscard]] double norm(const Tensor<float>& values) {
-    double sum = 0;
-    for (Index k = 0; k < values.size(); ++k)
-        sum += static_cast<double>(values.data()[k]) * values.data()[k];
-    return std::sqrt(sum);
 }
 
 /// Largest over smallest norm of a chain's cores in what a snapshot would go on with, the worst of all chains.
 [[nodiscard]] double worst_imbalance(const std::filesystem::path& snapshot) {
     const SafetensorsFile file(snapshot);
-    const std::string values = "optimizer.values.", cores = ".cores.";
+    const std::string values = detail::training_array("values", ""), cores = ".cores.";
     std::map<std::string, std::vector<double>> norms;
     for (const auto& tensor : file.tensors())
         if (const auto at = tensor.name.find(cores);
             at != std::string::npos && tensor.name.starts_with(values))
-            norms[tensor.name.substr(0, at)].push_back(norm(file.read<float>(tensor.name)));
+            norms[tensor.name.substr(0, at)].push_back(naive::norm(file.read<float>(tensor.name)));
     REQUIRE(!norms.empty());
     double worst = 1;
     for (const auto& [linear, of] : norms) {

@@ -18,14 +18,6 @@ namespace {
 using namespace mpo;
 using namespace mpo::test;
 
-/// Counts the looks of both stages.
-[[nodiscard]] HealCallback counts_looks(Index& seen) {
-    return [&seen](const HealProgress& now) {
-        seen += now.stage == HealStage::teacher ? 0 : 1;
-        return ProgressReply::go_on;
-    };
-}
-
 }  // namespace
 
 TEST_CASE("heal: both stages lower what they measure, and write a model that can be read") {
@@ -82,9 +74,7 @@ TEST_CASE("heal: what is frozen keeps its bits, and everything else its place") 
         const auto& now = after.checkpoint().info(tensor.name);
         CHECK(now.type == tensor.type);
         CHECK(now.shape == tensor.shape);
-        const auto a = before.checkpoint().raw(tensor.name),
-                   b = after.checkpoint().raw(tensor.name);
-        const bool same = std::equal(a.data(), a.data() + a.size(), b.data());
+        const bool same = same_bytes(before.checkpoint(), after.checkpoint(), tensor.name);
         const bool is_core = before.core_of(tensor.name).linear != nullptr;
         CHECK((same || is_core));
         changed += same ? 0 : 1;
@@ -108,13 +98,11 @@ TEST_CASE("heal: broken off after any look, a run ends with the same bits") {
         INFO(looks << " looks at " << rate);
         auto options = settings;
         Index seen = 0;
-        options.progress = [&](const HealProgress& now) {
-            if (now.stage == HealStage::teacher) return ProgressReply::go_on;
-            return ++seen == looks ? ProgressReply::cancel : ProgressReply::go_on;
-        };
+        options.progress = cancels_at(looks, seen);
         const std::string work = "work_" + std::to_string(looks),
                           to = "to_" + std::to_string(looks);
         check_throws<Cancelled>([&] { clinic.heal(options, to, work); }, {"the work folder has"});
+        CHECK(seen == looks);
         CHECK(!std::filesystem::exists(clinic.folder / to));
         options.progress = counts_looks(seen);
         (void)clinic.heal(options, to, work);
@@ -473,10 +461,8 @@ TEST_CASE(
     CHECK(detail::layers_left(student, &rival, 2, {}) == std::vector<Index>{2, 1});
     const Checkpoint before(clinic.student()), after(clinic.folder / "healed");
     for (const auto& tensor : before.tensors())
-        if (tensor.name.find("layers.0.") != std::string::npos) {
-            const auto a = before.raw(tensor.name), b = after.raw(tensor.name);
-            CHECK(std::equal(a.data(), a.data() + a.size(), b.data()));
-        }
+        if (tensor.name.find("layers.0.") != std::string::npos)
+            CHECK(same_bytes(before, after, tensor.name));
 }
 
 TEST_CASE("heal: chains stay balanced, and the optimizer's memory with them") {
@@ -566,12 +552,11 @@ TEST_CASE("heal: layers apart, broken off after any look, end with the same bits
         INFO(looks);
         auto broken = options;
         Index seen = 0;
-        broken.progress = [&](const HealProgress&) {
-            return ++seen == looks ? ProgressReply::cancel : ProgressReply::go_on;
-        };
+        broken.progress = cancels_at(looks, seen);
         const std::string work = "work_" + std::to_string(looks),
                           to = "to_" + std::to_string(looks);
         check_throws<Cancelled>([&] { clinic.heal(broken, to, work); }, {"the work folder has"});
+        CHECK(seen == looks);
         broken.progress = counts_looks(seen);
         (void)clinic.heal(broken, to, work);
         CHECK(seen == all);

@@ -93,14 +93,6 @@ class Ward {
     return largest;
 }
 
-/// A callback that cancels at the n-th look of rank 0.
-[[nodiscard]] HealCallback cancels_at(Index look, Index& seen) {
-    return [look, &seen](const HealProgress& now) {
-        if (now.stage == HealStage::teacher) return ProgressReply::go_on;
-        return ++seen == look ? ProgressReply::cancel : ProgressReply::go_on;
-    };
-}
-
 }  // namespace
 
 TEST_CASE("agree: what some ranks throw all throw, in the same kind") {
@@ -265,7 +257,7 @@ TEST_CASE("heal: rank 0 cancels at any look, and all end; going on, with the sam
         CHECK(seen == (ward.first() ? looks : 0));  // the others are not asked
         CHECK(!std::filesystem::exists(ward / to));
         ward.all().barrier();
-        options.progress = cancels_at(100, seen);
+        options.progress = counts_looks(seen);
         (void)ward.heal(options, to, work);
         CHECK(seen ==
               (ward.first() ? 12 : 0));  // no look twice: it goes on, and does not begin anew

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -16,6 +15,7 @@
 #include "mpo/io/safetensors.hpp"
 #include "mpo/model/compress.hpp"
 #include "mpo/model/heal.hpp"
+#include "naive.hpp"
 
 namespace mpo::test {
 
@@ -83,14 +83,27 @@ struct Clinic {
     for (const auto& tensor : second.tensors()) {
         if (tensor.dtype != DType::f32 || tensor.name.starts_with("optimizer.second")) continue;
         const auto x = first.read<float>(tensor.name), y = second.read<float>(tensor.name);
-        double difference = 0, norm = 0;
-        for (Index k = 0; k < y.size(); ++k) {
-            difference += std::pow(static_cast<double>(x.data()[k]) - y.data()[k], 2);
-            norm += std::pow(static_cast<double>(y.data()[k]), 2);
-        }
-        largest = (std::max)(largest, std::sqrt(difference / norm));
+        largest = (std::max)(largest, naive::distance(x, y) / naive::norm(y));
     }
     return largest;
+}
+
+/// Counts the looks of both stages, as rank 0 hears of them, and cancels at the n-th; 0: at none.
+[[nodiscard]] inline HealCallback cancels_at(Index look, Index& seen) {
+    return [look, &seen](const HealProgress& now) {
+        if (now.stage == HealStage::teacher) return ProgressReply::go_on;
+        return ++seen == look ? ProgressReply::cancel : ProgressReply::go_on;
+    };
+}
+[[nodiscard]] inline HealCallback counts_looks(Index& seen) {
+    return cancels_at(0, seen);
+}
+
+/// Whether a tensor has the same bytes in two checkpoints.
+[[nodiscard]] inline bool same_bytes(const Checkpoint& a, const Checkpoint& b,
+                                     const std::string& name) {
+    const auto x = a.raw(name), y = b.raw(name);
+    return std::equal(x.data(), x.data() + x.size(), y.data(), y.data() + y.size());
 }
 
 /// A checkpoint whose config.json says something else of one thing.

@@ -80,8 +80,9 @@ void write_text_file(const std::filesystem::path& path, std::string_view text);
 
 namespace detail {
 
-/// Whether a folder has nothing but what a process leaves that was killed while it wrote the folder's first file.
-[[nodiscard]] bool has_only_leftovers(const std::filesystem::path& folder, std::string_view name);
+/// Whether a folder can be begun with a first file of that name: it is not there, or has nothing but what a process leaves
+/// that was killed while it wrote that file.
+[[nodiscard]] bool can_begin(const std::filesystem::path& folder, std::string_view name);
 
 }  // namespace detail
 

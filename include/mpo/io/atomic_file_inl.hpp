@@ -114,8 +114,8 @@ MPO_DETAIL_MODEL_INLINE void write_text_file(const std::filesystem::path& path,
 
 namespace detail {
 
-MPO_DETAIL_MODEL_INLINE bool has_only_leftovers(const std::filesystem::path& folder,
-                                                std::string_view name) {
+MPO_DETAIL_MODEL_INLINE bool can_begin(const std::filesystem::path& folder, std::string_view name) {
+    if (!std::filesystem::exists(folder)) return true;
     if (!std::filesystem::is_directory(folder)) return false;
     const auto stem = concat('.', name, '.');
     for (const auto& entry : std::filesystem::directory_iterator(folder)) {

@@ -156,7 +156,7 @@ MPO_DETAIL_MODEL_INLINE std::string write_shard(const std::filesystem::path& fol
 inline void begin_cache(const std::filesystem::path& folder, const TeacherCacheRun& run) {
     const auto path = folder / "run.json";
     if (std::filesystem::exists(path)) return require_same_run(folder, run);
-    if (std::filesystem::exists(folder) && !has_only_leftovers(folder, "run.json"))
+    if (!can_begin(folder, "run.json"))
         raise<ArgumentError>(
             {"teacher cache: ", folder.string(), " holds something else than a teacher's cache"});
     std::error_code error;

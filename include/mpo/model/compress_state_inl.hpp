@@ -169,7 +169,7 @@ MPO_DETAIL_MODEL_INLINE CompressState::CompressState(std::filesystem::path folde
         require_same(path, run);
         return;
     }
-    if (std::filesystem::exists(folder_) && !has_only_leftovers(folder_, "run.json"))
+    if (!can_begin(folder_, "run.json"))
         raise<ArgumentError>(
             {"compress: ", folder_.string(), " holds something else than a run to resume"});
     std::error_code error;

@@ -38,7 +38,7 @@ MPO_DETAIL_MODEL_INLINE void make_work_folder(const std::filesystem::path& work)
             from.fail(detail::concat("'format_version' is ", is, ", this library reads ", version));
         return;
     }
-    if (std::filesystem::exists(work) && !detail::has_only_leftovers(work, heal_work_file))
+    if (!detail::can_begin(work, heal_work_file))
         detail::raise<ArgumentError>(
             {"heal: ", work.string(),
              " is not the work folder of a run: it is not empty and has no ", heal_work_file,
