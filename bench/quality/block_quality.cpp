@@ -1,7 +1,7 @@
-// Which form of a layer heals best: one layer at 30 % of its numbers, all others dense, trained as the block stage of
+// Which form of a layer heals best: one layer at a share of its numbers, all others dense, trained as the block stage of
 // healing does it. Qualities and milliseconds per step, no bars.
 //
-//   mpo_block_quality LAYERS RATES SEEDS MODEL TRAIN... -- JUDGE...      as in 2,14,27 0.02,0.04 1,2,3
+//   mpo_block_quality LAYERS SHARES RATES SEEDS MODEL TRAIN... -- JUDGE...      as in 2,14,27 0.3 0.02,0.04 1,2,3
 //
 // Forms: low rank in closed form, opposed legs f = 2 and balanced legs by fit, in the metric of 24 windows of 512 tokens
 // of each text to train on. Trained on 200 windows of each, 300 steps of 4; looked at with 8 windows of each text
@@ -23,10 +23,10 @@ namespace {
 using namespace mpo;
 
 const EigenBackend cpu;
-constexpr double kept = 0.3;
 constexpr Index length = 512, held_out_windows = 8;
 
 using Chains = std::map<std::string, Mpo<float>>;  // of a layer's linears
+using Form = std::pair<double, std::string>;       // the share that is kept, the name
 
 [[nodiscard]] std::map<std::string, Layout> forms_of(Index m, Index n) {
     return {{"low rank", low_rank_layout(m, n)},
@@ -36,7 +36,7 @@ using Chains = std::map<std::string, Mpo<float>>;  // of a layer's linears
 
 struct Question {
     std::vector<Index> layers;
-    std::vector<double> rates;
+    std::vector<double> shares, rates;
     std::vector<Index> seeds;
     std::string model;
     std::vector<std::string> train, judge;
@@ -95,9 +95,10 @@ class BlockQuality {
             const auto S = walk.moments().second_moment(cpu, 5);
             for (const auto& name : walk.linears()) {
                 const auto W = walk.weight(name);
-                for (const auto& [form, layout] : forms_of(W.extent(0), W.extent(1)))
-                    chains_[form].insert_or_assign(
-                        name, fit(W, S, bench::keeping(kept, layout), cpu).mpo);
+                for (const double share : question_.shares)
+                    for (const auto& [form, layout] : forms_of(W.extent(0), W.extent(1)))
+                        chains_[{share, form}].insert_or_assign(
+                            name, fit(W, S, bench::keeping(share, layout), cpu).mpo);
             }
         }
     }
@@ -111,10 +112,11 @@ class BlockQuality {
                     options.learning_rate.peak = rate;
                     options.seed = static_cast<std::uint64_t>(seed);
                     const auto healed = heal(reader, flow, layer, chains, options);
-                    std::cout << "layer " << layer << ", " << form << ", rate " << rate << ", seed "
-                              << seed << ": " << healed.before().held_out << " -> "
-                              << healed.after().held_out << " (sinks " << healed.before().sinks
-                              << " -> " << healed.after().sinks << "), training "
+                    std::cout << "layer " << layer << ", share " << form.first << ", "
+                              << form.second << ", rate " << rate << ", seed " << seed << ": "
+                              << healed.before().held_out << " -> " << healed.after().held_out
+                              << " (sinks " << healed.before().sinks << " -> "
+                              << healed.after().sinks << "), training "
                               << healed.curve.back().training << ", step " << healed.best_step
                               << ", fell back " << healed.fell_back.size() << " times, "
                               << 1e3 * healed.seconds_per_step << " ms a step" << std::endl;
@@ -149,7 +151,7 @@ class BlockQuality {
     Question question_;
     Tokenizer tokenizer_;
     TransformerConfig config_;
-    std::map<std::string, Chains> chains_;
+    std::map<Form, Chains> chains_;
     detail::HealSplit split_;
 };
 
@@ -169,14 +171,15 @@ template <class T>
 int main(int argc, char** argv) {
     const std::vector<std::string> words(argv + 1, argv + argc);
     const auto judge = std::find(words.begin(), words.end(), "--");
-    if (judge - words.begin() < 5 || words.end() - judge < 2) {
-        std::cerr << "usage: mpo_block_quality LAYERS RATES SEEDS MODEL TRAIN... -- JUDGE...\n";
+    if (judge - words.begin() < 6 || words.end() - judge < 2) {
+        std::cerr << "usage: mpo_block_quality LAYERS SHARES RATES SEEDS MODEL TRAIN... -- "
+                     "JUDGE...\n";
         return 2;
     }
     try {
         BlockQuality({numbers_of<Index>(words[0]), numbers_of<double>(words[1]),
-                      numbers_of<Index>(words[2]), words[3],
-                      std::vector<std::string>(words.begin() + 4, judge),
+                      numbers_of<double>(words[2]), numbers_of<Index>(words[3]), words[4],
+                      std::vector<std::string>(words.begin() + 5, judge),
                       std::vector<std::string>(judge + 1, words.end())})
             .run();
     } catch (const std::exception& error) {

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "mpo/model/transformer.hpp"
 #include "support/catch.hpp"
@@ -261,6 +262,45 @@ TEST_CASE("heal: snapshots of a decoder with other numbers, or of other weights,
     change_config(clinic.teacher(), "rope_theta", 77);
     check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "x"); },
                                 {"the student's rotary frequency 1 is"});
+}
+
+TEST_CASE("heal: broken off behind the block stage, a run asks nothing of its layers again") {
+    const Clinic clinic;
+    auto options = Clinic::options();
+    const auto unbroken = clinic.heal(options, "unbroken", "work_unbroken");
+    Index seen = 0;
+    options.progress = [&](const HealProgress& now) {
+        seen += now.stage == HealStage::blocks ? 1 : 0;
+        return now.stage == HealStage::teacher ? ProgressReply::cancel : ProgressReply::go_on;
+    };
+    check_throws<Cancelled>([&] { clinic.heal(options); }, {"cancelled after"});
+    CHECK(std::exchange(seen, 0) > 0);
+    const auto work = clinic.folder / "work";
+    for (const Index k : {0, 1})
+        REQUIRE(
+            std::filesystem::remove(work / "blocks" / detail::concat("layer_", k, ".snapshot")));
+    options.progress = counts_looks(seen);
+    const auto resumed = clinic.heal(options);
+    CHECK(seen == static_cast<Index>(unbroken.distillation->curve.size()));
+    CHECK(contents(clinic.folder / "healed") == contents(clinic.folder / "unbroken"));
+    REQUIRE(resumed.blocks.size() == unbroken.blocks.size());
+    for (std::size_t k = 0; k < resumed.blocks.size(); ++k) {
+        CHECK(resumed.blocks[k].layer == static_cast<Index>(k));
+        CHECK(resumed.blocks[k].best_step == unbroken.blocks[k].best_step);
+        CHECK(resumed.blocks[k].after().held_out == unbroken.blocks[k].after().held_out);
+    }
+    // another run's is not taken for it, nor one that cannot be
+    const auto refuse = [&](const std::string& piece, const auto& change) {
+        const auto path = work / "blocks" / "model.written";
+        const auto before = read_file(path);
+        change_snapshot(path, change);
+        check_throws<FormatError>([&] { clinic.heal(options, "x"); }, {"model.written", piece});
+        write_file(path, before);
+    };
+    refuse("has 1 layers, the model has 2", [](auto& header) { header["layers"].erase(1); });
+    refuse("is of layer 1, not of 0", [](auto& header) { header["layers"][0]["layer"] = 1; });
+    refuse("'best_step' is 5", [](auto& header) { header["layers"][1]["best_step"] = 5; });
+    refuse("layers", [](auto& header) { header.erase("layers"); });
 }
 
 TEST_CASE("heal: a model of other snapshots is not taken for that of these") {

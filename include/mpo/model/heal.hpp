@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -82,10 +83,16 @@ void cache_taught(const std::filesystem::path& work, const std::filesystem::path
                   const DividedWindows& windows, const CacheTeacherOptions& caching,
                   const HealCallback& progress, const EigenBackend& backend);
 
+/// What an earlier call of the same run made of the layers, where it has written their model into `folder`: JSON as of
+/// to_json, else empty.
+[[nodiscard]] std::string written_blocks(const HealSources& sources,
+                                         const HealBlocksOptions& options, int processes,
+                                         const std::filesystem::path& folder);
+
 /// The layers that a block stage left in the forms that it kept, written as a model.
 ///
-/// in_work   whether the folder is one of the work folder: then what is there stays where it is of this run, and goes
-///           where it is not
+/// in_work   whether the folder is one of the work folder: then what is there, being of no whole run, goes, and what
+///           became of the layers is kept for written_blocks
 void write_healed_blocks(const HealSources& sources, const HealBlocksOptions& options,
                          int processes, const std::vector<BlockHealing>& blocks,
                          const std::filesystem::path& folder, bool in_work,
@@ -95,6 +102,26 @@ void write_healed_blocks(const HealSources& sources, const HealBlocksOptions& op
 void write_distilled(const std::filesystem::path& before, const std::filesystem::path& teacher,
                      const ModelWeights<float>& weights, const TrainedParts& parts,
                      const std::filesystem::path& folder, const EigenBackend& backend);
+
+/// The first stage, with its model in `folder`; one in the work folder that this run has written stays as it is.
+template <Communicator Group>
+[[nodiscard]] std::vector<BlockHealing> heal_layers(const HealSources& sources,
+                                                    const std::filesystem::path& folder,
+                                                    bool in_work, const HealOptions& options,
+                                                    const EigenBackend& backend, Group& group) {
+    std::string written;
+    at_root(group, [&] {
+        if (in_work) written = written_blocks(sources, *options.blocks, group.size(), folder);
+    });
+    if (written = broadcast_text(group, std::move(written), 0); !written.empty())
+        return block_healings(nlohmann::json::parse(written));
+    auto blocks = heal_blocks(sources, *options.blocks, backend, group, options.progress);
+    at_root(group, [&] {
+        write_healed_blocks(sources, *options.blocks, group.size(), blocks, folder, in_work,
+                            backend);
+    });
+    return blocks;
+}
 
 /// The second stage, from the model in `start` to that in `folder`.
 template <Communicator Group>
@@ -164,12 +191,9 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
     if (options.blocks) {
         const HealSources sources{student,           teacher,           work / "blocks",
                                   &windows.training, &windows.held_out, options.rival};
-        report.blocks = heal_blocks(sources, *options.blocks, backend, group, options.progress);
         start = options.distillation ? work / "blocks_model" : folder;
-        detail::at_root(group, [&] {
-            detail::write_healed_blocks(sources, *options.blocks, group.size(), report.blocks,
-                                        start, options.distillation.has_value(), backend);
-        });
+        report.blocks = detail::heal_layers(sources, start, options.distillation.has_value(),
+                                            options, backend, group);
     }
     if (options.distillation)
         report.distillation =

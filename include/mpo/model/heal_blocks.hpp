@@ -267,34 +267,28 @@ class BlockStageRun {
         at_root(group, [&] {
             if (judged) known = snapshots_.divergences(k);
         });
-        const auto course_of = [&](const Attempt& attempt) {
+        std::vector<double> of_student, of_rival;  // divergences of windows, rank 0's
+        const auto course_of = [&](const Attempt& attempt, std::vector<double>& windows) {
             auto layer = all_or_none_of(group, [&] { return layer_of(k, attempt.form); });
             HealCourse course = heal_layer(layer, k, attempt, at_once, group, progress);
-            if (!judged) return course;
-            std::vector<double> divergence(1);  // rank 0's
             at_root(group, [&] {
-                divergence.front() = known ? known->of(attempt.form) : judge(k, layer);
+                if (judged && !known) windows = judge(k, layer);
             });
-            group.all_reduce_sum(std::span<double>(divergence));
-            course.divergence = divergence.front();
             return course;
         };
-        const auto student = course_of({LayerForm::student, trial, 0, steps}),
-                   rival = course_of({LayerForm::rival, trial, trial, steps});
+        const HealCourse student = course_of({LayerForm::student, trial, 0, steps}, of_student),
+                         rival = course_of({LayerForm::rival, trial, trial, steps}, of_rival);
         at_root(group, [&] {
-            if (judged && !known) snapshots_.save(k, {*student.divergence, *rival.divergence});
+            if (!judged || known) return;
+            known = compared(of_student, of_rival);
+            snapshots_.save(k, *known);
         });
-        const bool better =
-            answer_of_root(group, is_rival_better(student, rival, options_.sink_weight));
-        choice.form = better ? LayerForm::rival : LayerForm::student;
-        choice.divergence = better ? rival.divergence : student.divergence;
-        choice.other = better ? student : rival;
-        return choice;
+        return choice_of(student, rival, known, options_, group);
     }
-    /// Divergence of the held-out windows with a layer as it is.
-    [[nodiscard]] double judge(Index k, const TrainableBlock<float>& layer) {
+    /// Divergences of the held-out windows with a layer as it is.
+    [[nodiscard]] std::vector<double> judge(Index k, const TrainableBlock<float>& layer) {
         if (!judge_) judge_.emplace(teacher_, config_, held_out_, backend_);
-        return judge_->divergence(k, flow_.outputs(layer, windows_.split.held_out));
+        return judge_->divergences(k, flow_.outputs(layer, windows_.split.held_out));
     }
     /// The form that was chosen, to its end: the layer is healed afterwards.
     template <Communicator Group>
@@ -306,8 +300,11 @@ class BlockStageRun {
             heal_layer(layer, k, {choice.form, options_.steps, before, options_.steps + before},
                        at_once, group, progress);
         healing.form = choice.form;
-        healing.divergence = choice.divergence;
         healing.other = choice.other;
+        if (choice.divergences) {
+            healing.divergence = choice.divergences->of(choice.form);
+            healing.divergence_error = choice.divergences->error;
+        }
         return healing;
     }
 
@@ -338,8 +335,9 @@ class BlockStageRun {
 /// windows of its steps: the same bits, whatever their number.
 ///
 /// With a rival a layer that is not the same in both checkpoints is healed in both forms, from the same states with the
-/// same windows. The form is kept that is lower after trial_steps, at its best look, in what choose_by names, the
-/// student's where they are equal; it goes on to the end of its steps with the bits that it has alone.
+/// same windows, for trial_steps, and is at its best look then. By divergence the student's is kept where it is lower by
+/// more than two standard errors of the difference, by loss where it is not higher; else the rival's. The form that is
+/// kept goes on to the end of its steps with the bits that it has alone.
 ///
 /// group      processes; all of them call, with the same arguments, on processors of one kind. The work folder must be
 ///            seen by all of them; rank 0 writes it, or who heals a layer alone. What one throws in a step, at a look

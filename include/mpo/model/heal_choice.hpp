@@ -1,23 +1,45 @@
-// The choice of form by healing: of every layer of two compressed checkpoints of one teacher, the form is kept with which
-// held-out windows diverge less from the teacher, or whose states have the lower loss (HealChoice).
+// The choice of form by healing: of every layer of two compressed checkpoints of one teacher, the student's form is kept
+// where held-out windows diverge less from the teacher with it, beyond doubt, or where its states have the lower loss
+// (HealChoice); else the rival's.
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "mpo/core/communicator.hpp"
 #include "mpo/core/tensor.hpp"
+#include "mpo/model/agree.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/transformer_weights.hpp"
 #include "mpo/network/layout.hpp"
 
 namespace mpo::detail {
 
+/// What the two forms of a layer do to words, in nats.
+struct FormDivergences {
+    double student = 0, rival = 0;  // means over held-out windows
+    double error = 0;               // standard error of their difference; 0 of one window alone
+
+    [[nodiscard]] double of(LayerForm form) const {
+        return form == LayerForm::rival ? rival : student;
+    }
+    /// Whether the student's form is ahead beyond doubt: by more than two standard errors.
+    [[nodiscard]] bool is_student_ahead() const { return student + 2 * error < rival; }
+};
+
+/// Of the divergences of every window, the same windows in both forms, at least one:
+///
+///   error = sqrt(sum over windows of (d - mean d)^2 / (n (n - 1)))      d: rival - student
+[[nodiscard]] FormDivergences compared(std::span<const double> student,
+                                       std::span<const double> rival);
+
 /// What of a layer goes on.
 struct LayerChoice {
     LayerForm form = LayerForm::student;
-    std::optional<double> divergence = {};  // by which it was chosen, where it was
-    std::optional<HealCourse> other = {};   // none where there was no choice
+    std::optional<FormDivergences> divergences = {};  // by which it was chosen, where it was
+    std::optional<HealCourse> other = {};             // none where there was no choice
 };
 
 /// Throws ArgumentError where trial_steps are asked for and nothing is tried.
@@ -28,13 +50,33 @@ void require_trial(const HealBlocksOptions& options, bool has_rival);
     return options.trial_steps > 0 ? options.trial_steps : options.steps;
 }
 
-/// Whether the rival's form has the lower divergence; where none was measured the lower loss at the look that it kept,
-/// sinks' term included. More steps of the better form alone only widen its lead in that: a run that goes on chooses as
-/// the broken one did. Divergences are kept on the disk for it.
-[[nodiscard]] inline bool is_rival_better(const HealCourse& student, const HealCourse& rival,
-                                          double sink_weight) {
-    if (student.divergence && rival.divergence) return *rival.divergence < *student.divergence;
+/// Whether the rival's form has the lower loss at the look that it kept, sinks' term included. More steps of the better
+/// form alone only widen its lead in that: a run that goes on chooses as the broken one did. Divergences are kept on
+/// the disk for it.
+[[nodiscard]] inline bool has_lower_loss(const HealCourse& rival, const HealCourse& student,
+                                         double sink_weight) {
     return rival.after().total(sink_weight) < student.after().total(sink_weight);
+}
+
+/// Which of two forms, by what rank 0 knows: their divergences, or the losses of their courses.
+template <Communicator Group>
+[[nodiscard]] LayerChoice choice_of(const HealCourse& student, const HealCourse& rival,
+                                    const std::optional<FormDivergences>& divergences,
+                                    const HealBlocksOptions& options, Group& group) {
+    LayerChoice choice;
+    bool is_rivals = has_lower_loss(rival, student, options.sink_weight);
+    if (options.choose_by == HealChoice::divergence) {
+        choice.divergences = divergences.value_or(FormDivergences{});
+        group.broadcast(std::as_writable_bytes(std::span(&*choice.divergences, 1)), 0);
+        is_rivals = !choice.divergences->is_student_ahead();
+    }
+    is_rivals = answer_of_root(group, is_rivals);
+    choice.form = is_rivals ? LayerForm::rival : LayerForm::student;
+    choice.other = is_rivals ? student : rival;
+    if (choice.divergences)
+        choice.other->divergence =
+            choice.divergences->of(is_rivals ? LayerForm::student : LayerForm::rival);
+    return choice;
 }
 
 /// Legs of the chains below a name.

@@ -88,14 +88,22 @@ MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& folder,
     (void)cache_teacher(folder, teacher, windows, caching, backend);
 }
 
+MPO_DETAIL_MODEL_INLINE std::string written_blocks(const HealSources& sources,
+                                                   const HealBlocksOptions& options, int processes,
+                                                   const std::filesystem::path& folder) {
+    if (!std::filesystem::exists(folder)) return "";
+    const auto num_layers = transformer_config(Checkpoint(sources.student)).num_layers;
+    const auto layers = snapshots_of(sources, options, processes).written_layers(num_layers);
+    return layers ? to_json(*layers).dump() : "";
+}
+
 MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
                                                  const HealBlocksOptions& options, int processes,
                                                  const std::vector<BlockHealing>& blocks,
                                                  const std::filesystem::path& folder, bool in_work,
                                                  const EigenBackend& backend) {
     const auto snapshots = snapshots_of(sources, options, processes);
-    if (in_work && std::filesystem::exists(folder)) {
-        if (snapshots.is_written()) return;
+    if (in_work) {
         std::error_code error;
         std::filesystem::remove_all(folder, error);
         if (error) throw file_error("remove", folder, error.value());
@@ -131,7 +139,7 @@ MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
         },
         backend, chosen);
     writer.write(folder, options.parts, {});
-    if (in_work) snapshots.save_written();
+    if (in_work) snapshots.save_written(blocks);
 }
 
 MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& work,

@@ -7,6 +7,8 @@
 // loss of a layer's states weighs all directions of a state alike; words do not.
 #pragma once
 
+#include <vector>
+
 #include "mpo/core/tensor.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/training_windows.hpp"
@@ -27,13 +29,13 @@ class HealJudge {
     HealJudge& operator=(const HealJudge&) = delete;
     ~HealJudge() = default;
 
-    /// Divergence of a model that is dense behind a layer.
+    /// Divergence of a model that is dense behind a layer, of every window.
     ///
     /// states   its own, (tokens, hidden) of all windows behind the layer
     /// cost     forward through the layers behind, the head twice
     /// memory   the head, one layer
-    /// throws   NumericalError where it is no number
-    [[nodiscard]] double divergence(Index layer, Tensor<float> states) const;
+    /// throws   NumericalError where one is no number
+    [[nodiscard]] std::vector<double> divergences(Index layer, Tensor<float> states) const;
 
   private:
     static constexpr Index rows_at_once = 64;

@@ -36,14 +36,15 @@ MPO_DETAIL_MODEL_INLINE HealJudge::HealJudge(WeightReader& dense, const Transfor
     run_rest(0, dense_);
 }
 
-MPO_DETAIL_MODEL_INLINE double HealJudge::divergence(Index layer, Tensor<float> states) const {
+MPO_DETAIL_MODEL_INLINE std::vector<double> HealJudge::divergences(Index layer,
+                                                                   Tensor<float> states) const {
     run_rest(layer + 1, states);
     const Index total = dense_.extent(0), n = dense_.extent(1), vocab = config_.vocab_size;
     const auto W = reader_.read(config_.tied_head ? "model.embed_tokens.weight" : "lm_head.weight",
                                 {vocab, n});
     const HeadWeight<float> head(matrix(W.data(), vocab, n));
     Tensor<float> of_dense({rows_at_once, vocab}), of_model({rows_at_once, vocab});
-    std::vector<double> divergences(static_cast<std::size_t>(total));
+    std::vector<double> of_positions(static_cast<std::size_t>(total));
     for (Index first = 0; first < total; first += rows_at_once) {
         const Index rows = (std::min)(rows_at_once, total - first);
         const auto predict = [&](const Tensor<float>& hidden, Tensor<float>& logits) {
@@ -55,17 +56,20 @@ MPO_DETAIL_MODEL_INLINE double HealJudge::divergence(Index layer, Tensor<float> 
         parallel_for(0, rows, 1, [&](Index begin, Index end) {
             for (Index k = begin; k < end; ++k) {
                 const float *p = of_dense.data() + k * vocab, *q = of_model.data() + k * vocab;
-                divergences[static_cast<std::size_t>(first + k)] =
+                of_positions[static_cast<std::size_t>(first + k)] =
                     detail::divergence(vocab, p, log_sum_exp(vocab, p), q, log_sum_exp(vocab, q));
             }
         });
     }
-    const double mean =
-        std::accumulate(divergences.begin(), divergences.end(), 0.0) / static_cast<double>(total);
-    if (!std::isfinite(mean))
-        raise<NumericalError>(
-            {"heal: behind layer ", layer, " the divergence of held-out windows is ", mean});
-    return mean;
+    std::vector<double> means;
+    for (auto at = of_positions.begin(); at != of_positions.end(); at += length_) {
+        means.push_back(std::accumulate(at, at + length_, 0.0) / static_cast<double>(length_));
+        if (!std::isfinite(means.back()))
+            raise<NumericalError>({"heal: behind layer ", layer,
+                                   " the divergence of held-out window ", means.size() - 1, " is ",
+                                   means.back()});
+    }
+    return means;
 }
 
 MPO_DETAIL_MODEL_INLINE void HealJudge::run_rest(Index first, Tensor<float>& states) const {

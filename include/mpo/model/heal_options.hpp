@@ -19,7 +19,8 @@ enum class HealInputs {
 
 /// What two forms of a layer are compared by where there is a rival: least is best.
 enum class HealChoice {
-    divergence,  // of held-out windows from the dense model, layers behind this one being dense: HealJudge
+    divergence,  // of held-out windows from the dense model, layers behind this one being dense: HealJudge; the student's
+                 // is kept where it is lower by more than two standard errors
     loss         // of the layer's states, the sinks' term included
 };
 
@@ -81,6 +82,8 @@ struct BlockHealing : HealCourse {
     LayerForm form = LayerForm::student;  // whose was kept
     std::optional<HealCourse> other =
         {};  // the form that was not kept; none where there was no choice
+    std::optional<double> divergence_error =
+        {};  // standard error of the two forms' difference, over windows; none as divergence
 };
 
 namespace detail {

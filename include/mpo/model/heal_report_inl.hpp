@@ -113,8 +113,8 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
                                               bool judged) {
     const char* const empty = "<td></td><td></td>";
     if (!layer.other)
-        return concat(cell("form", "both", "left"), judged ? empty : "", empty,
-                      sinks ? "<td></td>" : "");
+        return concat(cell("form", "both", "left"), judged ? "<td></td><td></td><td></td>" : "",
+                      empty, sinks ? "<td></td>" : "");
     const auto& course = *layer.other;
     const std::size_t kept = kept_look(course);
     const auto look = [&](std::string_view label, std::size_t p, const char* member, double value) {
@@ -129,7 +129,12 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
     std::string text =
         concat(cell("form", layer.form == LayerForm::rival ? "rival" : "student", "left"),
                judged ? divergence("divergence", layer, "/divergence") +
-                            divergence("other form, divergence", course, "/other/divergence")
+                            divergence("other form, divergence", course, "/other/divergence") +
+                            cell("error of the difference",
+                                 layer.divergence_error
+                                     ? error_datum(*layer.divergence_error,
+                                                   concat("/layers/", k, "/divergence_error"))
+                                     : std::string())
                       : std::string(),
                look("other form, before", 0, "held_out", before.held_out),
                look("other form, after", kept, "held_out", after.held_out));
@@ -175,9 +180,11 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
         options.blocks->choose_by == HealChoice::loss
             ? concat("the one with the lower loss was kept, the sinks\u2019 error weighing ",
                      short_number(options.blocks->sink_weight, 3), " times.")
-            : std::string("the one was kept with which the held-out windows, going on through the "
-                          "teacher\u2019s layers, diverge less from the teacher, in nats per "
-                          "token."),
+            : std::string(
+                  "the student\u2019s was kept where with it the held-out windows, going on "
+                  "through the teacher\u2019s layers, diverge less from the teacher, in "
+                  "nats per token, by more than two standard errors of the difference, "
+                  "else the rival\u2019s."),
         " Layers that are the same in both were healed once.");
 }
 
@@ -198,7 +205,9 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
         "<th>of before</th>",
         sinks ? "<th>Sinks,<br>before</th><th>after</th>" : "",
         chosen ? "<th class=\"left\">Form</th>" : "",
-        judged ? "<th>Diver-<br>gence</th><th>of the<br>other</th>" : "",
+        judged
+            ? "<th>Diver-<br>gence</th><th>of the<br>other</th><th>error of the<br>difference</th>"
+            : "",
         chosen ? "<th>Other form,<br>before</th><th>after</th>" : "",
         chosen && sinks ? "<th>sinks,<br>after</th>" : "",
         "<th>Kept<br>step</th><th>Fell back<br>at</th><th>s "

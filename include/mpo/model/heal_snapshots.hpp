@@ -1,5 +1,6 @@
 // What the block stage of healing keeps on the disk: "layer_<k>.snapshot" of a finished layer, "layer_<k>.unfinished"
-// of one in the making, as of its last look; "layer_<k>.choice" where one of two forms was chosen by divergence.
+// of one in the making, as of its last look; "layer_<k>.choice" where one of two forms was chosen by divergence;
+// "model.written" when the stage's model was, with the courses of all layers.
 #pragma once
 
 #include <filesystem>
@@ -7,10 +8,12 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
 #include "mpo/model/heal_block.hpp"
+#include "mpo/model/heal_choice.hpp"
 #include "mpo/model/heal_options.hpp"
 #include "mpo/model/training_windows.hpp"
 
@@ -38,15 +41,9 @@ namespace mpo::detail {
 
 [[nodiscard]] nlohmann::ordered_json to_json(const BlockHealing& healing);
 [[nodiscard]] BlockHealing block_healing(const nlohmann::json& json);
-
-/// What the two forms of a layer do to words, in nats.
-struct FormDivergences {
-    double student = 0, rival = 0;
-
-    [[nodiscard]] double of(LayerForm form) const {
-        return form == LayerForm::rival ? rival : student;
-    }
-};
+/// Layers from the first one on, and back. A text of such JSON is what processes tell each other.
+[[nodiscard]] nlohmann::ordered_json to_json(const std::vector<BlockHealing>& layers);
+[[nodiscard]] std::vector<BlockHealing> block_healings(const nlohmann::json& json);
 
 /// Snapshots of the block stage.
 class BlockSnapshots {
@@ -74,9 +71,10 @@ class BlockSnapshots {
     [[nodiscard]] BlockHealState load_unfinished(Index layer, const HealBlocksOptions& options,
                                                  AdamW<float>& optimizer) const;
 
-    /// Says that a model was written of these layers; whether it was. Throw as SnapshotWriter and Snapshot do.
-    void save_written() const;
-    [[nodiscard]] bool is_written() const;
+    /// Says that a model was written of all layers, and what became of them. Throws as SnapshotWriter does.
+    void save_written(const std::vector<BlockHealing>& layers) const;
+    /// The same; none where no model was written. Throws as Snapshot does, FormatError where it is not of so many layers.
+    [[nodiscard]] std::optional<std::vector<BlockHealing>> written_layers(Index num_layers) const;
 
     /// Divergences of a layer's two forms.
     void save(Index layer, const FormDivergences& divergences) const;

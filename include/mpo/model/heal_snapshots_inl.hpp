@@ -121,6 +121,7 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const BlockHealing& heali
                                 {"seconds_per_step", healing.seconds_per_step},
                                 {"curve", curve_json(healing.curve)}};
     if (healing.divergence) json["divergence"] = *healing.divergence;
+    if (healing.divergence_error) json["divergence_error"] = *healing.divergence_error;
     if (!healing.other) return json;
     json["form"] = healing.form == LayerForm::rival ? "rival" : "student";
     json["other"] = {{"best_step", healing.other->best_step},
@@ -136,10 +137,24 @@ MPO_DETAIL_MODEL_INLINE BlockHealing block_healing(const nlohmann::json& json) {
     static_cast<HealCourse&>(healing) = heal_course(json);
     healing.layer = json.at("layer");
     healing.sinks = json.at("sinks");
+    if (json.contains("divergence_error"))
+        healing.divergence_error = json.at("divergence_error").get<double>();
     if (!json.contains("other")) return healing;
     healing.form = json.at("form") == "rival" ? LayerForm::rival : LayerForm::student;
     healing.other = heal_course(json.at("other"));
     return healing;
+}
+
+MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const std::vector<BlockHealing>& layers) {
+    nlohmann::ordered_json json = nlohmann::ordered_json::array();
+    for (const auto& layer : layers) json.push_back(to_json(layer));
+    return json;
+}
+
+MPO_DETAIL_MODEL_INLINE std::vector<BlockHealing> block_healings(const nlohmann::json& json) {
+    std::vector<BlockHealing> layers;
+    for (const auto& layer : json) layers.push_back(block_healing(layer));
+    return layers;
 }
 
 MPO_DETAIL_MODEL_INLINE BlockSnapshots::BlockSnapshots(std::filesystem::path folder,
@@ -177,7 +192,9 @@ MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save(const BlockHealState& state,
 MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save(Index layer,
                                                   const FormDivergences& divergences) const {
     SnapshotWriter(choice(layer), configuration_,
-                   {{"student", divergences.student}, {"rival", divergences.rival}})
+                   {{"student", divergences.student},
+                    {"rival", divergences.rival},
+                    {"error", divergences.error}})
         .finish();
 }
 
@@ -187,19 +204,29 @@ MPO_DETAIL_MODEL_INLINE std::optional<FormDivergences> BlockSnapshots::divergenc
     const Snapshot snapshot(choice(layer), configuration_);
     FormDivergences divergences;
     read_header(snapshot, [&](const auto& json) {
-        divergences = {json.at("student"), json.at("rival")};
+        divergences = {json.at("student"), json.at("rival"), json.at("error")};
     });
     return divergences;
 }
 
-MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save_written() const {
-    SnapshotWriter(written(), configuration_).finish();
+MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save_written(
+    const std::vector<BlockHealing>& layers) const {
+    SnapshotWriter(written(), configuration_, {{"layers", to_json(layers)}}).finish();
 }
 
-MPO_DETAIL_MODEL_INLINE bool BlockSnapshots::is_written() const {
-    if (!std::filesystem::exists(written())) return false;
+MPO_DETAIL_MODEL_INLINE std::optional<std::vector<BlockHealing>> BlockSnapshots::written_layers(
+    Index num_layers) const {
+    if (!std::filesystem::exists(written())) return std::nullopt;
     const Snapshot snapshot(written(), configuration_);
-    return true;
+    std::vector<BlockHealing> layers;
+    read_header(snapshot, [&](const auto& json) { layers = block_healings(json.at("layers")); });
+    if (static_cast<Index>(layers.size()) != num_layers)
+        raise<FormatError>({snapshot.path().string(), ": has ", layers.size(),
+                            " layers, the model has ", num_layers});
+    for (std::size_t k = 0; k < layers.size(); ++k)
+        require_healing(snapshot, layers[k], static_cast<Index>(k),
+                        configuration_.at("steps").get<Index>());
+    return layers;
 }
 
 MPO_DETAIL_MODEL_INLINE BlockHealState BlockSnapshots::load_unfinished(
