@@ -157,8 +157,9 @@ void read_calibration(CompressArguments& arguments, const mpo::Checkpoint& sourc
     const mpo::EigenBackend backend;
     read_calibration(arguments, source);
     if (!arguments.profile.empty())
-        arguments.calibration.shares = mpo::profile_shares(mpo::read_profile(arguments.profile),
-                                                           source, options, arguments.floor);
+        arguments.calibration.shares =
+            mpo::profile_shares(mpo::read_profile(arguments.profile), source, options,
+                                arguments.floor, arguments.calibration.linear.max_flops_ratio);
     auto report = [&] {
         ProgressLine line("compress");
         options.progress = progress_to(line);

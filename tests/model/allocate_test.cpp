@@ -57,6 +57,15 @@ using namespace mpo::test;
     return (numbers * (dense ? options.dense_bits : options.factor_bits) + 7) / 8;
 }
 
+/// Whether a rank, or the dense weight, is within the bound of multiply-adds.
+[[nodiscard]] bool is_within_flops(const AllocationItem& one, Index r,
+                                   const AllocateOptions& options) {
+    const bool dense = r == (std::min)(one.rows, one.cols);
+    const auto multiply_adds =
+        static_cast<double>(dense ? one.rows * one.cols : r * (one.rows + one.cols));
+    return multiply_adds <= options.max_flops_ratio * static_cast<double>(one.rows * one.cols);
+}
+
 /// Least damage over all combinations of ranks from `floors` on.
 [[nodiscard]] double exhaustive(const std::vector<AllocationItem>& items,
                                 const std::vector<Index>& floors, Index budget,
@@ -66,6 +75,7 @@ using namespace mpo::test;
     double best = HUGE_VAL;
     const Index full = (std::min)(items[at].rows, items[at].cols);
     for (Index r = floors[at]; r <= full; ++r) {
+        if (!is_within_flops(items[at], r, options)) continue;
         const double loss =
             r == full ? 0
                       : items[at].losses[static_cast<std::size_t>(r)] / items[at].losses.front();
@@ -87,9 +97,11 @@ using namespace mpo::test;
         const Index full = (std::min)(one.rows, one.cols);
         const auto most = options.floor * static_cast<double>(budget) / all *
                           static_cast<double>(rank_cost(one, full, options));
-        Index floor = 1;
+        Index floor = is_within_flops(one, 1, options) ? 1 : full;
         for (Index r = 1; r < full; ++r)
-            if (static_cast<double>(rank_cost(one, r, options)) <= most) floor = r;
+            if (is_within_flops(one, r, options) &&
+                static_cast<double>(rank_cost(one, r, options)) <= most)
+                floor = r;
         floors.push_back((std::min)(floor, full));
     }
     return floors;
@@ -111,6 +123,12 @@ const std::vector<AllocateOptions> allocate_ways{
     {.unit = BudgetUnit::multiply_adds, .floor = 0.3},
     {.unit = BudgetUnit::bytes, .floor = 0.5, .dense_bits = 5, .factor_bits = 8},
     {.unit = BudgetUnit::bytes, .floor = 0, .dense_bits = 16, .factor_bits = 1},
+    {.floor = 0.5, .max_flops_ratio = 1},
+    {.unit = BudgetUnit::bytes,
+     .floor = 0,
+     .dense_bits = 16,
+     .factor_bits = 8,
+     .max_flops_ratio = 1.2},
 };
 
 }  // namespace
@@ -140,16 +158,17 @@ TEST_CASE("allocate: an exhaustive search is better by less than one edge") {
             for (std::size_t l = 0; l < items.size(); ++l) {
                 const auto& got = result.linears[l];
                 if (got.damage > 0) {  // nothing that helps could still be had
-                    Index r = got.rank + 1;
                     const auto& losses = items[l].losses;
                     const auto damage = [&](Index rank) {
                         return items[l].damage(losses[static_cast<std::size_t>(rank)] /
                                                losses.front());
                     };
-                    while (damage(r) >= got.damage) ++r;
+                    Index r = got.rank + 1;
+                    while (damage(r) >= got.damage || !is_within_flops(items[l], r, options)) ++r;
                     CHECK(rank_cost(items[l], r, options) - got.cost > budget - result.cost);
                 }
                 CHECK(result.linears[l].rank >= floors[l]);
+                CHECK(is_within_flops(items[l], got.rank, options));
                 CHECK(result.linears[l].cost ==
                       rank_cost(items[l], result.linears[l].rank, options));
             }
@@ -268,6 +287,21 @@ TEST_CASE("allocate: a cap leaves nothing dense, and the rest goes to others") {
     }
 }
 
+TEST_CASE("allocate: below one of the multiply-adds nothing stays dense") {
+    auto items = mixed_items();
+    items.erase(items.begin() + 3);
+    for (const double ratio : {0.6, 0.99, 1.0}) {
+        const AllocateOptions options{.max_flops_ratio = ratio};
+        const auto result = allocate(items, all_dense_cost(items), options);
+        for (std::size_t l = 0; l < items.size(); ++l) {
+            const Index r = result.linears[l].rank;
+            CHECK(result.linears[l].dense == (ratio == 1));
+            CHECK(is_within_flops(items[l], r, options));
+            CHECK((ratio == 1 || !is_within_flops(items[l], r + 1, options)));
+        }
+    }
+}
+
 TEST_CASE("allocate: measured damage is a power law between its points and bounded beyond them") {
     const DamageCurve square({{0.01, 0.001}, {0.1, 0.1}}), steep({{0.1, 0.001}, {0.2, 0.1}}),
         flat({{0.1, 0.1}, {0.4, 0.11}}), one({{0.2, 0.05}}, 3),
@@ -332,6 +366,12 @@ TEST_CASE("allocate: what cannot be spread is refused by name and number") {
     for (const double bad : {0.0, 1.1, std::nan("")})
         check_throws<ArgumentError>([&] { (void)allocate(items, 60, {.cap = bad}); },
                                     {"allocate: the cap must be above 0 and at most 1, got "});
+    for (const double bad : {0.0, -1.0, std::nan("")})
+        check_throws<ArgumentError>([&] { (void)allocate(items, 60, {.max_flops_ratio = bad}); },
+                                    {"allocate: max_flops_ratio must be above 0, got "});
+    check_throws<ArgumentError>(
+        [&] { (void)allocate(items, 60, {.max_flops_ratio = 0.9}); },
+        {"allocate: no rank of d, 1 x 6, costs at most", "and 0.9 of its multiply-adds"});
     for (const Index bad : {Index{0}, Index{65}})
         check_throws<ArgumentError>([&] { (void)allocate(items, 60, {.factor_bits = bad}); },
                                     {"allocate: a number must have 1 to 64 bits, got "});

@@ -2,8 +2,10 @@
 // the shares that a profile gives.
 #include "mpo/model/uniform_low_rank.hpp"
 
+#include <cmath>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "mpo/model/fingerprint.hpp"
@@ -124,11 +126,12 @@ TEST_CASE(
     const CalibratedDesk desk("plain");
     const auto source = desk.source();
     const auto profile = some_profile(source);
-    for (const double budget : {0.4, 0.6, 0.9}) {
-        CAPTURE(budget);
+    for (const auto& [budget, ratio] :
+         {std::pair(0.4, HUGE_VAL), {0.6, HUGE_VAL}, {0.9, HUGE_VAL}, {0.6, 1.0}, {0.9, 1.0}}) {
+        CAPTURE(budget, ratio);
         CompressOptions options;
         options.budget = budget;
-        const auto shares = profile_shares(profile, source, options, 0.5);
+        const auto shares = profile_shares(profile, source, options, 0.5, ratio);
         REQUIRE(shares.size() == profile.linears.size());
         double numbers = 0, kept = 0, first = 0, last = 0;
         for (const auto& linear : profile.linears) {
@@ -144,10 +147,11 @@ TEST_CASE(
         CHECK(first > last);
         auto calibration = desk.calibration;
         calibration.shares = shares;
+        calibration.linear.max_flops_ratio = ratio;
         options.sites = 2;
         options.form = CompressForm::low_rank;
-        const auto report =
-            compress(source, desk.folder / std::to_string(budget), options, calibration, cpu);
+        const auto report = compress(source, desk.folder / detail::concat(budget, '_', ratio),
+                                     options, calibration, cpu);
         CHECK(static_cast<double>(report.size().parameters) == kept);  // no rank was rounded away
     }
     CompressOptions options;

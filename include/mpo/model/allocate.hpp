@@ -12,6 +12,7 @@
 // Every linear keeps a floor, a part of the share that all would have in common.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,10 +43,13 @@ struct AllocationItem {
 /// How the budget is spread.
 struct AllocateOptions {
     BudgetUnit unit = BudgetUnit::parameters;  // of the budget
-    double floor = 0.5;      // of the share that all linears have in common, 0 .. 1
-    double cap = 1;          // of the cost of the dense weight, (0, 1]; below 1 nothing stays dense
+    double floor = 0.5;  // of the share that all linears have in common, 0 .. 1
+    double cap = 1;      // of the cost of the dense weight, (0, 1]; below 1 nothing stays dense
     Index dense_bits = 16;   // of a number of a dense weight, where bytes are counted; 1 .. 64
     Index factor_bits = 16;  // of a number of the factors
+    /// Multiply-adds of a linear per token relative to m n, above 0, whatever the unit: larger ranks are not chosen,
+    /// and below 1 nothing stays dense.
+    double max_flops_ratio = std::numeric_limits<double>::infinity();
 };
 
 /// What a linear got.
@@ -78,7 +82,7 @@ void validate(const AllocateOptions& options);
 /// budget   in options.unit, for all of them together, at least their floors. The floor of a linear is the
 ///          largest rank that costs no more than floor * budget / (cost of all dense) of its dense weight,
 ///          and at least rank 1
-/// returns  never more than the budget; everything dense (at the cap) where it suffices for that
+/// returns  never more than the budget; everything dense (at the cap, at max_flops_ratio) where it suffices for that
 /// error    damage - bound is at most that of one edge of a hull: on smooth curves one rank of one linear.
 ///          Equal linears of a convex damage get equal ranks but for what the rest buys, at most 2
 /// cost     one damage per rank of every linear, and a pass over them for every rank that is behind the

@@ -73,22 +73,29 @@ class AllocationCurve {
         const Index full = (std::min)(item.rows, item.cols);
         dense_cost_ = cost(item.rows * item.cols, options.dense_bits, options);
         const double most = options.cap * static_cast<double>(dense_cost_);
+        const double most_flops =
+            options.max_flops_ratio * static_cast<double>(item.rows * item.cols);
         const double scale = item.losses.front() > 0 ? item.losses.front() : 1;
         for (Index r = 1; r < full; ++r) {
+            const Index multiply_adds = r * (item.rows + item.cols);
             const Index numbers = options.unit == BudgetUnit::multiply_adds
-                                      ? r * (item.rows + item.cols)
+                                      ? multiply_adds
                                       : stored_parameters(item, r);
             const Index price = cost(numbers, options.factor_bits, options);
-            if (price >= dense_cost_ || static_cast<double>(price) > most) break;
+            if (price >= dense_cost_ || static_cast<double>(price) > most ||
+                static_cast<double>(multiply_adds) > most_flops)
+                break;
             const double loss = item.losses[static_cast<std::size_t>(r)] / scale;
             if (!choices.empty() && choices.back().cost == price) choices.pop_back();  // few bits
             choices.push_back({r, false, price, loss, item.damage(loss)});
         }
-        if (options.cap == 1) choices.push_back({full, true, dense_cost_, 0, 0});
+        if (options.cap == 1 && options.max_flops_ratio >= 1)
+            choices.push_back({full, true, dense_cost_, 0, 0});
         if (choices.empty())
             raise<ArgumentError>({"allocate: no rank of ", item.name, ", ", item.rows, " x ",
                                   item.cols, ", costs at most the cap, ", options.cap, " of ",
-                                  dense_cost_, " ", to_string(options.unit)});
+                                  dense_cost_, " ", to_string(options.unit), ", and ",
+                                  options.max_flops_ratio, " of its multiply-adds"});
     }
 
     [[nodiscard]] Index dense_cost() const { return dense_cost_; }
@@ -197,6 +204,9 @@ MPO_DETAIL_MODEL_INLINE void validate(const AllocateOptions& options) {
     if (!(options.cap > 0 && options.cap <= 1))
         detail::raise<ArgumentError>(
             {"allocate: the cap must be above 0 and at most 1, got ", options.cap});
+    if (!(options.max_flops_ratio > 0))
+        detail::raise<ArgumentError>(
+            {"allocate: max_flops_ratio must be above 0, got ", options.max_flops_ratio});
     for (const Index bits : {options.dense_bits, options.factor_bits})
         if (bits < 1 || bits > 64)
             detail::raise<ArgumentError>({"allocate: a number must have 1 to 64 bits, got ", bits});

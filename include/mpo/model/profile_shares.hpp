@@ -2,6 +2,7 @@
 // means to the model.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <string>
 #include <unordered_map>
@@ -18,13 +19,13 @@ namespace mpo {
 /// source     dense; all its bytes are read, for its fingerprint
 /// options    budget, of the numbers of all linears that are to be compressed, or budget_bytes, of which room for pivots is
 ///            left; only, skip, dtype
-/// floor      see AllocateOptions
+/// floor, max_flops_ratio   see AllocateOptions; the second must be that of the compression, or shares are given that no
+///            chain within it can use
 /// returns    one share per linear, in (0, 1]; 1: it stays dense
 /// throws     ArgumentError (a profile of another model, a linear that it does not know, no budget); as allocate
-[[nodiscard]] std::map<std::string, double> profile_shares(const Profile& profile,
-                                                           const Checkpoint& source,
-                                                           const CompressOptions& options,
-                                                           double floor = 0.5);
+[[nodiscard]] std::map<std::string, double> profile_shares(
+    const Profile& profile, const Checkpoint& source, const CompressOptions& options,
+    double floor = 0.5, double max_flops_ratio = std::numeric_limits<double>::infinity());
 
 }  // namespace mpo
 

@@ -51,7 +51,8 @@ namespace detail {
 MPO_DETAIL_MODEL_INLINE std::map<std::string, double> profile_shares(const Profile& profile,
                                                                      const Checkpoint& source,
                                                                      const CompressOptions& options,
-                                                                     double floor) {
+                                                                     double floor,
+                                                                     double max_flops_ratio) {
     if (!options.budget && !options.budget_bytes)
         throw ArgumentError("compress: a profile needs a budget or budget_bytes to be spread");
     const auto linears = detail::plan_linears(source, options);
@@ -62,6 +63,7 @@ MPO_DETAIL_MODEL_INLINE std::map<std::string, double> profile_shares(const Profi
     const auto items = detail::items_to_allocate(profile, linears);
     AllocateOptions allocation;
     allocation.floor = floor;
+    allocation.max_flops_ratio = max_flops_ratio;
     allocation.dense_bits = allocation.factor_bits = bits_per_element(options.dtype);
     double numbers = 0;
     Index pivots = 0;
