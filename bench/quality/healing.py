@@ -3,14 +3,14 @@
 
     healing.py FOLDER --model MODEL --train TEXT... --judge TEXT... [--mpo build/bench/examples/mpo] [--budget 0.6]
                [--rows low-rank,ours,unbounded,plain] [--seeds 1] [--only REGEX] [--profile FILE.json]
-               [--judge-characters 40000] [--judge-pieces 1] [--windows 200] [--blocks-steps 100] [--trial-steps 25]
-               [--distill-steps 60] [--look-every 25] [--threads N] [--table]
+               [--objective after-healing] [--judge-characters 40000] [--judge-pieces 1] [--windows 200]
+               [--blocks-steps 100] [--trial-steps 25] [--distill-steps 60] [--look-every 25] [--threads N] [--table]
 
 Rows, all of the same budget:
 
     low-rank    mpo compress --form low-rank
-    ours        --objective after-healing --max-flops-ratio 1, healed with low-rank as its --rival, which is compressed
-                where it is not there
+    ours        --max-flops-ratio 1 and --objective, healed with low-rank as its --rival, which is compressed where it is
+                not there
     unbounded   the same without a bound of multiply-adds
     plain       --form mpo, nothing calibrated: the published method
 
@@ -34,10 +34,11 @@ STUDENT_T = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}  # 97.5 % quantiles, by th
 
 ROWS = {
     "low-rank": ["--form", "low-rank"],
-    "ours": ["--objective", "after-healing", "--max-flops-ratio", "1"],
-    "unbounded": ["--objective", "after-healing"],
+    "ours": ["--max-flops-ratio", "1"],
+    "unbounded": [],
     "plain": ["--form", "mpo"],
 }
+RIVALED = ("ours", "unbounded")  # chains compete
 
 
 def write(path, text):
@@ -111,6 +112,8 @@ class Table:
             arguments += [word for text in self.asked.train for word in ("--calibrate", text)] + ["--resume"]
             if self.asked.profile:
                 arguments += ["--profile", self.asked.profile]
+        if row in RIVALED:
+            arguments += ["--objective", self.asked.objective]
         if self.asked.only:
             arguments += ["--only", self.asked.only]
         self.run(arguments, self.path(row, "compress", "log"))
@@ -145,7 +148,7 @@ class Table:
                      "--seed", str(seed), "--json", self.path(name, "json")]
         arguments += [word for text in asked.train for word in ("--text", text)]
         arguments += [word for text in self.judges for word in ("--evaluate", text)]
-        if row in ("ours", "unbounded"):
+        if row in RIVALED:
             self.compress("low-rank")
             arguments += ["--rival", self.path("low-rank"), "--trial-steps", str(asked.trial_steps)]
         self.run(arguments, self.path(name, "log"))
@@ -202,6 +205,7 @@ def main():
     parser.add_argument("--seeds", type=lambda text: [int(one) for one in text.split(",")], default=[1])
     parser.add_argument("--only")
     parser.add_argument("--profile")
+    parser.add_argument("--objective", default="after-healing", choices=["before-healing", "after-healing"])
     parser.add_argument("--judge-characters", type=int, default=40000)
     parser.add_argument("--judge-pieces", type=int, default=1)
     parser.add_argument("--windows", type=int, default=200)
