@@ -131,6 +131,8 @@ class Table:
                 shutil.rmtree(to + ".part", ignore_errors=True)
                 shutil.copytree(os.path.join(source, name), to + ".part", copy_function=os.link)
                 os.rename(to + ".part", to)
+            if not os.path.exists(os.path.join(work, "heal_work.json")):  # without it the folder is nobody's, and refused
+                shutil.copy(os.path.join(source, "heal_work.json"), work)
             return
 
     def heal(self, row, seed):
