@@ -166,16 +166,13 @@ TEST_CASE("heal: two forms' divergences, and what is known of their difference")
     CHECK(std::abs(both.error - std::sqrt(2.0 / 3 / 4)) < 1e-15);  // differences 1, 1, 2, 0
     CHECK(both.of(LayerForm::student) == 3);
     CHECK(both.of(LayerForm::rival) == 4);
-    CHECK(both.is_student_ahead());  // by 1, twice the error being 0.816
-    CHECK(!detail::compared(rival, student).is_student_ahead());
-    CHECK(!detail::compared(student, std::vector<double>{1, 3, 5, 6}).is_student_ahead());
-    CHECK(!detail::compared(student, student).is_student_ahead());
+    CHECK(detail::compared(rival, student).error == both.error);
+    CHECK(detail::compared(student, student).error == 0);
     const std::vector<double> alone{1}, more{1.5};
     CHECK(detail::compared(alone, more).error == 0);
-    CHECK(detail::compared(alone, more).is_student_ahead());
-    CHECK(!detail::compared(more, alone).is_student_ahead());
+    CHECK(detail::compared(alone, more).rival == 1.5);
 
-    // in doubt the rival's form goes on, by loss the one that has the lower, the student's where both are equal
+    // the lower one goes on, the student's where both are equal
     HealCourse low, high;
     low.curve = {{0, 0, 1, 0}};
     high.curve = {{0, 0, 2, 0}};
@@ -185,15 +182,16 @@ TEST_CASE("heal: two forms' divergences, and what is known of their difference")
                             const std::optional<detail::FormDivergences>& divergences) {
         return detail::choice_of(of_student, of_rival, divergences, options, group);
     };
-    const auto doubtful = choose(low, high, {{3, 3.1, 0.06}}),
-               sure = choose(high, low, {{3, 3.1, 0.04}});
-    CHECK(doubtful.form == LayerForm::rival);
-    CHECK(doubtful.divergences.value().error == 0.06);
-    CHECK(doubtful.other.value().divergence == 3);
-    CHECK(doubtful.other->before().held_out == 1);
-    CHECK(sure.form == LayerForm::student);
-    CHECK(sure.other.value().divergence == 3.1);
-    CHECK(sure.other->before().held_out == 1);
+    const auto of_rival = choose(low, high, {{3.1, 3, 0.06}}),
+               of_student = choose(high, low, {{3, 3.1, 0.06}});
+    CHECK(of_rival.form == LayerForm::rival);
+    CHECK(of_rival.divergences.value().error == 0.06);
+    CHECK(of_rival.other.value().divergence == 3.1);
+    CHECK(of_rival.other->before().held_out == 1);
+    CHECK(of_student.form == LayerForm::student);
+    CHECK(of_student.other.value().divergence == 3.1);
+    CHECK(of_student.other->before().held_out == 1);
+    CHECK(choose(high, low, {{3, 3, 0}}).form == LayerForm::student);
     options.choose_by = HealChoice::loss;
     CHECK(choose(low, high, {}).form == LayerForm::student);
     CHECK(choose(low, low, {}).form == LayerForm::student);
@@ -203,12 +201,11 @@ TEST_CASE("heal: two forms' divergences, and what is known of their difference")
 }
 
 TEST_CASE("heal: of two forms of a layer the one is kept whose words diverge less") {
-    Index sure = 0;
     for (const std::string only : {"layers\\.0", "layers\\.1"}) {  // what is behind stays dense
         const std::size_t at = only.back() == '0' ? 0 : 1;
         const Rivalry rivalry;
         rivalry.add("chains", CompressForm::mpo, 0.5, only, DType::f32);
-        rivalry.add("low_rank", CompressForm::low_rank, 0.2, only, DType::f32);
+        rivalry.add("low_rank", CompressForm::low_rank, 0.3, only, DType::f32);
         const auto options = blocks_of(0, HealChoice::divergence);
         const auto held_out = detail::divided(rivalry.clinic.texts, options).held_out;
         std::map<std::string, std::vector<double>> divergences;
@@ -227,9 +224,7 @@ TEST_CASE("heal: of two forms of a layer the one is kept whose words diverge les
             REQUIRE(block.other);
             const auto [lead, error] = paired(divergences[swapped ? "chains" : "low_rank"],
                                               divergences[swapped ? "low_rank" : "chains"]);
-            REQUIRE(std::abs(lead / error - 2) > 0.1);
-            CHECK((block.form == LayerForm::student) == (lead > 2 * error));
-            sure += std::abs(lead) > 2 * error ? 1 : 0;
+            CHECK((block.form == LayerForm::student) == (lead > 0));
             CHECK(std::abs(block.divergence_error.value() / error - 1) < 1e-2);
             const bool is_chains = (block.form == LayerForm::rival) == swapped;
             const auto near = [&](const std::string& form, double measured) {
@@ -244,7 +239,6 @@ TEST_CASE("heal: of two forms of a layer the one is kept whose words diverge les
                   contents(rivalry.at(is_chains ? "of_chains" : "of_low_rank")));
         }
     }
-    CHECK(sure > 0);
 }
 
 TEST_CASE("heal: layers of two checkpoints in one, dense ones among them, and distilled") {

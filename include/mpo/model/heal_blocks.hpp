@@ -335,9 +335,8 @@ class BlockStageRun {
 /// windows of its steps: the same bits, whatever their number.
 ///
 /// With a rival a layer that is not the same in both checkpoints is healed in both forms, from the same states with the
-/// same windows, for trial_steps, and is at its best look then. By divergence the student's is kept where it is lower by
-/// more than two standard errors of the difference, by loss where it is not higher; else the rival's. The form that is
-/// kept goes on to the end of its steps with the bits that it has alone.
+/// same windows. The form is kept that is lower after trial_steps, at its best look, in what choose_by names, the
+/// student's where they are equal; it goes on to the end of its steps with the bits that it has alone.
 ///
 /// group      processes; all of them call, with the same arguments, on processors of one kind. The work folder must be
 ///            seen by all of them; rank 0 writes it, or who heals a layer alone. What one throws in a step, at a look

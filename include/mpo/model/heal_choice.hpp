@@ -1,6 +1,5 @@
-// The choice of form by healing: of every layer of two compressed checkpoints of one teacher, the student's form is kept
-// where held-out windows diverge less from the teacher with it, beyond doubt, or where its states have the lower loss
-// (HealChoice); else the rival's.
+// The choice of form by healing: of every layer of two compressed checkpoints of one teacher, the form is kept with which
+// held-out windows diverge less from the teacher, or whose states have the lower loss (HealChoice).
 #pragma once
 
 #include <optional>
@@ -25,8 +24,6 @@ struct FormDivergences {
     [[nodiscard]] double of(LayerForm form) const {
         return form == LayerForm::rival ? rival : student;
     }
-    /// Whether the student's form is ahead beyond doubt: by more than two standard errors.
-    [[nodiscard]] bool is_student_ahead() const { return student + 2 * error < rival; }
 };
 
 /// Of the divergences of every window, the same windows in both forms, at least one:
@@ -68,7 +65,7 @@ template <Communicator Group>
     if (options.choose_by == HealChoice::divergence) {
         choice.divergences = divergences.value_or(FormDivergences{});
         group.broadcast(std::as_writable_bytes(std::span(&*choice.divergences, 1)), 0);
-        is_rivals = !choice.divergences->is_student_ahead();
+        is_rivals = choice.divergences->rival < choice.divergences->student;
     }
     is_rivals = answer_of_root(group, is_rivals);
     choice.form = is_rivals ? LayerForm::rival : LayerForm::student;

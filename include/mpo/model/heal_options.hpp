@@ -19,8 +19,7 @@ enum class HealInputs {
 
 /// What two forms of a layer are compared by where there is a rival: least is best.
 enum class HealChoice {
-    divergence,  // of held-out windows from the dense model, layers behind this one being dense: HealJudge; the student's
-                 // is kept where it is lower by more than two standard errors
+    divergence,  // of held-out windows from the dense model, layers behind this one being dense: HealJudge
     loss         // of the layer's states, the sinks' term included
 };
 

@@ -181,10 +181,9 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
             ? concat("the one with the lower loss was kept, the sinks\u2019 error weighing ",
                      short_number(options.blocks->sink_weight, 3), " times.")
             : std::string(
-                  "the student\u2019s was kept where with it the held-out windows, going on "
-                  "through the teacher\u2019s layers, diverge less from the teacher, in "
-                  "nats per token, by more than two standard errors of the difference, "
-                  "else the rival\u2019s."),
+                  "the one was kept with which the held-out windows, going on through the "
+                  "teacher\u2019s layers, diverge less from the teacher, in nats per token; "
+                  "the error of the difference is a standard error over windows."),
         " Layers that are the same in both were healed once.");
 }
 
