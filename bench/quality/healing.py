@@ -122,8 +122,12 @@ class Table:
         """Complete caches of other rows: files never change, so that links do."""
         for other in sorted(os.listdir(self.folder)):
             source = os.path.join(self.folder, other)
-            if not other.endswith(".work") or not os.path.exists(os.path.join(source, "teacher_held_out", "index.json")):
+            needed = [os.path.join(source, *names) for names in (["heal_work.json"], ["teacher_held_out", "index.json"])]
+            if not other.endswith(".work") or source == work or not all(map(os.path.exists, needed)):
                 continue
+            if not os.path.exists(os.path.join(work, "heal_work.json")):  # without it a folder with files is nobody's
+                with open(needed[0], encoding="utf-8") as file:
+                    write(os.path.join(work, "heal_work.json"), file.read())
             for name in ("teacher", "teacher_held_out"):
                 to = os.path.join(work, name)
                 if os.path.exists(to):
@@ -131,8 +135,6 @@ class Table:
                 shutil.rmtree(to + ".part", ignore_errors=True)
                 shutil.copytree(os.path.join(source, name), to + ".part", copy_function=os.link)
                 os.rename(to + ".part", to)
-            if not os.path.exists(os.path.join(work, "heal_work.json")):  # without it the folder is nobody's, and refused
-                shutil.copy(os.path.join(source, "heal_work.json"), work)
             return
 
     def heal(self, row, seed):

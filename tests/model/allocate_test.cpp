@@ -371,7 +371,10 @@ TEST_CASE("allocate: what cannot be spread is refused by name and number") {
                                     {"allocate: max_flops_ratio must be above 0, got "});
     check_throws<ArgumentError>(
         [&] { (void)allocate(items, 60, {.max_flops_ratio = 0.9}); },
-        {"allocate: no rank of d, 1 x 6, costs at most", "and 0.9 of its multiply-adds"});
+        {"allocate: no rank of d, 1 x 6, costs at most 0.9 of its multiply-adds"});
+    check_throws<ArgumentError>(
+        [&] { (void)allocate(items, 60, {.cap = 0.9, .max_flops_ratio = 0.8}); },
+        {"the cap, 0.9 of 6 parameters, and 0.8 of its multiply-adds"});
     for (const Index bad : {Index{0}, Index{65}})
         check_throws<ArgumentError>([&] { (void)allocate(items, 60, {.factor_bits = bad}); },
                                     {"allocate: a number must have 1 to 64 bits, got "});

@@ -340,6 +340,16 @@ TEST_CASE(
     REQUIRE(profile.status == 0);
     const std::string x = "compress decoder -o x --budget 0.6 ";
     CHECK(desk.run(x + calibrate + "--profile p --floor 0.8").status == 0);
+    const auto bounded = desk.run("compress decoder -o z --budget 0.9 " + calibrate +
+                                  "--profile p --max-flops-ratio 1 --json z.json");
+    INFO(bounded.err);
+    REQUIRE(bounded.status == 0);
+    for (const auto& linear : nlohmann::json::parse(read_file(desk.folder / "z.json"))["linears"]) {
+        if (linear["form"] == "dense") continue;
+        const Index m = linear["shape"][0], n = linear["shape"][1], rank = m * n / (m + n);
+        const double share = linear["calibration"]["share"];
+        CHECK(share * static_cast<double>(m * n) < static_cast<double>(rank * (m + n - rank) + 1));
+    }
     desk.refuse(2, x + "--profile p", {"--calibrate"});
     desk.refuse(2, x + calibrate + "--floor 0.5", {"--profile"});
     const std::string y = "compress decoder -o y --budget 0.6 " + calibrate;

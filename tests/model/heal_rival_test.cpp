@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "support/files.hpp"
 #include "support/log_softmax.hpp"
 #include "support/models.hpp"
+#include "support/tolerance.hpp"
 
 namespace {
 
@@ -163,7 +165,7 @@ TEST_CASE("heal: two forms' divergences, and what is known of their difference")
     const auto both = detail::compared(student, rival);
     CHECK(both.student == 3);
     CHECK(both.rival == 4);
-    CHECK(std::abs(both.error - std::sqrt(2.0 / 3 / 4)) < 1e-15);  // differences 1, 1, 2, 0
+    CHECK(std::abs(both.error - std::sqrt(2.0 / 3 / 4)) < tolerance<double>(4, 1));  // 1, 1, 2, 0
     CHECK(both.of(LayerForm::student) == 3);
     CHECK(both.of(LayerForm::rival) == 4);
     CHECK(detail::compared(rival, student).error == both.error);
@@ -198,6 +200,22 @@ TEST_CASE("heal: two forms' divergences, and what is known of their difference")
     CHECK(choose(high, low, {}).form == LayerForm::rival);
     CHECK(!choose(high, low, {}).divergences);
     CHECK(!choose(high, low, {}).other.value().divergence);
+}
+
+TEST_CASE("heal: a judge names the window whose divergence is no number") {
+    const Clinic clinic;
+    const TransformerOptions read;
+    detail::WeightReader teacher(clinic.teacher(), read, cpu);
+    const auto config = transformer_config(teacher.checkpoint());
+    const auto windows = detail::divided(clinic.texts, Clinic::options()).held_out;
+    const detail::HealJudge judge(teacher, config, windows, cpu);
+    const Index rows = windows.count() * windows.length, n = config.hidden_size;
+    Tensor<float> states({rows, n});
+    for (Index k = 0; k < states.size(); ++k) states.data()[k] = static_cast<float>(k % 7 - 3);
+    CHECK(judge.divergences(0, states).size() == static_cast<std::size_t>(windows.count()));
+    states.data()[windows.length * n] = std::numeric_limits<float>::quiet_NaN();
+    check_throws<NumericalError>([&] { (void)judge.divergences(0, states); },
+                                 {"behind layer 0", "held-out window 1 is", "nan"});
 }
 
 TEST_CASE("heal: of two forms of a layer the one is kept whose words diverge less") {
@@ -308,6 +326,7 @@ TEST_CASE("heal: with a rival, broken off after any look, a run ends with the sa
                       held_out_of(*unbroken.blocks[k].other));
                 REQUIRE(unbroken.blocks[k].divergence);
                 CHECK(resumed.blocks[k].divergence == unbroken.blocks[k].divergence);
+                CHECK(resumed.blocks[k].divergence_error == unbroken.blocks[k].divergence_error);
                 CHECK(resumed.blocks[k].other->divergence == unbroken.blocks[k].other->divergence);
             }
         }

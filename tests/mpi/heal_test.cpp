@@ -189,12 +189,17 @@ TEST_CASE("heal: ranks choose the same of two forms of a layer, in order and apa
         const auto unbroken = ward.heal(options, "unbroken" + name, "work_unbroken" + name);
         CHECK(ward.same_everywhere(numbers_of(unbroken)));
         std::vector<Index> forms;
+        std::vector<double> divergences;
         for (const auto& block : unbroken.blocks) {
             REQUIRE(block.other);
+            divergences.insert(divergences.end(),
+                               {block.divergence.value(), block.divergence_error.value(),
+                                block.other->divergence.value()});
             CHECK(block.other->curve.size() == 2);
             forms.push_back(static_cast<Index>(block.form));
         }
         CHECK(ward.same_everywhere(forms));
+        CHECK(ward.same_everywhere(divergences));
         auto broken = options;
         Index seen = 0;
         broken.progress = cancels_at(3, seen);

@@ -43,12 +43,12 @@ struct AllocationItem {
 /// How the budget is spread.
 struct AllocateOptions {
     BudgetUnit unit = BudgetUnit::parameters;  // of the budget
-    double floor = 0.5;  // of the share that all linears have in common, 0 .. 1
-    double cap = 1;      // of the cost of the dense weight, (0, 1]; below 1 nothing stays dense
+    double floor = 0.5;      // of the share that all linears have in common, 0 .. 1
+    double cap = 1;          // of the cost of the dense weight, (0, 1]; below 1 nothing stays dense
     Index dense_bits = 16;   // of a number of a dense weight, where bytes are counted; 1 .. 64
     Index factor_bits = 16;  // of a number of the factors
-    /// Multiply-adds of a linear per token relative to m n, above 0, whatever the unit: larger ranks are not chosen,
-    /// and below 1 nothing stays dense.
+    /// Multiply-adds of low rank per token relative to m n, above 0, whatever the unit: larger ranks are not chosen, and
+    /// below 1 nothing stays dense.
     double max_flops_ratio = std::numeric_limits<double>::infinity();
 };
 

@@ -93,9 +93,15 @@ class AllocationCurve {
             choices.push_back({full, true, dense_cost_, 0, 0});
         if (choices.empty())
             raise<ArgumentError>({"allocate: no rank of ", item.name, ", ", item.rows, " x ",
-                                  item.cols, ", costs at most the cap, ", options.cap, " of ",
-                                  dense_cost_, " ", to_string(options.unit), ", and ",
-                                  options.max_flops_ratio, " of its multiply-adds"});
+                                  item.cols, ", costs at most ",
+                                  options.cap < 1
+                                      ? concat("the cap, ", options.cap, " of ", dense_cost_, " ",
+                                               to_string(options.unit))
+                                      : std::string(),
+                                  options.cap < 1 && options.max_flops_ratio < 1 ? ", and " : "",
+                                  options.max_flops_ratio < 1
+                                      ? concat(options.max_flops_ratio, " of its multiply-adds")
+                                      : std::string()});
     }
 
     [[nodiscard]] Index dense_cost() const { return dense_cost_; }

@@ -83,11 +83,10 @@ void cache_taught(const std::filesystem::path& work, const std::filesystem::path
                   const DividedWindows& windows, const CacheTeacherOptions& caching,
                   const HealCallback& progress, const EigenBackend& backend);
 
-/// What an earlier call of the same run made of the layers, where it has written their model into `folder`: JSON as of
-/// to_json, else empty.
-[[nodiscard]] std::string written_blocks(const HealSources& sources,
-                                         const HealBlocksOptions& options, int processes,
-                                         const std::filesystem::path& folder);
+/// What an earlier call of the same run made of the layers, where it has written their model into `folder`.
+[[nodiscard]] std::optional<std::vector<BlockHealing>> written_blocks(
+    const HealSources& sources, const HealBlocksOptions& options, int processes,
+    const std::filesystem::path& folder);
 
 /// The layers that a block stage left in the forms that it kept, written as a model.
 ///
@@ -109,12 +108,15 @@ template <Communicator Group>
                                                     const std::filesystem::path& folder,
                                                     bool in_work, const HealOptions& options,
                                                     const EigenBackend& backend, Group& group) {
-    std::string written;
+    std::optional<std::vector<BlockHealing>> written;
     at_root(group, [&] {
         if (in_work) written = written_blocks(sources, *options.blocks, group.size(), folder);
     });
-    if (written = broadcast_text(group, std::move(written), 0); !written.empty())
-        return block_healings(nlohmann::json::parse(written));
+    if (answer_of_root(group, written.has_value())) {
+        if (group.size() == 1) return std::move(*written);
+        const auto text = broadcast_text(group, written ? to_json(*written).dump() : "", 0);
+        return block_healings(nlohmann::json::parse(text));
+    }
     auto blocks = heal_blocks(sources, *options.blocks, backend, group, options.progress);
     at_root(group, [&] {
         write_healed_blocks(sources, *options.blocks, group.size(), blocks, folder, in_work,

@@ -50,8 +50,8 @@ void require_trial(const HealBlocksOptions& options, bool has_rival);
 /// Whether the rival's form has the lower loss at the look that it kept, sinks' term included. More steps of the better
 /// form alone only widen its lead in that: a run that goes on chooses as the broken one did. Divergences are kept on
 /// the disk for it.
-[[nodiscard]] inline bool has_lower_loss(const HealCourse& rival, const HealCourse& student,
-                                         double sink_weight) {
+[[nodiscard]] inline bool is_rival_better(const HealCourse& student, const HealCourse& rival,
+                                          double sink_weight) {
     return rival.after().total(sink_weight) < student.after().total(sink_weight);
 }
 
@@ -61,13 +61,14 @@ template <Communicator Group>
                                     const std::optional<FormDivergences>& divergences,
                                     const HealBlocksOptions& options, Group& group) {
     LayerChoice choice;
-    bool is_rivals = has_lower_loss(rival, student, options.sink_weight);
+    bool is_rivals = false;
     if (options.choose_by == HealChoice::divergence) {
         choice.divergences = divergences.value_or(FormDivergences{});
         group.broadcast(std::as_writable_bytes(std::span(&*choice.divergences, 1)), 0);
         is_rivals = choice.divergences->rival < choice.divergences->student;
+    } else {
+        is_rivals = answer_of_root(group, is_rival_better(student, rival, options.sink_weight));
     }
-    is_rivals = answer_of_root(group, is_rivals);
     choice.form = is_rivals ? LayerForm::rival : LayerForm::student;
     choice.other = is_rivals ? student : rival;
     if (choice.divergences)

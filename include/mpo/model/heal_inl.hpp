@@ -88,13 +88,12 @@ MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& folder,
     (void)cache_teacher(folder, teacher, windows, caching, backend);
 }
 
-MPO_DETAIL_MODEL_INLINE std::string written_blocks(const HealSources& sources,
-                                                   const HealBlocksOptions& options, int processes,
-                                                   const std::filesystem::path& folder) {
-    if (!std::filesystem::exists(folder)) return "";
+MPO_DETAIL_MODEL_INLINE std::optional<std::vector<BlockHealing>> written_blocks(
+    const HealSources& sources, const HealBlocksOptions& options, int processes,
+    const std::filesystem::path& folder) {
+    if (!std::filesystem::exists(folder)) return std::nullopt;
     const auto num_layers = transformer_config(Checkpoint(sources.student)).num_layers;
-    const auto layers = snapshots_of(sources, options, processes).written_layers(num_layers);
-    return layers ? to_json(*layers).dump() : "";
+    return snapshots_of(sources, options, processes).written_layers(num_layers);
 }
 
 MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,

@@ -82,7 +82,7 @@ struct BlockHealing : HealCourse {
     std::optional<HealCourse> other =
         {};  // the form that was not kept; none where there was no choice
     std::optional<double> divergence_error =
-        {};  // standard error of the two forms' difference, over windows; none as divergence
+        {};  // standard error of the two forms' difference, over windows; where divergence is
 };
 
 namespace detail {

@@ -29,7 +29,8 @@ MPO_DETAIL_MODEL_INLINE void make_folder(const std::filesystem::path& folder) {
 
 MPO_DETAIL_MODEL_INLINE void make_work_folder(const std::filesystem::path& work) {
     // 2: behind the last layer sinks and strays are left out
-    constexpr Index version = 2, max_bytes = 1 << 16;
+    // 3: choices have an error, model.written the courses of all layers
+    constexpr Index version = 3, max_bytes = 1 << 16;
     const auto path = work / heal_work_file;
     if (std::filesystem::exists(path)) {
         const auto json = detail::parse_json_tree(read_text_file(path, max_bytes), path.string());

@@ -19,8 +19,8 @@ namespace mpo {
 /// source     dense; all its bytes are read, for its fingerprint
 /// options    budget, of the numbers of all linears that are to be compressed, or budget_bytes, of which room for pivots is
 ///            left; only, skip, dtype
-/// floor, max_flops_ratio   see AllocateOptions; the second must be that of the compression, or shares are given that no
-///            chain within it can use
+/// floor, max_flops_ratio   see AllocateOptions; the second that of the compression, or shares are given of which low rank,
+///            whose losses the profile has, cannot use all
 /// returns    one share per linear, in (0, 1]; 1: it stays dense
 /// throws     ArgumentError (a profile of another model, a linear that it does not know, no budget); as allocate
 [[nodiscard]] std::map<std::string, double> profile_shares(
