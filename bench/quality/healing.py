@@ -122,11 +122,11 @@ class Table:
         """Complete caches of other rows: files never change, so that links do."""
         for other in sorted(os.listdir(self.folder)):
             source = os.path.join(self.folder, other)
-            needed = [os.path.join(source, *names) for names in (["heal_work.json"], ["teacher_held_out", "index.json"])]
-            if not other.endswith(".work") or source == work or not all(map(os.path.exists, needed)):
+            marker, last = os.path.join(source, "heal_work.json"), os.path.join(source, "teacher_held_out", "index.json")
+            if not other.endswith(".work") or source == work or not os.path.exists(marker) or not os.path.exists(last):
                 continue
             if not os.path.exists(os.path.join(work, "heal_work.json")):  # without it a folder with files is nobody's
-                with open(needed[0], encoding="utf-8") as file:
+                with open(marker, encoding="utf-8") as file:
                     write(os.path.join(work, "heal_work.json"), file.read())
             for name in ("teacher", "teacher_held_out"):
                 to = os.path.join(work, name)

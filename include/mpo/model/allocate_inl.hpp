@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <string>
 #include <utility>
 
 #include "mpo/core/error.hpp"
@@ -93,15 +94,7 @@ class AllocationCurve {
             choices.push_back({full, true, dense_cost_, 0, 0});
         if (choices.empty())
             raise<ArgumentError>({"allocate: no rank of ", item.name, ", ", item.rows, " x ",
-                                  item.cols, ", costs at most ",
-                                  options.cap < 1
-                                      ? concat("the cap, ", options.cap, " of ", dense_cost_, " ",
-                                               to_string(options.unit))
-                                      : std::string(),
-                                  options.cap < 1 && options.max_flops_ratio < 1 ? ", and " : "",
-                                  options.max_flops_ratio < 1
-                                      ? concat(options.max_flops_ratio, " of its multiply-adds")
-                                      : std::string()});
+                                  item.cols, ", costs at most ", limits(options)});
     }
 
     [[nodiscard]] Index dense_cost() const { return dense_cost_; }
@@ -133,6 +126,17 @@ class AllocationCurve {
     }
 
   private:
+    /// Those below the dense weight, for a message.
+    [[nodiscard]] std::string limits(const AllocateOptions& options) const {
+        std::string text;
+        if (options.cap < 1)
+            text =
+                concat("the cap, ", options.cap, " of ", dense_cost_, " ", to_string(options.unit));
+        if (options.max_flops_ratio < 1)
+            text += concat(text.empty() ? "" : ", and ", options.max_flops_ratio,
+                           " of its multiply-adds");
+        return text;
+    }
     [[nodiscard]] static Index cost(Index numbers, Index bits, const AllocateOptions& options) {
         return options.unit == BudgetUnit::bytes ? (numbers * bits + 7) / 8 : numbers;
     }

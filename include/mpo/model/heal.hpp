@@ -112,11 +112,8 @@ template <Communicator Group>
     at_root(group, [&] {
         if (in_work) written = written_blocks(sources, *options.blocks, group.size(), folder);
     });
-    if (answer_of_root(group, written.has_value())) {
-        if (group.size() == 1) return std::move(*written);
-        const auto text = broadcast_text(group, written ? to_json(*written).dump() : "", 0);
-        return block_healings(nlohmann::json::parse(text));
-    }
+    const auto text = broadcast_text(group, written ? to_json(*written).dump() : "", 0);
+    if (!text.empty()) return block_healings(nlohmann::json::parse(text));
     auto blocks = heal_blocks(sources, *options.blocks, backend, group, options.progress);
     at_root(group, [&] {
         write_healed_blocks(sources, *options.blocks, group.size(), blocks, folder, in_work,

@@ -26,11 +26,10 @@ struct FormDivergences {
     }
 };
 
-/// Of the divergences of every window, the same windows in both forms, at least one:
-///
-///   error = sqrt(sum over windows of (d - mean d)^2 / (n (n - 1)))      d: rival - student
-[[nodiscard]] FormDivergences compared(std::span<const double> student,
-                                       std::span<const double> rival);
+/// Of the divergences of every window, the same windows in both forms, at least one. The difference is paired: most of
+/// what a window does to one form it does to both.
+[[nodiscard]] FormDivergences compared(const std::vector<double>& student,
+                                       const std::vector<double>& rival);
 
 /// What of a layer goes on.
 struct LayerChoice {

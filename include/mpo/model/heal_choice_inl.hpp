@@ -2,15 +2,13 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <numeric>
-#include <span>
 #include <string>
 #include <vector>
 
 #include "mpo/core/error.hpp"
 #include "mpo/io/inline.hpp"
+#include "mpo/model/evaluate.hpp"
 #include "mpo/model/heal_choice.hpp"
 
 namespace mpo::detail {
@@ -21,21 +19,11 @@ MPO_DETAIL_MODEL_INLINE void require_trial(const HealBlocksOptions& options, boo
                               ", and there is no rival to try the student against"});
 }
 
-MPO_DETAIL_MODEL_INLINE FormDivergences compared(std::span<const double> student,
-                                                 std::span<const double> rival) {
-    const std::size_t count = student.size();
-    const auto mean = [&](std::span<const double> of) {
-        return std::accumulate(of.begin(), of.end(), 0.0) / static_cast<double>(count);
-    };
-    FormDivergences both{mean(student), mean(rival)};
-    if (count < 2) return both;
-    double squares = 0;
-    for (std::size_t k = 0; k < count; ++k) {
-        const double off = (rival[k] - student[k]) - (both.rival - both.student);
-        squares += off * off;
-    }
-    both.error = std::sqrt(squares / static_cast<double>(count * (count - 1)));
-    return both;
+MPO_DETAIL_MODEL_INLINE FormDivergences compared(const std::vector<double>& student,
+                                                 const std::vector<double>& rival) {
+    std::vector<double> differences;
+    for (std::size_t k = 0; k < student.size(); ++k) differences.push_back(rival[k] - student[k]);
+    return {estimate(student).mean, estimate(rival).mean, estimate(differences).standard_error};
 }
 
 MPO_DETAIL_MODEL_INLINE std::vector<Layout> layouts_below(const WeightReader& reader,

@@ -64,7 +64,7 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json describe(const HealResults& resul
         else
             json["distillation"] =
                 detail::stage_json(detail::settings_json(*results.options.distillation), cost);
-    for (const auto& layer : report.blocks) json["layers"].push_back(detail::to_json(layer));
+    json["layers"] = detail::to_json(report.blocks);
     if (report.distillation) {
         auto curve = detail::to_json(*report.distillation);
         json["distillation"]["best_step"] = curve["best_step"];

@@ -1,6 +1,8 @@
 // The bodies of model/heal_report.hpp that are no templates.
 #pragma once
 
+#include <optional>
+
 #include "mpo/core/plot.hpp"
 #include "mpo/io/inline.hpp"
 #include "mpo/model/heal_charts.hpp"
@@ -111,10 +113,9 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
 /// The form of a layer that was kept, and what became of the other one.
 [[nodiscard]] inline std::string choice_cells(const BlockHealing& layer, std::size_t k, bool sinks,
                                               bool judged) {
-    const char* const empty = "<td></td><td></td>";
     if (!layer.other)
         return concat(cell("form", "both", "left"), judged ? "<td></td><td></td><td></td>" : "",
-                      empty, sinks ? "<td></td>" : "");
+                      "<td></td><td></td>", sinks ? "<td></td>" : "");
     const auto& course = *layer.other;
     const std::size_t kept = kept_look(course);
     const auto look = [&](std::string_view label, std::size_t p, const char* member, double value) {
@@ -122,22 +123,19 @@ MPO_DETAIL_MODEL_INLINE std::size_t kept_look(const Distillation& run) {
                     error_datum(value, concat("/layers/", k, "/other/curve/", p, '/', member)));
     };
     const auto &before = course.before(), &after = course.after();
-    const auto divergence = [&](std::string_view label, const HealCourse& of, const char* at) {
-        return cell(label, of.divergence ? error_datum(*of.divergence, concat("/layers/", k, at))
-                                         : std::string());
+    const auto divergence = [&](std::string_view label, const std::optional<double>& value,
+                                const char* at) {
+        return cell(label, value ? error_datum(*value, concat("/layers/", k, at)) : std::string());
     };
-    std::string text =
-        concat(cell("form", layer.form == LayerForm::rival ? "rival" : "student", "left"),
-               judged ? divergence("divergence", layer, "/divergence") +
-                            divergence("other form, divergence", course, "/other/divergence") +
-                            cell("error of the difference",
-                                 layer.divergence_error
-                                     ? error_datum(*layer.divergence_error,
-                                                   concat("/layers/", k, "/divergence_error"))
-                                     : std::string())
-                      : std::string(),
-               look("other form, before", 0, "held_out", before.held_out),
-               look("other form, after", kept, "held_out", after.held_out));
+    std::string text = concat(
+        cell("form", layer.form == LayerForm::rival ? "rival" : "student", "left"),
+        judged
+            ? divergence("divergence", layer.divergence, "/divergence") +
+                  divergence("other form, divergence", course.divergence, "/other/divergence") +
+                  divergence("error of the difference", layer.divergence_error, "/divergence_error")
+            : std::string(),
+        look("other form, before", 0, "held_out", before.held_out),
+        look("other form, after", kept, "held_out", after.held_out));
     if (sinks) text += look("other form, sinks", kept, "sinks", after.sinks);
     return text;
 }
