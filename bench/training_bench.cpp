@@ -305,7 +305,9 @@ void declare_rows(const Options& options) {
     const Form low_rank{.name = "low_rank_0.3", .opposed = 1, .parameters = 0.3};
     Form bounded{.name = "opposed_2_0.3_flops_0.4", .opposed = 2, .parameters = 0.3};
     bounded.multiply_adds = 0.4;
-    for (const Form& form : {low_rank, bounded})
+    const Form tight{.name = "opposed_2_flops_0.3", .opposed = 2, .multiply_adds = 0.3};
+    const Form tight_low_rank{.name = "low_rank_flops_0.3", .opposed = 1, .multiply_adds = 0.3};
+    for (const Form& form : {low_rank, bounded, tight_low_rank, tight})
         declare_form<BlockStep>("block", form, 2, 9, options);
     // as many parameters, and no bound on multiply-adds: 0.64 of dense's with f = 2, about dense's with the others
     const Form unbounded[] = {{.name = "opposed_2_0.3", .opposed = 2, .parameters = 0.3},
