@@ -344,7 +344,9 @@ TEST_CASE(
                                   "--profile p --max-flops-ratio 1 --json z.json");
     INFO(bounded.err);
     REQUIRE(bounded.status == 0);
-    for (const auto& linear : nlohmann::json::parse(read_file(desk.folder / "z.json"))["linears"]) {
+    const auto written = nlohmann::json::parse(read_file(desk.folder / "z.json"));
+    CHECK(written.at("linears").size() == 14);
+    for (const auto& linear : written.at("linears")) {
         if (linear["form"] == "dense") continue;
         const Index m = linear["shape"][0], n = linear["shape"][1], rank = m * n / (m + n);
         const double share = linear["calibration"]["share"];
