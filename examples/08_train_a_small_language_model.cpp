@@ -12,6 +12,9 @@
 #include <fstream>
 #include <iostream>
 #include <iterator>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "character_model.hpp"
 
@@ -29,57 +32,87 @@ const mpo::EigenBackend cpu;
     return text;
 }
 
-}  // namespace
+/// What the command line asks for.
+struct Asked {
+    bool real;  // a text was named
+    Text text;
+    Index steps, seeds;
+    std::vector<Index> chis;
+};
 
-int main(int argc, char** argv) {
+[[nodiscard]] Asked asked(int argc, char** argv) {
     const auto number = [&](int k, Index otherwise) {
         return argc > k ? static_cast<Index>(std::stoll(argv[k])) : otherwise;
     };
     const bool real = argc > 1;
     std::ifstream file(real ? argv[1] : "");
-    const Text text(real ? std::string(std::istreambuf_iterator<char>(file), {}) : made_up());
-    const Index steps = number(2, real ? 1000 : 40), seeds = number(3, real ? 3 : 1);
-    std::vector<Index> chis;
-    for (int k = 4; k < argc; ++k) chis.push_back(number(k, 0));
-    if (chis.empty()) chis = real ? std::vector<Index>{4, 8, 16, 32, 0} : std::vector<Index>{8, 0};
-    const std::vector<double> peaks =
-        real ? std::vector<double>{3e-3, 1e-2} : std::vector<double>{1e-2};
-    if (static_cast<Index>(text.ids.size()) < 20 * batch.rows() || steps < 1 || seeds < 1) {
-        std::cerr << "need a text of " << 20 * batch.rows() << " characters, a step and a seed\n";
-        return 2;
+    Asked result{real,
+                 Text(real ? std::string(std::istreambuf_iterator<char>(file), {}) : made_up()),
+                 number(2, real ? 1000 : 40),
+                 number(3, real ? 3 : 1),
+                 {}};
+    for (int k = 4; k < argc; ++k) result.chis.push_back(number(k, 0));
+    if (result.chis.empty())
+        result.chis = real ? std::vector<Index>{4, 8, 16, 32, 0} : std::vector<Index>{8, 0};
+    if (static_cast<Index>(result.text.ids.size()) < 20 * batch.rows() || result.steps < 1 ||
+        result.seeds < 1)
+        throw std::invalid_argument("need a text of " + std::to_string(20 * batch.rows()) +
+                                    " characters, a step and a seed");
+    return result;
+}
+
+/// A row of the table: the mean accuracy.
+double print_row(Index chi, double peak, const std::vector<Trained>& runs) {
+    const auto count = static_cast<double>(runs.size());
+    Trained mean;
+    double least = 1, most = 0;
+    for (const auto& run : runs) {
+        least = std::min(least, run.accuracy);
+        most = std::max(most, run.accuracy);
+        mean.accuracy += run.accuracy / count;
+        mean.nats += run.nats / count;
+        mean.minutes += run.minutes / count;
     }
+    std::printf("%-8s %11lld  %.0e   %6.4f (%.4f, %.4f)  %7.4f   %6.2f\n",
+                chi == 0 ? "dense" : ("chi " + std::to_string(chi)).c_str(),
+                static_cast<long long>(runs[0].parameters), peak, mean.accuracy, least, most,
+                mean.nats, mean.minutes);
+    std::fflush(stdout);
+    return mean.accuracy;
+}
+
+/// Trains all forms; whether the short run on the made-up text has learnt its words.
+[[nodiscard]] bool make_table(const Asked& what) {
+    const auto peaks = what.real ? std::vector<double>{3e-3, 1e-2} : std::vector<double>{1e-2};
     std::printf(
         "%zu characters, %lld steps of %lld, %d threads\nform      parameters   rate    accuracy "
         "(least, most)    nats   minutes of a run\n",
-        text.ids.size(), static_cast<long long>(steps), static_cast<long long>(batch.rows()),
-        mpo::num_threads());
+        what.text.ids.size(), static_cast<long long>(what.steps),
+        static_cast<long long>(batch.rows()), mpo::num_threads());
     bool good = true;
-    for (const Index chi : chis) {
+    for (const Index chi : what.chis) {
         double peak = 0;
         std::vector<Trained> runs;
         for (const double tried : peaks) {  // by the training loss alone
-            const auto run = train(text, chi, tried, steps, 1, cpu);
+            const auto run = train(what.text, chi, tried, what.steps, 1, cpu);
             if (!runs.empty() && runs[0].training <= run.training) continue;
             peak = tried;
             runs = {run};
         }
-        for (Index seed = 2; seed <= seeds; ++seed)
-            runs.push_back(train(text, chi, peak, steps, seed, cpu));
-        Trained mean;
-        double least = 1, most = 0;
-        for (const auto& run : runs) {
-            least = std::min(least, run.accuracy);
-            most = std::max(most, run.accuracy);
-            mean.accuracy += run.accuracy / static_cast<double>(seeds);
-            mean.nats += run.nats / static_cast<double>(seeds);
-            mean.minutes += run.minutes / static_cast<double>(seeds);
-        }
-        std::printf("%-8s %11lld  %.0e   %6.4f (%.4f, %.4f)  %7.4f   %6.2f\n",
-                    chi == 0 ? "dense" : ("chi " + std::to_string(chi)).c_str(),
-                    static_cast<long long>(runs[0].parameters), peak, mean.accuracy, least, most,
-                    mean.nats, mean.minutes);
-        std::fflush(stdout);
-        good = good && (real || mean.accuracy > 0.7);
+        for (Index seed = 2; seed <= what.seeds; ++seed)
+            runs.push_back(train(what.text, chi, peak, what.steps, seed, cpu));
+        good = print_row(chi, peak, runs) > 0.7 && good;
     }
-    return good ? 0 : 1;
+    return good || what.real;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        return make_table(asked(argc, argv)) ? 0 : 1;
+    } catch (const std::exception& error) {
+        std::cerr << error.what() << '\n';
+        return 2;
+    }
 }

@@ -107,15 +107,6 @@ void move_to_output(const HealArguments& arguments, const std::filesystem::path&
     std::filesystem::remove_all(healed);
 }
 
-/// Whether a path is a folder or lies below it.
-[[nodiscard]] bool is_within(const std::filesystem::path& path,
-                             const std::filesystem::path& folder) {
-    const auto inner = std::filesystem::weakly_canonical(path),
-               outer = std::filesystem::weakly_canonical(folder);
-    return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first ==
-           outer.end();
-}
-
 /// Refuses what would be found out after hours, and a work folder that nobody asked to go on with.
 void require_free(const HealArguments& arguments, const std::filesystem::path& work) {
     const auto output = output_folder(arguments);
@@ -129,11 +120,11 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
     if (!arguments.resume && std::filesystem::exists(work))
         throw mpo::ArgumentError("heal: the work folder " + work.string() +
                                  " exists already; --resume goes on with it");
-    if (is_within(work, output))
+    if (mpo::is_within(work, output))
         throw mpo::ArgumentError("heal: the work folder " + work.string() +
                                  " lies within the output " + output.string());
     for (const auto& model : {arguments.student, arguments.teacher, arguments.rival})
-        if (!model.empty() && is_within(model, healed_folder(work)))
+        if (!model.empty() && mpo::is_within(model, healed_folder(work)))
             throw mpo::ArgumentError("heal: " + model +
                                      " is what a run leaves in its work folder " + work.string() +
                                      " until it is judged; move it away first");
@@ -186,7 +177,6 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
         return reply();
     };
     if (std::filesystem::exists(work)) {  // a run that was killed while it judged
-        mpo::make_work_folder(work);
         const mpo::WorkFolderLock lock(work);
         std::filesystem::remove_all(healed_folder(work));
     }

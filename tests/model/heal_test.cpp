@@ -154,7 +154,7 @@ TEST_CASE(
     const auto later = detail::optimizer_of(parameters, *options.blocks, healing);
     CHECK(later.options().learning_rate.peak == 0.125);
     CHECK(later.options().total_steps == 4);
-    CHECK(later.options().relative_rate);
+    CHECK(later.options().rate_scale == RateScale::relative);
 }
 
 TEST_CASE("heal: either stage alone") {
@@ -206,8 +206,8 @@ TEST_CASE("heal: snapshots of another run are refused by what differs") {
     const Clinic other("group_8");
     check_throws<ArgumentError>(
         [&] {
-            mpo::heal(other.student(), other.teacher(), other.texts, clinic.folder / "third",
-                      clinic.folder / "work", options, cpu);
+            (void)mpo::heal(other.student(), other.teacher(), other.texts, clinic.folder / "third",
+                            clinic.folder / "work", options, cpu);
         },
         {"another configuration", "asked for is"});
 }
@@ -355,7 +355,10 @@ TEST_CASE("heal: snapshots whose numbers no run can have left are refused") {
     const auto nothing = [](auto&) {};
     const auto unfinished = blocks / "layer_1.unfinished", finished = blocks / "layer_0.snapshot";
     refuse(unfinished, {"'best'", "numbers, not"}, nothing, "best");
-    refuse(unfinished, {"'step' is -3"}, [](auto& header) { header["step"] = -3; });
+    refuse(unfinished, {"'step' must be a whole number"},
+           [](auto& header) { header["step"] = -3; });
+    refuse(unfinished, {"'step' must be a whole number"},
+           [](auto& header) { header["step"] = 1e300; });
     refuse(unfinished, {"'step' is 13", "0 to 12"}, [](auto& header) { header["step"] = 13; });
     refuse(unfinished, {"'fell_back' has 99"}, [](auto& header) { header["fell_back"] = {99}; });
     for (const auto& path : {unfinished, finished}) {
@@ -365,12 +368,26 @@ TEST_CASE("heal: snapshots whose numbers no run can have left are refused") {
                [](auto& header) { header["curve"][1]["step"] = 0; });
         refuse(path, {"'best_step' is 5"}, [](auto& header) { header["best_step"] = 5; });
         refuse(path, {"is of layer 7"}, [](auto& header) { header["layer"] = 7; });
+        refuse(path, {path.string(), "'layer' must be a whole number"},
+               [](auto& header) { header["layer"] = 1e300; });
+        refuse(path, {"'sinks' must be a whole number"},
+               [](auto& header) { header["sinks"] = 1e300; });
+        refuse(path, {"'fell_back' has 0", "ascends"},
+               [](auto& header) { header["fell_back"] = {0}; });
+        refuse(path, {"'fell_back' has 4", "ascends"}, [](auto& header) {
+            header["fell_back"] = {4, 4};
+        });
+        refuse(path, {"'fell_back' has 5", "steps of the curve"},
+               [](auto& header) { header["fell_back"] = {5}; });
     }
     (void)clinic.heal(options);
     const auto last = clinic.folder / "work" / "distillation" / "distillation.snapshot";
     change_snapshot(last, [](auto& header) { header["best_step"] = 1; });
     check_throws<FormatError>([&] { clinic.heal(options, "x"); },
                               {"distillation.snapshot", "'best_step' is 1"});
+    change_snapshot(last, [](auto& header) { header["best_step"] = 1e300; });
+    check_throws<FormatError>([&] { clinic.heal(options, "x"); },
+                              {"distillation.snapshot", "'best_step' must be a whole number"});
 }
 
 TEST_CASE("heal: patience counts looks, and ends a layer at one of them") {
@@ -405,7 +422,6 @@ TEST_CASE("heal: a work folder is a run's own, and one run's at a time") {
     std::filesystem::create_directories(work);  // killed as it wrote its first file
     write_file(work / ".heal_work.json.77.tmp", "{");
     {
-        make_work_folder(work);
         const WorkFolderLock lock(work);
         refuse("work", {"another process is at work", "work"});
     }
@@ -415,8 +431,7 @@ TEST_CASE("heal: a work folder is a run's own, and one run's at a time") {
         check_throws<FormatError>([&] { clinic.heal(Clinic::options(), "x"); },
                                   {heal_work_file, "'format_version' is " + version});
     }
-    check_throws<FileError>([&] { const WorkFolderLock lock(clinic.folder / "none"); },
-                            {"open", heal_work_file});
+    check_throws<FileError>([&] { const WorkFolderLock lock("/proc/none"); }, {"/proc/none"});
 }
 
 TEST_CASE("heal: student, teacher, texts and options that do not fit") {
@@ -448,11 +463,18 @@ TEST_CASE("heal: student, teacher, texts and options that do not fit") {
     refuse({"distill: max_workspace_bytes", "got 0"},
            [](auto& o) { o.distillation->max_workspace_bytes = 0; });
     refuse({"max_tape_bytes", "got -1"}, [](auto& o) { o.distillation->max_tape_bytes = -1; });
+    refuse({"heal: a step of 1152921504606846976 windows of 8", "more than 2147483648 tokens"},
+           [](auto& o) { o.blocks->batch_windows = Index{1} << 60; });
+    refuse({"distill: a step of 1152921504606846976 windows of 8", "more than 2147483648 tokens"},
+           [](auto& o) { o.distillation->batch_windows = Index{1} << 60; });
+    refuse({"left_out is 8", "a window has 8 tokens"}, [](auto& o) { o.blocks->left_out = 8; });
+    refuse({"student has none of the parts"},
+           [](auto& o) { o.distillation->parts = {false, false, false, true, false, false}; });
     CHECK(!std::filesystem::exists(clinic.folder / "work_x"));
     const auto heal = [&](const std::filesystem::path& student,
                           const std::filesystem::path& teacher, const TrainingWindows& texts) {
-        mpo::heal(student, teacher, texts, clinic.folder / "x", clinic.folder / "work_y",
-                  Clinic::options(), cpu);
+        (void)mpo::heal(student, teacher, texts, clinic.folder / "x", clinic.folder / "work_y",
+                        Clinic::options(), cpu);
     };
     check_throws<ShapeError>([&] { heal(clinic.student(), other.teacher(), clinic.texts); },
                              {"the student's vocabulary is 32, the teacher's 31"});
@@ -482,6 +504,10 @@ TEST_CASE("heal: student, teacher, texts and options that do not fit") {
     refuse_windows({"token -2", "neither one nor -1"}, [](auto& w) { w.next[9] = -2; });
     refuse_windows({"weight -1", "no number >= 0"}, [](auto& w) { w.weights[9] = -1; });
     refuse_windows({"weight nan"}, [](auto& w) { w.weights[9] = std::nanf(""); });
+    refuse_windows({"weight 1 stands where no token follows", "at position 1 of window 1"},
+                   [](auto& w) { w.next[9] = -1; });
+    refuse_windows({"the weights of window 1 are all 0"},
+                   [](auto& w) { std::fill_n(w.weights.begin() + 8, 8, 0.0f); });
     write_file(clinic.folder / "there", "");
     check_throws<ArgumentError>([&] { clinic.heal(Clinic::options(), "there"); },
                                 {"exists already"});
@@ -569,7 +595,7 @@ TEST_CASE("heal: from the dense states, a layer does not depend on those before 
     // the second layer's bits do not care what became of the first
     const auto second_behind_another_first = [&](const std::string& work) {
         const auto copy = clinic.folder / (work + "_copy");
-        make_work_folder(copy);
+        { const WorkFolderLock made(copy); }
         std::filesystem::create_directories(copy / "blocks");
         auto first = read_file(clinic.folder / work / "blocks" / "layer_0.snapshot");
         const float other = 0.5f;  // in the place of the last number
@@ -700,8 +726,8 @@ TEST_CASE("heal: windows that are kept go on as they would among all") {
         const TrainableBlock<float> healed(detail::concat("model.layers.", k, "."),
                                            detail::read_layer_weights(student, config, k), config,
                                            training, cpu);
-        all.advance_healed(healed);
-        some.advance_healed(healed);
+        all.advance_healed(healed, 1);
+        some.advance_healed(healed, 1);
     }
     REQUIRE(some.shape().windows == 2);
     CHECK(some.num_sinks() > 0);

@@ -105,7 +105,7 @@ class NaiveAdamW {
 
   private:
     [[nodiscard]] double scale_of(const std::vector<double>& values) const {
-        if (!options_.relative_rate) return 1;
+        if (options_.rate_scale == RateScale::absolute) return 1;
         double sum = 0;
         for (const double x : values) sum += x * x;
         const auto count = static_cast<double>((std::max)(values.size(), std::size_t{1}));
@@ -196,8 +196,8 @@ TEMPLATE_TEST_CASE("optimizer: steps are those of the definition", "", float, do
          .total_steps = 8},
         {.learning_rate = {.peak = 0.3}, .beta1 = 0, .beta2 = 0, .weight_decay = 0.5},
         {.beta1 = 0.99, .beta2 = 0.9, .epsilon = 1e-3, .weight_decay = 0.1, .clip_norm = 0.7},
-        {.learning_rate = {.peak = 0.02}, .weight_decay = 0.1, .relative_rate = true},
-        {.learning_rate = {.peak = 0.02}, .relative_rate = true, .least_scale = 3}};
+        {.learning_rate = {.peak = 0.02}, .weight_decay = 0.1, .rate_scale = RateScale::relative},
+        {.learning_rate = {.peak = 0.02}, .rate_scale = RateScale::relative, .least_scale = 3}};
     for (const auto& options : every)
         for (const std::vector<Index>& sizes :
              {std::vector<Index>{1}, {15, 16, 17, 0, 3}, {33'000, 2, 70'001}}) {

@@ -70,7 +70,8 @@ int main(int argc, char** argv) {
         DoomedGroup group(all, arguments.at(3), std::stoi(arguments.at(4)));
         auto options = mpo::test::heal_settings();
         if (arguments.at(2) == "dense") options.blocks->inputs = HealInputs::dense;
-        mpo::heal(folder / "student", folder / "teacher", mpo::test::heal_texts(folder / "teacher"),
-                  folder / to, folder / ("work_" + to), options, EigenBackend{}, group);
+        (void)mpo::heal(folder / "student", folder / "teacher",
+                        mpo::test::heal_texts(folder / "teacher"), folder / to,
+                        folder / ("work_" + to), options, EigenBackend{}, group);
     });
 }

@@ -53,8 +53,8 @@ struct TaughtWindows {
                                                    const TaughtWindows& taught,
                                                    const TaughtWindows& held_out, int processes);
 
-/// Throws ArgumentError where windows, teacher and model do not belong together.
-void require_taught(const TaughtWindows& taught, const TransformerConfig& config);
+/// Throws ArgumentError where windows, teacher and model do not belong together, and as require_loss.
+void require_taught(const TaughtWindows& taught, const TransformerConfig& config, double alpha);
 
 /// A model in training, and the loss at its head.
 class DistillTrainer {
@@ -189,8 +189,10 @@ struct Distilled {
 /// group      processes that share the windows of every step, as heal_blocks with HealInputs::healed
 /// cost       steps times forward and backward of batch_windows windows, layers without a tape forward once more,
 ///            and the head's two products
-/// memory     weights, four times what is trained besides (gradients, moments, the best look), states of all layers,
-///            tapes, and a head that is not trained once more, packed
+/// memory     weights, four times what is trained besides (gradients, moments, the best look); cores twice more, packed
+///            for either way, and so a head that is not trained; states of all layers, tapes, and what the plans of
+///            layers with a tape keep: max_workspace_bytes each at the most. A snapshot that is read holds values and
+///            moments once more
 /// throws     as heal_blocks
 template <Communicator Group>
 [[nodiscard]] Distilled distill(const DistillSources& sources, const DistillOptions& options,
@@ -206,7 +208,8 @@ template <Communicator Group>
     });
     auto& trainer = *made;
     auto& model = trainer.model();
-    AdamW<float> optimizer(model.parameters(), detail::adam_of(options));
+    auto optimizer = detail::all_or_none_of(
+        group, [&] { return AdamW<float>(model.parameters(), detail::adam_of(options)); });
     detail::DistillState state;
     const auto path = sources.work / "distillation.snapshot";
     if (detail::answer_of_root(group, std::filesystem::exists(path))) {
@@ -216,13 +219,13 @@ template <Communicator Group>
         });
     }
     const auto look = [&] {
-        HeadLossSums sums;
-        detail::all_or_none(group, [&] {
+        const double loss = detail::all_or_none_of(group, [&] {
+            HeadLossSums sums;
             detail::naming_place(
                 detail::concat("distill: held-out windows after step ", state.step),
                 [&] { sums = detail::finite_look_at(trainer, held_out, options.alpha); });
+            return detail::record(sums, options.alpha, model.parameters(), state);
         });
-        const double loss = detail::record(sums, options.alpha, model.parameters(), state);
         detail::require_same_everywhere(group, loss, "distill");
         detail::at_root(group, [&] {
             detail::save_distillation(path, asked, state, optimizer);
@@ -239,7 +242,7 @@ template <Communicator Group>
     }
     state.report.seconds_per_step = state.seconds / static_cast<double>(state.step);
     detail::paste_values(state.best, model.parameters());
-    return {std::move(state.report), model.weights()};
+    return {std::move(state.report), std::move(model).weights()};
 }
 
 }  // namespace mpo

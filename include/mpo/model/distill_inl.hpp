@@ -10,6 +10,7 @@
 
 #include "mpo/io/inline.hpp"
 #include "mpo/model/distill.hpp"
+#include "mpo/model/json_object.hpp"
 #include "mpo/model/snapshot.hpp"
 
 namespace mpo::detail {
@@ -64,10 +65,11 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(const DistillOption
 }
 
 MPO_DETAIL_MODEL_INLINE void require_taught(const TaughtWindows& taught,
-                                            const TransformerConfig& config) {
+                                            const TransformerConfig& config, double alpha) {
     const auto& run = taught.teacher.run();
     const auto& windows = taught.windows;
     require_complete(windows, config.vocab_size, "distill");
+    require_loss(windows, alpha, "distill");
     if (run.vocab_size != config.vocab_size)
         raise<ArgumentError>({"distill: the teacher's vocabulary has ", run.vocab_size,
                               " tokens, the student's ", config.vocab_size});
@@ -99,8 +101,9 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json begin_distillation(
     const TaughtWindows& held_out, const DistillOptions& options, int processes,
     const EigenBackend& backend, std::optional<DistillTrainer>& trainer) {
     auto [config, weights] = read_model_weights(student, backend);
-    require_taught(taught, config);
-    require_taught(held_out, config);
+    require_taught(taught, config, options.alpha);
+    require_taught(held_out, config, options.alpha);
+    require_batch(options.batch_windows, taught.windows.length, "distill");
     const Index part = options.batch_windows / (options.accumulate * processes);
     trainer.emplace(std::move(config), std::move(weights), part, taught.windows.length, options,
                     backend);
@@ -185,11 +188,12 @@ MPO_DETAIL_MODEL_INLINE void load_distillation(const std::filesystem::path& path
                                                AdamW<float>& optimizer) {
     const Snapshot snapshot(path, configuration);
     read_header(snapshot, [&](const nlohmann::json& json) {
-        state.report.best_step = json.at("best_step");
+        const auto where = snapshot.path().string();
+        state.report.best_step = JsonObject(json, where).integer("best_step");
         for (const auto& point : json.at("curve"))
-            state.report.curve.push_back({point.at("step"), point.at("training"),
-                                          point.at("divergence"), point.at("cross_entropy"),
-                                          point.at("agreement")});
+            state.report.curve.push_back({JsonObject(point, where).integer("step"),
+                                          point.at("training"), point.at("divergence"),
+                                          point.at("cross_entropy"), point.at("agreement")});
     });
     require_looks(snapshot, looks_of(state.report.curve), state.report.best_step, steps);
     load_state(snapshot, steps, state, optimizer);

@@ -69,10 +69,16 @@ struct DividedWindows {
 /// A report that knows its windows.
 [[nodiscard]] HealReport report_on(const DividedWindows& windows);
 
-/// Throws what a stage would throw of its options, of windows and of the models' sizes, before the stages in front of
-/// it have run for hours.
+/// Throws what a stage would throw of its options, of windows, of the models' sizes and of their tensors' names and
+/// shapes, before the stages in front of it have run for hours.
 void require_healable(const std::filesystem::path& student, const std::filesystem::path& teacher,
                       const TrainingWindows& texts, const HealOptions& options, int processes);
+
+/// Throws ArgumentError where the output is there, or would lie where the work folder has something else; and where a model
+/// lies where the run removes or replaces what it finds.
+void require_places(const std::filesystem::path& student, const std::filesystem::path& teacher,
+                    const std::filesystem::path& folder, const std::filesystem::path& work,
+                    const HealOptions& options);
 
 /// What the teacher says of windows, in a folder.
 void cache_taught(const std::filesystem::path& folder, const std::filesystem::path& teacher,
@@ -166,26 +172,26 @@ template <Communicator Group>
 ///            goes on. One call at a time works there
 /// group      processes that share the work, as in heal_blocks and distill; all call with the same arguments, and
 ///            see the same folders. What one throws at its work all throw: nobody waits for one that has left
-/// cost       as heal_blocks and distill, and the teacher once over all windows
+/// cost       as heal_blocks and distill, and the teacher once over all windows; a few passes over the files of all
+///            models, for their fingerprints
 /// throws     as heal_blocks, distill and cache_teacher; ArgumentError where there is no stage to run, where the work
-///            folder is something else, and where another process is at work there
+///            folder is something else, where another process is at work there, and where one of the models or the output
+///            lies in a part of it that this run replaces
 template <Communicator Group>
-HealReport heal(const std::filesystem::path& student, const std::filesystem::path& teacher,
-                const TrainingWindows& texts, const std::filesystem::path& folder,
-                const std::filesystem::path& work, const HealOptions& options,
-                const EigenBackend& backend, Group& group) {
-    detail::require_healable(student, teacher, texts, options, group.size());
-    if (std::filesystem::exists(folder))
-        detail::raise<ArgumentError>(
-            {"heal: ", folder.string(), " exists already; nothing was done"});
+[[nodiscard]] HealReport heal(const std::filesystem::path& student,
+                              const std::filesystem::path& teacher, const TrainingWindows& texts,
+                              const std::filesystem::path& folder,
+                              const std::filesystem::path& work, const HealOptions& options,
+                              const EigenBackend& backend, Group& group) {
+    detail::all_or_none(group, [&] {
+        detail::require_healable(student, teacher, texts, options, group.size());
+        detail::require_places(student, teacher, folder, work, options);
+    });
     const double begin = detail::seconds_now();
     const auto windows = detail::divided(texts, options);
     auto report = detail::report_on(windows);
     std::optional<WorkFolderLock> lock;  // rank 0's
-    detail::at_root(group, [&] {
-        make_work_folder(work);
-        lock.emplace(work);
-    });
+    detail::at_root(group, [&] { lock.emplace(work); });
     auto start = student;
     if (options.blocks) {
         const HealSources sources{student,           teacher,           work / "blocks",
@@ -202,10 +208,11 @@ HealReport heal(const std::filesystem::path& student, const std::filesystem::pat
 }
 
 /// The same by one process.
-HealReport heal(const std::filesystem::path& student, const std::filesystem::path& teacher,
-                const TrainingWindows& texts, const std::filesystem::path& folder,
-                const std::filesystem::path& work, const HealOptions& options,
-                const EigenBackend& backend);
+[[nodiscard]] HealReport heal(const std::filesystem::path& student,
+                              const std::filesystem::path& teacher, const TrainingWindows& texts,
+                              const std::filesystem::path& folder,
+                              const std::filesystem::path& work, const HealOptions& options,
+                              const EigenBackend& backend);
 
 }  // namespace mpo
 

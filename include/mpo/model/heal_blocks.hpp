@@ -74,7 +74,11 @@ void require_same_decoder(const TransformerConfig& student, const TransformerCon
                           const char* who = "student");
 /// Throws ArgumentError where a folder is no compressed checkpoint.
 void require_compressed(const std::filesystem::path& folder);
-/// Throws as both where a rival is none.
+/// Throws ArgumentError where a step of windows of so many tokens is too large, or nothing of one is trained on.
+void require_window_length(const HealBlocksOptions& options, Index length);
+/// Throws FormatError where a student's tensors are not those of a decoder, or a chain stands outside its layers.
+void require_student(WeightReader& reader, const TransformerConfig& config);
+/// Throws as all of these where a rival is none.
 void require_rival(const std::filesystem::path& rival, const TransformerConfig& teacher);
 
 /// Whether there is something to heal in a layer: nothing was taken from one without a chain.
@@ -169,6 +173,12 @@ struct HealWindows {
     explicit HealWindows(const HealSources& sources);
 };
 
+/// Windows of a step that one of several processes takes.
+[[nodiscard]] inline Index part_windows(const HealBlocksOptions& options, int processes) {
+    return options.inputs == HealInputs::dense ? options.batch_windows
+                                               : options.batch_windows / processes;
+}
+
 /// The snapshots of a run; they name what it works on.
 [[nodiscard]] BlockSnapshots snapshots_of(const HealSources& sources,
                                           const HealBlocksOptions& options, int processes);
@@ -189,7 +199,7 @@ class BlockStageRun {
             const auto choice = choose(k, 1, group, progress);
             auto layer = all_or_none_of(group, [&] { return layer_of(k, choice.form); });
             healed.push_back(heal_chosen(layer, k, choice, 1, group, progress));
-            all_or_none(group, [&] { flow_.advance_healed(layer); });
+            all_or_none(group, [&] { flow_.advance_healed(layer, batch_.windows); });
         }
         return healed;
     }
@@ -224,7 +234,7 @@ class BlockStageRun {
     }
 
   private:
-    [[nodiscard]] TransformerConfig fitting(const HealSources& sources, int processes) const;
+    [[nodiscard]] TransformerConfig fitting(const HealSources& sources, int processes);
     /// Behind the last layer that is healed nothing is trained: held-out windows are enough to look at.
     void advance_dense(Index k) {
         auto& split = windows_.split;
@@ -288,7 +298,8 @@ class BlockStageRun {
     /// Divergences of the held-out windows with a layer as it is.
     [[nodiscard]] std::vector<double> judge(Index k, const TrainableBlock<float>& layer) {
         if (!judge_) judge_.emplace(teacher_, config_, held_out_, backend_);
-        return judge_->divergences(k, flow_.outputs(layer, windows_.split.held_out));
+        return judge_->divergences(k,
+                                   flow_.outputs(layer, windows_.split.held_out, batch_.windows));
     }
     /// The form that was chosen, to its end: the layer is healed afterwards.
     template <Communicator Group>
@@ -347,14 +358,16 @@ class BlockStageRun {
 ///            of them; the healed layer once for all, where layers are healed in order. Layers of one's own: size()
 ///            at a time, and the dense layers once per process. With a rival steps + trial_steps instead of steps, or
 ///            twice of them; and for a choice by divergence of every layer what HealJudge costs, by one process
-/// memory     two states of all windows, (tokens, hidden) floats each; one layer with gradients, moments and tape
+/// memory     two states of all windows, (tokens, hidden) floats each; one layer with gradients, moments and tape, and
+///            while it has no gradient to make, a second tape of as many windows as a process has of a step
 /// throws     ShapeError, ArgumentError where student, teacher, windows or options do not fit, or the work folder
 ///            is another run's; NumericalError, naming layer and step, also where ranks differ in what must be the
 ///            same; Cancelled; FileError
 template <Communicator Group>
-std::vector<BlockHealing> heal_blocks(const HealSources& sources, const HealBlocksOptions& options,
-                                      const EigenBackend& backend, Group& group,
-                                      const HealCallback& progress = {}) {
+[[nodiscard]] std::vector<BlockHealing> heal_blocks(const HealSources& sources,
+                                                    const HealBlocksOptions& options,
+                                                    const EigenBackend& backend, Group& group,
+                                                    const HealCallback& progress = {}) {
     detail::require_heal_options(options);
     detail::require_trial(options, !sources.rival.empty());
     const bool apart = options.inputs == HealInputs::dense;

@@ -14,8 +14,15 @@
 
 namespace mpo::detail {
 
+MPO_DETAIL_MODEL_INLINE void require_window_length(const HealBlocksOptions& options, Index length) {
+    require_batch(options.batch_windows, length, "heal");
+    if (options.left_out >= length)
+        raise<ArgumentError>({"heal: left_out is ", options.left_out, ", a window has ", length,
+                              " tokens: nothing is left to train on"});
+}
+
 inline void require_heal_windows(const HealSources& sources, const TransformerConfig& config,
-                                 Index batch_windows, int processes) {
+                                 const HealBlocksOptions& options, int processes) {
     const auto &train = *sources.windows, &held_out = *sources.held_out;
     for (const auto* windows : {&train, &held_out})
         require_tokens(*windows, config.vocab_size, "heal");
@@ -26,9 +33,10 @@ inline void require_heal_windows(const HealSources& sources, const TransformerCo
     if (train.length > config.max_positions)
         raise<ArgumentError>({"heal: a window has ", train.length,
                               " tokens, the context of the model ", config.max_positions});
-    if (batch_windows % processes != 0)
-        raise<ArgumentError>({"heal: ", processes, " processes cannot share ", batch_windows,
-                              " windows of a step evenly"});
+    require_window_length(options, train.length);
+    if (options.batch_windows % processes != 0)
+        raise<ArgumentError>({"heal: ", processes, " processes cannot share ",
+                              options.batch_windows, " windows of a step evenly"});
 }
 
 MPO_DETAIL_MODEL_INLINE void require_same_decoder(const TransformerConfig& student,
@@ -65,10 +73,26 @@ MPO_DETAIL_MODEL_INLINE void require_compressed(const std::filesystem::path& fol
                               compressed_config_file});
 }
 
+MPO_DETAIL_MODEL_INLINE void require_student(WeightReader& reader,
+                                             const TransformerConfig& config) {
+    const auto* chains = reader.compressed();
+    const auto linears = chains == nullptr ? std::vector<CompressedLinear>{} : chains->linears();
+    for (const auto& linear : linears)
+        if (!linear.name.starts_with("model.layers."))
+            raise<FormatError>({"heal: ", reader.checkpoint().path().string(), ": ",
+                                in_quotes(linear.name),
+                                " is a chain; those of the layers alone can be healed"});
+    require_decoder(reader, config);
+}
+
 MPO_DETAIL_MODEL_INLINE void require_rival(const std::filesystem::path& rival,
                                            const TransformerConfig& teacher) {
     require_compressed(rival);
-    require_same_decoder(transformer_config(Checkpoint(rival)), teacher, "rival");
+    const EigenBackend backend;
+    WeightReader reader(rival, {}, backend);
+    const auto config = transformer_config(reader.checkpoint());
+    require_same_decoder(config, teacher, "rival");
+    require_student(reader, config);
 }
 
 MPO_DETAIL_MODEL_INLINE bool is_healed(const WeightReader& reader, Index layer,
@@ -150,7 +174,7 @@ MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
       flow_(windows_.tokens, windows_.shape,
             teacher_.read("model.embed_tokens.weight", {config_.vocab_size, config_.hidden_size}),
             config_, backend),
-      batch_{options.batch_windows / processes, windows_.shape.length},
+      batch_{part_windows(options, processes), windows_.shape.length},
       trainer_(config_, batch_),
       held_out_(*sources.held_out) {
     training_.rows = batch_.rows();
@@ -164,12 +188,14 @@ MPO_DETAIL_MODEL_INLINE BlockStageRun::BlockStageRun(const HealSources& sources,
 }
 
 MPO_DETAIL_MODEL_INLINE TransformerConfig BlockStageRun::fitting(const HealSources& sources,
-                                                                 int processes) const {
+                                                                 int processes) {
     auto config = transformer_config(student_.checkpoint());
     const auto dense = transformer_config(teacher_.checkpoint());
     require_same_decoder(config, dense);
+    require_decoder(teacher_, dense);
+    require_student(student_, config);
     if (!sources.rival.empty()) require_rival(sources.rival, dense);
-    require_heal_windows(sources, config, options_.batch_windows, processes);
+    require_heal_windows(sources, config, options_, processes);
     return config;
 }
 

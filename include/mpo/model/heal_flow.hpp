@@ -82,7 +82,7 @@ class HealFlow {
 
     /// The healed model's states become the dense ones: the layer is healed as if all before it were dense (HealInputs).
     void restart_from_dense() { healed_ = dense_; }
-    /// The dense states become those of another flow over as many positions.
+    /// The dense states become those of another flow over as many positions: how a test makes the two differ.
     void replace_dense(const HealFlow& other) {
         dense_ = other.dense_;
         layers_ = other.layers_;
@@ -91,11 +91,13 @@ class HealFlow {
     void keep(std::span<const Index> windows);
     /// Runs the dense layer: states become outputs. Throws NumericalError for states that are not finite.
     void advance_dense(const DecoderLayer& layer, double sink_factor);
-    /// Runs the healed layer: its inputs become its outputs.
-    void advance_healed(const TrainableBlock<float>& layer) { run_healed(layer, healed_); }
+    /// Runs the healed layer, so many windows at once: its inputs become its outputs.
+    void advance_healed(const TrainableBlock<float>& layer, Index at_once) {
+        run_healed(layer, at_once, healed_);
+    }
     /// What a layer makes of the healed model's states of some windows, one behind the other.
     [[nodiscard]] Tensor<float> outputs(const TrainableBlock<float>& layer,
-                                        std::span<const Index> windows);
+                                        std::span<const Index> windows, Index at_once);
     [[nodiscard]] const RotaryAngles<float>& angles() const;
 
     /// Rows of some windows one behind the other: states of the healed model, and targets.
@@ -107,7 +109,7 @@ class HealFlow {
   private:
     [[nodiscard]] MatrixView<float> window_of(Tensor<float>& states, Index w) const;
     /// Inputs of whole windows become outputs.
-    void run_healed(const TrainableBlock<float>& layer, Tensor<float>& states);
+    void run_healed(const TrainableBlock<float>& layer, Index at_once, Tensor<float>& states);
     void measure(Index w, const Tensor<float>& before, MatrixView<const float> after,
                  const std::string& module, double sink_factor);
     [[nodiscard]] bool is_guarded(std::size_t r) const { return sinks_[r] != 0 || strays_[r] != 0; }

@@ -94,17 +94,18 @@ MPO_DETAIL_MODEL_INLINE void HealFlow::advance_dense(const DecoderLayer& layer,
 }
 
 MPO_DETAIL_MODEL_INLINE Tensor<float> HealFlow::outputs(const TrainableBlock<float>& layer,
-                                                        std::span<const Index> windows) {
+                                                        std::span<const Index> windows,
+                                                        Index at_once) {
     const Index n = config_.hidden_size, rows = static_cast<Index>(windows.size()) * shape_.length;
     Tensor<float> states({rows, n});
     copy_blocks(healed_.data(), windows, shape_.length * n, states.data());
-    run_healed(layer, states);
+    run_healed(layer, at_once, states);
     return states;
 }
 
-MPO_DETAIL_MODEL_INLINE void HealFlow::run_healed(const TrainableBlock<float>& layer,
+MPO_DETAIL_MODEL_INLINE void HealFlow::run_healed(const TrainableBlock<float>& layer, Index at_once,
                                                   Tensor<float>& states) {
-    const Index windows = states.extent(0) / shape_.length, batch = (std::min)(Index{4}, windows);
+    const Index windows = states.extent(0) / shape_.length, batch = (std::min)(at_once, windows);
     std::optional<BlockTape<float>> tape;  // while steps are taken theirs is enough
     Tensor<float> in, out;
     for (Index w = 0; w < windows; w += batch) {

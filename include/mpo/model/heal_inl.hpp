@@ -41,6 +41,31 @@ MPO_DETAIL_MODEL_INLINE DividedWindows divided(const TrainingWindows& all,
     return result;
 }
 
+/// Whether distillation has an array of a student to train.
+inline bool trains_something(const WeightReader& student, const TrainedParts& parts) {
+    if (parts.norms || parts.embedding || parts.head) return true;
+    const auto* chains = student.compressed();
+    if (parts.cores && chains != nullptr && !chains->linears().empty()) return true;
+    for (const auto& tensor : student.checkpoint().tensors()) {
+        if (parts.weights && tensor.name.ends_with("_proj.weight")) return true;
+        if (parts.biases && tensor.name.ends_with("_proj.bias")) return true;
+    }
+    return false;
+}
+
+/// What of it is asked of distillation.
+inline void require_distillable(const WeightReader& student, const TrainingWindows& texts,
+                                const TransformerConfig& dense, const DistillOptions& options) {
+    if (const Index top = options.top; top < 1 || top > dense.vocab_size)
+        raise<ArgumentError>(
+            {"heal: top must be 1 to ", dense.vocab_size, ", the vocabulary, got ", top});
+    require_batch(options.batch_windows, texts.length, "distill");
+    require_loss(texts, options.alpha, "distill");
+    if (!trains_something(student, options.parts))
+        raise<ArgumentError>({"distill: ", student.checkpoint().path().string(),
+                              " has none of the parts that are to be trained"});
+}
+
 MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& student,
                                               const std::filesystem::path& teacher,
                                               const TrainingWindows& texts,
@@ -50,20 +75,44 @@ MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& stude
     if (options.blocks) require_heal_options(*options.blocks);
     if (options.distillation) require_distill_options(*options.distillation, processes);
     require_compressed(student);
-    const auto dense = transformer_config(Checkpoint(teacher));
-    require_same_decoder(transformer_config(Checkpoint(student)), dense);
+    const EigenBackend backend;
+    WeightReader of_teacher(teacher, {}, backend), of_student(student, {}, backend);
+    const auto dense = transformer_config(of_teacher.checkpoint()),
+               config = transformer_config(of_student.checkpoint());
+    require_same_decoder(config, dense);
+    require_decoder(of_teacher, dense);
+    require_student(of_student, config);
     require_complete(texts, dense.vocab_size, "heal");
-    if (options.blocks) require_trial(*options.blocks, !options.rival.empty());
+    if (options.blocks) {
+        require_window_length(*options.blocks, texts.length);
+        require_trial(*options.blocks, !options.rival.empty());
+    }
     if (!options.rival.empty()) {
         if (!options.blocks)
             raise<ArgumentError>({"heal: between the student and ", options.rival.string(),
                                   " the block stage chooses, which is not asked for"});
         require_rival(options.rival, dense);
     }
-    if (!options.distillation) return;
-    if (const Index top = options.distillation->top; top < 1 || top > dense.vocab_size)
-        raise<ArgumentError>(
-            {"heal: top must be 1 to ", dense.vocab_size, ", the vocabulary, got ", top});
+    if (options.distillation) require_distillable(of_student, texts, dense, *options.distillation);
+}
+
+MPO_DETAIL_MODEL_INLINE void require_places(const std::filesystem::path& student,
+                                            const std::filesystem::path& teacher,
+                                            const std::filesystem::path& folder,
+                                            const std::filesystem::path& work,
+                                            const HealOptions& options) {
+    if (std::filesystem::exists(folder))
+        raise<ArgumentError>({"heal: ", folder.string(), " exists already; nothing was done"});
+    const auto replaced = work / "blocks_model";
+    if (is_within(folder, replaced))
+        raise<ArgumentError>({"heal: the output ", folder.string(), " lies in ", replaced.string(),
+                              ", which is the block stage's"});
+    if (!options.blocks || !options.distillation) return;
+    for (const auto& model : {student, teacher, options.rival})
+        if (!model.empty() && is_within(model, replaced))
+            raise<ArgumentError>({"heal: ", model.string(),
+                                  " is what the block stage of this run would replace in its work "
+                                  "folder; take another work folder, or move it away first"});
 }
 
 MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& folder,
@@ -111,14 +160,17 @@ MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
     WeightReader reader(sources.student, read, backend);
     const auto config = transformer_config(reader.checkpoint());
     const Checkpoint teacher(sources.teacher);
-    TrainingOptions training;
-    training.parts = options.parts;
+    const TrainingOptions training{
+        .rows = part_windows(options, processes) * sources.windows->length,
+        .max_workspace_bytes = options.max_workspace_bytes,
+        .parts = options.parts};
     const auto layer_of = [&](Index k, WeightReader& from, const BlockSnapshots& kept) {
         TrainableBlock<float> layer(concat("model.layers.", k, "."),
                                     read_layer_weights(from, config, k), config, training, backend);
-        Parameters<float> parameters;
+        if (blocks.at(static_cast<std::size_t>(k)).curve.size() == 1) return layer.weights();
+        Parameters<float> parameters;  // steps were taken
         layer.list(parameters);
-        if (kept.has(k)) (void)kept.load(k, parameters);
+        (void)kept.load(k, parameters);
         return layer.weights();
     };
     RivalLayers chosen;
@@ -128,7 +180,7 @@ MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
     if (!chosen.layers.empty())
         chosen.rival = rival.emplace(sources.rival, read, backend).compressed();
     const auto is_rivals = [&](Index k) {
-        return blocks[static_cast<std::size_t>(k)].form == LayerForm::rival;
+        return blocks.at(static_cast<std::size_t>(k)).form == LayerForm::rival;
     };
     HealedWriter writer(
         *reader.compressed(), teacher,

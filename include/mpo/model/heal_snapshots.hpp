@@ -40,10 +40,12 @@ namespace mpo::detail {
                                                    const std::string& rival = {});
 
 [[nodiscard]] nlohmann::ordered_json to_json(const BlockHealing& healing);
-[[nodiscard]] BlockHealing block_healing(const nlohmann::json& json);
+[[nodiscard]] BlockHealing block_healing(const nlohmann::json& json,
+                                         const std::string& where = "healing");
 /// Layers from the first one on, and back. A text of such JSON is what processes tell each other.
 [[nodiscard]] nlohmann::ordered_json to_json(const std::vector<BlockHealing>& layers);
-[[nodiscard]] std::vector<BlockHealing> block_healings(const nlohmann::json& json);
+[[nodiscard]] std::vector<BlockHealing> block_healings(const nlohmann::json& json,
+                                                       const std::string& where = "healing");
 
 /// Snapshots of the block stage.
 class BlockSnapshots {

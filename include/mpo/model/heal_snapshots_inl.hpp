@@ -1,6 +1,7 @@
 // The bodies of model/heal_snapshots.hpp that are no templates.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -12,6 +13,7 @@
 #include "mpo/io/inline.hpp"
 #include "mpo/model/heal_snapshots.hpp"
 #include "mpo/model/heal_work.hpp"
+#include "mpo/model/json_object.hpp"
 #include "mpo/model/snapshot.hpp"
 #include "mpo/model/training_state.hpp"
 
@@ -81,11 +83,15 @@ inline void require_healing(const Snapshot& snapshot, const BlockHealing& healin
         raise<FormatError>(
             {snapshot.path().string(), ": is of layer ", healing.layer, ", not of ", layer});
     const auto require = [&](const HealCourse& course) {
-        require_looks(snapshot, looks_of(course.curve), course.best_step, steps);
-        for (const Index step : course.fell_back)
-            if (step < 0 || step > steps)
+        const auto looks = looks_of(course.curve);
+        require_looks(snapshot, looks, course.best_step, steps);
+        Index last = 0;  // a fall follows a look, and the first one is what the others fall below
+        for (const Index step : course.fell_back) {
+            if (step <= last || !std::binary_search(looks.begin(), looks.end(), step))
                 raise<FormatError>({snapshot.path().string(), ": 'fell_back' has ", step,
-                                    ", must be 0 to ", steps});
+                                    "; it ascends, over steps of the curve"});
+            last = step;
+        }
     };
     require(healing);
     if (healing.other) require(*healing.other);
@@ -101,14 +107,15 @@ inline void require_healing(const Snapshot& snapshot, const BlockHealing& healin
     return curve;
 }
 
-[[nodiscard]] inline HealCourse heal_course(const nlohmann::json& json) {
+[[nodiscard]] inline HealCourse heal_course(const nlohmann::json& json, const std::string& where) {
+    const JsonObject from(json, where);
     HealCourse course;
-    course.best_step = json.at("best_step");
-    course.fell_back = json.at("fell_back").get<std::vector<Index>>();
+    course.best_step = from.integer("best_step");
+    course.fell_back = from.integers("fell_back");
     course.seconds_per_step = json.at("seconds_per_step");
     for (const auto& point : json.at("curve"))
-        course.curve.push_back(
-            {point.at("step"), point.at("training"), point.at("held_out"), point.at("sinks")});
+        course.curve.push_back({JsonObject(point, where).integer("step"), point.at("training"),
+                                point.at("held_out"), point.at("sinks")});
     if (json.contains("divergence")) course.divergence = json.at("divergence").get<double>();
     return course;
 }
@@ -132,16 +139,18 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const BlockHealing& heali
     return json;
 }
 
-MPO_DETAIL_MODEL_INLINE BlockHealing block_healing(const nlohmann::json& json) {
+MPO_DETAIL_MODEL_INLINE BlockHealing block_healing(const nlohmann::json& json,
+                                                   const std::string& where) {
+    const JsonObject from(json, where);
     BlockHealing healing;
-    static_cast<HealCourse&>(healing) = heal_course(json);
-    healing.layer = json.at("layer");
-    healing.sinks = json.at("sinks");
+    static_cast<HealCourse&>(healing) = heal_course(json, where);
+    healing.layer = from.integer("layer");
+    healing.sinks = from.integer("sinks");
     if (json.contains("divergence_error"))
         healing.divergence_error = json.at("divergence_error").get<double>();
     if (!json.contains("other")) return healing;
     healing.form = json.at("form") == "rival" ? LayerForm::rival : LayerForm::student;
-    healing.other = heal_course(json.at("other"));
+    healing.other = heal_course(json.at("other"), where);
     return healing;
 }
 
@@ -151,9 +160,10 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json to_json(const std::vector<BlockHe
     return json;
 }
 
-MPO_DETAIL_MODEL_INLINE std::vector<BlockHealing> block_healings(const nlohmann::json& json) {
+MPO_DETAIL_MODEL_INLINE std::vector<BlockHealing> block_healings(const nlohmann::json& json,
+                                                                 const std::string& where) {
     std::vector<BlockHealing> layers;
-    for (const auto& layer : json) layers.push_back(block_healing(layer));
+    for (const auto& layer : json) layers.push_back(block_healing(layer, where));
     return layers;
 }
 
@@ -178,7 +188,8 @@ BlockSnapshots::load(Index layer, const Parameters<float>& parameters) const {
     const Snapshot snapshot(path_of(layer), configuration_);
     for (const auto& parameter : parameters.all()) snapshot.read(parameter.name, parameter.values);
     BlockHealing healing;
-    read_header(snapshot, [&](const auto& json) { healing = block_healing(json); });
+    read_header(snapshot,
+                [&](const auto& json) { healing = block_healing(json, snapshot.path().string()); });
     require_healing(snapshot, healing, layer, configuration_.at("steps").get<Index>());
     return healing;
 }
@@ -219,7 +230,9 @@ MPO_DETAIL_MODEL_INLINE std::optional<std::vector<BlockHealing>> BlockSnapshots:
     if (!std::filesystem::exists(written())) return std::nullopt;
     const Snapshot snapshot(written(), configuration_);
     std::vector<BlockHealing> layers;
-    read_header(snapshot, [&](const auto& json) { layers = block_healings(json.at("layers")); });
+    read_header(snapshot, [&](const auto& json) {
+        layers = block_healings(json.at("layers"), snapshot.path().string());
+    });
     if (static_cast<Index>(layers.size()) != num_layers)
         raise<FormatError>({snapshot.path().string(), ": has ", layers.size(),
                             " layers, the model has ", num_layers});
@@ -233,7 +246,9 @@ MPO_DETAIL_MODEL_INLINE BlockHealState BlockSnapshots::load_unfinished(
     Index layer, const HealBlocksOptions& options, AdamW<float>& optimizer) const {
     const Snapshot snapshot(unfinished(layer), configuration_);
     BlockHealState state;
-    read_header(snapshot, [&](const auto& json) { state.healing = block_healing(json); });
+    read_header(snapshot, [&](const auto& json) {
+        state.healing = block_healing(json, snapshot.path().string());
+    });
     require_healing(snapshot, state.healing, layer, options.steps);
     optimizer = optimizer_of(optimizer.parameters(), options, state.healing);
     load_state(snapshot, options.steps, state, optimizer);

@@ -1,6 +1,6 @@
 // The work folder of a run of healing: whose it is, and that one process at a time works there.
 //
-// A folder becomes one by its file heal_work.json, {"format_version": 1}, which is written first. What lies in a folder
+// A folder becomes one by its file heal_work.json, {"format_version": 3}, which is written first. What lies in a folder
 // without it was never a run's, and is neither read nor removed.
 #pragma once
 
@@ -20,16 +20,17 @@ void make_folder(const std::filesystem::path& folder);
 
 }  // namespace detail
 
-/// Makes a work folder where there is none or an empty folder.
-///
-/// throws   ArgumentError where the folder holds anything and no heal_work.json, FormatError for one of another version,
-///          FileError
-void make_work_folder(const std::filesystem::path& work);
+/// Whether a path is a folder or lies below it, links followed.
+[[nodiscard]] bool is_within(const std::filesystem::path& path,
+                             const std::filesystem::path& folder);
 
 /// Keeps other processes out of a work folder while it lives; where its file system knows no locks, nobody.
 class WorkFolderLock {
   public:
-    /// Throws ArgumentError where another process is at work there, FileError where it is no work folder.
+    /// Makes a work folder where there is none or an empty folder.
+    ///
+    /// throws   ArgumentError where the folder holds anything and no heal_work.json, where another process is at work
+    ///          there, and where that one has removed it meanwhile; FormatError for one of another version; FileError
     explicit WorkFolderLock(const std::filesystem::path& work);
 
   private:

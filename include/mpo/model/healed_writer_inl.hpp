@@ -2,7 +2,9 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <set>
+#include <system_error>
 #include <variant>
 
 #include "mpo/core/dtype.hpp"
@@ -61,9 +63,9 @@ MPO_DETAIL_MODEL_INLINE std::optional<Index> HealedWriter::layer_of(std::string_
     constexpr std::string_view prefix = "model.layers.";
     if (!name.starts_with(prefix)) return {};
     Index layer = 0;
-    std::size_t at = prefix.size();
-    for (; at < name.size() && name[at] >= '0' && name[at] <= '9'; ++at)
-        layer = 10 * layer + (name[at] - '0');
+    const auto read =
+        std::from_chars(name.data() + prefix.size(), name.data() + name.size(), layer);
+    if (read.ec != std::errc() || layer < 0) return {};
     return layer;
 }
 

@@ -35,6 +35,9 @@
 
 namespace mpo {
 
+/// What a learning rate is measured by: the number one, or each parameter's root mean square (least_scale at least).
+enum class RateScale { absolute, relative };
+
 /// What AdamW is told once.
 struct AdamWOptions {
     LearningRate learning_rate = {};  // > 0
@@ -44,8 +47,8 @@ struct AdamWOptions {
     double epsilon = 1e-8;            // > 0
     double weight_decay = 0;          // >= 0, decoupled; of parameters that decay
     double clip_norm = 0;             // >= 0: the largest norm of all gradients together; 0: any
-    bool relative_rate = false;       // to each parameter's root mean square, or least_scale
-    double least_scale = 1e-3;        // > 0: of parameters that are smaller, zeros among them
+    RateScale rate_scale = RateScale::absolute;  // of the learning rate
+    double least_scale = 1e-3;  // > 0: of parameters that are smaller, zeros among them
 };
 
 /// What a step is told.
@@ -161,7 +164,7 @@ class AdamW {
         if (options_.clip_norm > 0 && result.gradient_norm > options_.clip_norm)
             result.clip_factor = options_.clip_norm / result.gradient_norm;
         require_square(result);
-        if (options_.relative_rate) measure_scales();
+        if (options_.rate_scale == RateScale::relative) measure_scales();
         const auto update = update_of(result, options.gradient_factor * result.clip_factor);
         parallel_for(0, static_cast<Index>(pieces_.size()), 1, [&](Index begin, Index end) {
             for (Index k = begin; k < end; ++k)

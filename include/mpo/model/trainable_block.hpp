@@ -185,9 +185,15 @@ class TrainableBlock {
     /// The same, to be read.
     [[nodiscard]] const std::vector<TrainableLinear<T>>& linears() const { return linears_; }
     /// The numbers as they are now.
-    [[nodiscard]] LayerWeights<T> weights() const {
+    [[nodiscard]] LayerWeights<T> weights() const& {
         LayerWeights<T> result{input_norm_.weight(), post_norm_.weight(), {}};
         for (const auto& linear : linears_) result.linears.push_back(linear.weight());
+        return result;
+    }
+    /// The same without a copy: the layer is of no use afterwards.
+    [[nodiscard]] LayerWeights<T> weights() && {
+        LayerWeights<T> result{std::move(input_norm_.weight()), std::move(post_norm_.weight()), {}};
+        for (auto& linear : linears_) result.linears.push_back(std::move(linear).weight());
         return result;
     }
 
@@ -208,6 +214,8 @@ class TrainableBlock {
     ///
     /// angles   of at least shape.length positions
     /// tape     of as many tokens; overwritten
+    /// cost     the linears', and 2 heads d length multiply-adds per row in attention
+    /// throws   ShapeError
     void apply(const WindowShape& shape, const RotaryAngles<T>& angles, const Tensor<T>& x,
                Tensor<T>& y, BlockTape<T>& tape) const {
         input_norm_.apply(x, tape.normed);
@@ -234,6 +242,8 @@ class TrainableBlock {
     ///
     /// x, tape   those of apply; the tape is used up
     /// g         of as many tokens; overwritten
+    /// cost      that of the linears' gradients, and in attention 5/2 of apply's: scores are made again
+    /// throws    ShapeError
     void gradient(const WindowShape& shape, const RotaryAngles<T>& angles, const Tensor<T>& x,
                   BlockTape<T>& tape, BlockGradients<T>& g, Tensor<T>& dy) {
         linears_[6].gradient(tape.inner, dy, g.inner, tape.linears[6]);

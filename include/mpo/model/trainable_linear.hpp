@@ -111,9 +111,14 @@ class TrainableLinear {
     /// (out), or no elements.
     [[nodiscard]] const Tensor<T>& bias() const { return bias_; }
     /// Weight and bias as they are now.
-    [[nodiscard]] LinearWeight<T> weight() const {
+    [[nodiscard]] LinearWeight<T> weight() const& {
         if (plan_) return {name_, Mpo<T>(arrays_), bias_};
         return {name_, arrays_.front(), bias_};
+    }
+    /// The same without a copy: the linear is of no use afterwards.
+    [[nodiscard]] LinearWeight<T> weight() && {
+        if (plan_) return {name_, Mpo<T>(std::move(arrays_)), std::move(bias_)};
+        return {name_, std::move(arrays_.front()), std::move(bias_)};
     }
 
     /// Appends what is trained.
@@ -132,7 +137,8 @@ class TrainableLinear {
                           *backend_);
     }
 
-    /// Y (B, out) = X (B, in) W^T + b, both without gaps. Throws ShapeError.
+    /// Y (B, out) = X (B, in) W^T + b, both without gaps. Costs what the plan says, or out in multiply-adds per row.
+    /// Throws ShapeError.
     void apply(const Tensor<T>& X, Tensor<T>& Y, Tape& tape) const {
         require_shapes(X, Y);
         if (plan_)

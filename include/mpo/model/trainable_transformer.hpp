@@ -104,10 +104,17 @@ class TrainableTransformer {
         Tensor<T>& gradient = head_ ? head_gradient_ : embedding_gradient_;
         return gradient.size() > 0 ? &gradient : nullptr;
     }
-    /// All numbers as they are now.
-    [[nodiscard]] ModelWeights<T> weights() const {
+    /// A copy of all numbers as they are now.
+    [[nodiscard]] ModelWeights<T> weights() const& {
         ModelWeights<T> result{embedding_, norm_.weight(), {}, head_};
         for (const auto& layer : layers_) result.layers.push_back(layer.weights());
+        return result;
+    }
+    /// The same without a copy: the model is of no use afterwards.
+    [[nodiscard]] ModelWeights<T> weights() && {
+        ModelWeights<T> result{
+            std::move(embedding_), std::move(norm_.weight()), {}, std::move(head_)};
+        for (auto& layer : layers_) result.layers.push_back(std::move(layer).weights());
         return result;
     }
     /// Parameters were changed.

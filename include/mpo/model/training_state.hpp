@@ -39,7 +39,7 @@ template <class Options>
     adam.total_steps = options.steps;
     adam.weight_decay = options.weight_decay;
     adam.clip_norm = options.clip_norm;
-    adam.relative_rate = true;
+    adam.rate_scale = RateScale::relative;
     return adam;
 }
 

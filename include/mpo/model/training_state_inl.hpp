@@ -9,18 +9,18 @@
 #include <utility>
 
 #include "mpo/io/inline.hpp"
+#include "mpo/model/json_object.hpp"
 #include "mpo/model/training_snapshot.hpp"
 #include "mpo/model/training_state.hpp"
 
 namespace mpo::detail {
 
-/// Numbers of all parameters.
-[[nodiscard]] inline std::vector<float> copy_values(const Parameters<float>& parameters) {
-    std::vector<float> values;
-    values.reserve(static_cast<std::size_t>(parameters.num_values()));
+/// Numbers of all parameters, in the place of others.
+inline void copy_values(const Parameters<float>& parameters, std::vector<float>& values) {
+    values.resize(static_cast<std::size_t>(parameters.num_values()));
+    auto to = values.begin();
     for (const auto& parameter : parameters.all())
-        values.insert(values.end(), parameter.values.begin(), parameter.values.end());
-    return values;
+        to = std::copy(parameter.values.begin(), parameter.values.end(), to);
 }
 
 MPO_DETAIL_MODEL_INLINE void paste_values(const std::vector<float>& values,
@@ -40,7 +40,7 @@ MPO_DETAIL_MODEL_INLINE double TrainingState::take_training_loss(Index last) {
 MPO_DETAIL_MODEL_INLINE bool TrainingState::keep_if_best(double loss,
                                                          const Parameters<float>& parameters) {
     if (step > 0 && !(loss < best_loss)) return false;
-    best = copy_values(parameters);
+    copy_values(parameters, best);
     best_loss = loss;
     return true;
 }
@@ -61,10 +61,10 @@ MPO_DETAIL_MODEL_INLINE void save_state(const std::filesystem::path& path,
 MPO_DETAIL_MODEL_INLINE void load_state(const Snapshot& snapshot, Index steps, TrainingState& state,
                                         AdamW<float>& optimizer) {
     read_header(snapshot, [&](const nlohmann::json& json) {
-        state.step = json.at("step");
+        state.step = JsonObject(json, snapshot.path().string()).integer("step");
         state.seconds = json.at("seconds");
     });
-    if (state.step < 0 || state.step > steps)
+    if (state.step > steps)
         raise<FormatError>(
             {snapshot.path().string(), ": 'step' is ", state.step, ", must be 0 to ", steps});
     state.best.resize(static_cast<std::size_t>(optimizer.parameters().num_values()));

@@ -53,6 +53,11 @@ void require_tokens(const TrainingWindows& windows, Index vocab_size, const char
 /// The same, and where some position has not one token that follows (or -1) and one weight that is finite and not
 /// negative.
 void require_complete(const TrainingWindows& windows, Index vocab_size, const char* who);
+/// Throws ArgumentError of complete windows where one weighs nothing at all, or, with alpha < 1, a position has a weight
+/// and no token that follows: a mean over nothing, a cross-entropy with nothing.
+void require_loss(const TrainingWindows& windows, double alpha, const char* who);
+/// Throws ArgumentError where a step of so many windows has more tokens than anybody's memory: 2^31.
+void require_batch(Index batch_windows, Index length, const char* who);
 
 }  // namespace detail
 

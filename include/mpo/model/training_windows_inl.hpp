@@ -83,6 +83,28 @@ MPO_DETAIL_MODEL_INLINE void require_complete(const TrainingWindows& windows, In
     }
 }
 
+MPO_DETAIL_MODEL_INLINE void require_loss(const TrainingWindows& windows, double alpha,
+                                          const char* who) {
+    for (Index w = 0; w < windows.count(); ++w) {
+        const auto weights = windows.weights_of(w);
+        double sum = 0;
+        for (std::size_t t = 0; t < weights.size(); ++t) {
+            sum += weights[t];
+            if (alpha < 1 && weights[t] > 0 && windows.next_of(w)[t] == -1)
+                fail_at(windows, static_cast<std::size_t>(w * windows.length) + t, who, "weight",
+                        weights[t], "stands where no token follows");
+        }
+        if (!(sum > 0)) raise<ArgumentError>({who, ": the weights of window ", w, " are all 0"});
+    }
+}
+
+MPO_DETAIL_MODEL_INLINE void require_batch(Index batch_windows, Index length, const char* who) {
+    constexpr Index most = Index{1} << 31;
+    if (batch_windows > most / length)
+        raise<ArgumentError>({who, ": a step of ", batch_windows, " windows of ", length,
+                              " tokens has more than ", most, " tokens"});
+}
+
 }  // namespace detail
 
 MPO_DETAIL_MODEL_INLINE void append_training_windows(std::span<const Index> text, double weight,

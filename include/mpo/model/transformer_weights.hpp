@@ -70,6 +70,12 @@ class WeightReader {
         return checkpoint().contains(name);
     }
 
+    /// Says that a tensor is wanted, which must be there with this shape; nothing of it is read.
+    void take(const std::string& name, const Shape& shape);
+    /// The same of a linear and its bias; the chain that it is stored as, null where it is a matrix.
+    const CompressedLinear* take_linear(const std::string& module, Index out, Index in,
+                                        bool needs_bias);
+
     /// A tensor of this shape, all numbers finite.
     [[nodiscard]] Tensor<float> read(const std::string& name, const Shape& shape);
 
@@ -105,6 +111,9 @@ struct LayerLinear {
 
 /// q, k, v, o, gate, up, down.
 [[nodiscard]] std::array<LayerLinear, 7> layer_linears(const TransformerConfig& config);
+
+/// Throws FormatError unless a checkpoint has all tensors of a decoder in their shapes, and no others. Reads no number.
+void require_decoder(WeightReader& reader, const TransformerConfig& config);
 
 [[nodiscard]] DecoderLayer read_layer(WeightReader& reader, const TransformerConfig& config,
                                       Index layer);

@@ -25,14 +25,35 @@ MPO_DETAIL_MODEL_INLINE WeightReader::WeightReader(const std::filesystem::path& 
         for (const auto& linear : compressed_->linears()) by_name_.emplace(linear.name, &linear);
 }
 
-MPO_DETAIL_MODEL_INLINE Tensor<float> WeightReader::read(const std::string& name,
-                                                         const Shape& shape) {
+MPO_DETAIL_MODEL_INLINE void WeightReader::take(const std::string& name, const Shape& shape) {
     if (!contains(name)) fail(name, "is missing");
     const auto& info = checkpoint().info(name);
     if (info.shape != shape)
         fail(name, concat("must have the shape ", mpo::to_string(shape), ", got ",
                           mpo::to_string(info.shape)));
     taken_.insert(name);
+}
+
+MPO_DETAIL_MODEL_INLINE const CompressedLinear* WeightReader::take_linear(const std::string& module,
+                                                                          Index out, Index in,
+                                                                          bool needs_bias) {
+    if (needs_bias || contains(module + ".bias")) take(module + ".bias", {out});
+    const auto found = by_name_.find(module);
+    if (found == by_name_.end()) {
+        take(module + ".weight", {out, in});
+        return nullptr;
+    }
+    const CompressedLinear& entry = *found->second;
+    if (entry.original_shape != Shape{out, in})
+        fail(module + ".cores", concat("must make a matrix ", out, " x ", in, ", got ",
+                                       mpo::to_string(entry.original_shape)));
+    for (auto& name : compressed_->tensors_of(entry)) taken_.insert(std::move(name));
+    return &entry;
+}
+
+MPO_DETAIL_MODEL_INLINE Tensor<float> WeightReader::read(const std::string& name,
+                                                         const Shape& shape) {
+    take(name, shape);
     auto tensor = checkpoint().read<float>(name);
     require_finite(name, tensor);
     return tensor;
@@ -42,18 +63,13 @@ MPO_DETAIL_MODEL_INLINE LinearWeight<float> WeightReader::weight(const std::stri
                                                                  Index out, Index in,
                                                                  bool needs_bias) {
     LinearWeight<float> result{module, {}, {}};
-    if (needs_bias || contains(module + ".bias")) result.bias = read(module + ".bias", {out});
-    const auto found = by_name_.find(module);
-    if (found == by_name_.end()) {
+    const auto* entry = take_linear(module, out, in, needs_bias);
+    if (contains(module + ".bias")) result.bias = read(module + ".bias", {out});
+    if (entry == nullptr) {
         result.weight = read(module + ".weight", {out, in});
         return result;
     }
-    const CompressedLinear& entry = *found->second;
-    if (entry.original_shape != Shape{out, in})
-        fail(module + ".cores", concat("must make a matrix ", out, " x ", in, ", got ",
-                                       mpo::to_string(entry.original_shape)));
-    auto W = compressed_->read<float>(entry);
-    for (auto& name : compressed_->tensors_of(entry)) taken_.insert(std::move(name));
+    auto W = compressed_->read<float>(*entry);
     for (Index k = 0; k < W.num_sites(); ++k) require_finite(core_name(module, k), W.core(k));
     result.weight = std::move(W);
     return result;
@@ -115,14 +131,37 @@ MPO_DETAIL_MODEL_INLINE std::array<LayerLinear, 7> layer_linears(const Transform
              {"mlp.down_proj", hidden, inner, config.mlp_bias}}};
 }
 
-MPO_DETAIL_MODEL_INLINE DecoderLayer read_layer(WeightReader& reader,
-                                                const TransformerConfig& config, Index layer) {
-    const std::string at = concat("model.layers.", layer, ".");
-    const Index hidden = config.hidden_size;
+/// Throws FormatError where not even a layer's first tensor is there.
+inline void require_layer(const WeightReader& reader, const TransformerConfig& config,
+                          const std::string& at) {
     if (!reader.contains(at + "input_layernorm.weight"))
         raise<FormatError>({reader.checkpoint().path().string(), ": the config promises ",
                             config.num_layers, " layers, the tensor '", at,
                             "input_layernorm.weight' is missing"});
+}
+
+MPO_DETAIL_MODEL_INLINE void require_decoder(WeightReader& reader,
+                                             const TransformerConfig& config) {
+    const Index hidden = config.hidden_size, vocab = config.vocab_size;
+    reader.take("model.embed_tokens.weight", {vocab, hidden});
+    reader.take("model.norm.weight", {hidden});
+    for (Index k = 0; k < config.num_layers; ++k) {
+        const std::string at = concat("model.layers.", k, ".");
+        require_layer(reader, config, at);
+        reader.take(at + "input_layernorm.weight", {hidden});
+        reader.take(at + "post_attention_layernorm.weight", {hidden});
+        for (const auto& linear : layer_linears(config))
+            (void)reader.take_linear(at + linear.module, linear.out, linear.in, linear.needs_bias);
+    }
+    if (!config.tied_head) (void)reader.take_linear("lm_head", vocab, hidden, false);
+    reader.require_all_taken(config.tied_head);
+}
+
+MPO_DETAIL_MODEL_INLINE DecoderLayer read_layer(WeightReader& reader,
+                                                const TransformerConfig& config, Index layer) {
+    const std::string at = concat("model.layers.", layer, ".");
+    const Index hidden = config.hidden_size;
+    require_layer(reader, config, at);
     auto norm = reader.read(at + "input_layernorm.weight", {hidden});
     auto post = reader.read(at + "post_attention_layernorm.weight", {hidden});
     const auto linears = layer_linears(config);
