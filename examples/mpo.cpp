@@ -225,7 +225,8 @@ void add_make_choices(CLI::App& app) {
     sub->add_option("--continuation", options.continuation_tokens,
                     "Tokens of every choice (default 24)");
     sub->add_option("--items", options.num_items, "At most so many; default: all of the text");
-    sub->add_option("--seed", options.seed, "Of the sampled choices (default 1)");
+    sub->add_option("--seed", options.seed, "Of the sampled choices (default 1)")
+        ->check(command::whole_number);
     sub->callback([arguments] { run_make_choices(*arguments); });
 }
 

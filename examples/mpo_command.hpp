@@ -2,10 +2,13 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdint>
 #include <iostream>
 #include <map>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "mpo/core/dtype.hpp"
@@ -31,6 +34,16 @@ void catch_interrupts();
 
 /// Cancels after an interrupt.
 [[nodiscard]] mpo::ProgressReply reply();
+
+/// Digits alone, and no more than fit: CLI11 takes -1 for the largest number and cuts what is larger.
+inline const CLI::Validator whole_number(
+    [](const std::string& given) {
+        std::uint64_t value = 0;
+        const auto read = std::from_chars(given.data(), given.data() + given.size(), value);
+        if (read.ec == std::errc() && read.ptr == given.data() + given.size()) return std::string();
+        return "must be a whole number from 0 to 18446744073709551615, got " + given;
+    },
+    "");
 
 /// Where --json goes, or --report: a file that is created before the work begins, or stdout.
 class TextOutput {

@@ -258,7 +258,8 @@ void add_compress(CLI::App& app, const std::string& command_line) {
     sub->add_option("--report", arguments->report,
                     "Write a page to look at (HTML) to a file, or - for stdout");
     add_text_options(*sub, arguments->texts);
-    sub->add_option("--seed", options.seed, "Of randomized factorisations (default 1)");
+    sub->add_option("--seed", options.seed, "Of randomized factorisations (default 1)")
+        ->check(whole_number);
     sub->add_option("--threads", arguments->threads, "Default: all of the machine");
     sub->callback([arguments] { run_compress(*arguments); });
 }

@@ -282,7 +282,7 @@ void add_generate(CLI::App& app) {
                     "0 (default): always the most probable token");
     sub->add_option("--top-p", options.top_p,
                     "Of the smallest set of this probability (default 1)");
-    sub->add_option("--seed", options.seed, "Of the draws (default 1)");
+    sub->add_option("--seed", options.seed, "Of the draws (default 1)")->check(whole_number);
     sub->add_option("--tokenizer", arguments->tokenizer,
                     "A .gguf file, tokenizer.json or folder; default: beside the model");
     sub->add_flag_callback(

@@ -13,6 +13,8 @@
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/parallel.hpp"
+#include "mpo/io/atomic_file.hpp"
+#include "mpo/io/mapped_file.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/calibration_texts.hpp"
 #include "mpo/model/checkpoint.hpp"
@@ -93,18 +95,33 @@ struct Peaks {
 }
 
 /// Gives the healed model its name; a folder on another disk is copied there.
-void move_to_output(const HealArguments& arguments, const std::filesystem::path& healed) {
-    const auto output = output_folder(arguments);
-    if (std::filesystem::exists(output))
-        throw mpo::ArgumentError("heal: " + output.string() +
-                                 " exists already; the healed model is " + healed.string());
+void move_to_output(const std::filesystem::path& healed, const std::filesystem::path& output) {
+    mpo::OutputFolder copy(output);  // refuses an output that is there
     std::error_code error;
     std::filesystem::rename(healed, output, error);
     if (!error) return;
-    mpo::OutputFolder copy(output);
-    std::filesystem::copy(healed, copy.path(), std::filesystem::copy_options::recursive);
+    for (const auto& file : std::filesystem::directory_iterator(healed)) {
+        const mpo::MappedFile from(file.path());
+        const auto bytes = from.bytes(0, from.size());
+        mpo::write_text_file(
+            copy.path() / file.path().filename(),
+            {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size())});
+    }
     copy.commit();
     std::filesystem::remove_all(healed);
+}
+
+/// The same; what goes wrong here does so after hours, so that it is said where these are.
+void give_name(const std::filesystem::path& healed, const std::filesystem::path& output) {
+    const std::string kept = "; the healed model is " + healed.string() +
+                             ", and --resume judges it again and goes on from there";
+    try {
+        move_to_output(healed, output);
+    } catch (const mpo::FileError& error) {
+        throw mpo::FileError(error.what() + kept);
+    } catch (const mpo::ArgumentError& error) {
+        throw mpo::ArgumentError(error.what() + kept);
+    }
 }
 
 /// Refuses what would be found out after hours, and a work folder that nobody asked to go on with.
@@ -112,17 +129,22 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
     const auto output = output_folder(arguments);
     const auto parent =
         output.has_parent_path() ? output.parent_path() : std::filesystem::path(".");
-    if (std::filesystem::exists(output))
+    if (output.empty()) throw mpo::ArgumentError("heal: the name of the output is empty");
+    if (std::filesystem::exists(std::filesystem::symlink_status(output)))
         throw mpo::ArgumentError("heal: " + output.string() + " exists already; nothing was done");
     if (!std::filesystem::is_directory(parent))
         throw mpo::ArgumentError("heal: there is no folder " + parent.string() + " to put " +
                                  output.string() + " in");
+    (void)mpo::OutputFolder(output);  // where it cannot be made, it is said now
     if (!arguments.resume && std::filesystem::exists(work))
         throw mpo::ArgumentError("heal: the work folder " + work.string() +
                                  " exists already; --resume goes on with it");
     if (mpo::is_within(work, output))
         throw mpo::ArgumentError("heal: the work folder " + work.string() +
                                  " lies within the output " + output.string());
+    if (mpo::is_within(output, work))
+        throw mpo::ArgumentError("heal: the output " + output.string() +
+                                 " lies within the work folder " + work.string());
     for (const auto& model : {arguments.student, arguments.teacher, arguments.rival})
         if (!model.empty() && mpo::is_within(model, healed_folder(work)))
             throw mpo::ArgumentError("heal: " + model +
@@ -177,7 +199,7 @@ void require_free(const HealArguments& arguments, const std::filesystem::path& w
         return reply();
     };
     if (std::filesystem::exists(work)) {  // a run that was killed while it judged
-        const mpo::WorkFolderLock lock(work);
+        const mpo::WorkFolderLock held(work);
         std::filesystem::remove_all(healed_folder(work));
     }
     return mpo::heal(arguments.student, arguments.teacher, windows, healed_folder(work), work,
@@ -289,10 +311,31 @@ void require_other_texts(const HealArguments& arguments) {
         }
 }
 
+/// Refuses a file to write that is read, or would be part of what is written.
+void require_own_file(const HealArguments& arguments, const char* option, const std::string& file) {
+    if (file.empty() || file == "-") return;
+    auto others = arguments.texts;
+    others.insert(others.end(), arguments.evaluate.files.begin(), arguments.evaluate.files.end());
+    others.insert(others.end(), {arguments.student, arguments.teacher, arguments.rival,
+                                 arguments.evaluate.tokenizer, output_folder(arguments).string(),
+                                 work_folder(arguments).string()});
+    for (const auto& other : others)
+        if (!other.empty() && mpo::is_within(file, other))
+            throw CLI::ValidationError(
+                option, file + " is or lies in " + other + ", which the run has another use for");
+}
+
+void require_own_files(const HealArguments& arguments) {
+    require_own_file(arguments, "--json", arguments.json);
+    require_own_file(arguments, "--report", arguments.report);
+    if (!arguments.report.empty() && !arguments.json.empty() &&
+        mpo::is_within(arguments.report, arguments.json))
+        throw CLI::ValidationError("--report", "names the same output as --json");
+}
+
 void run_heal(HealArguments& arguments) {
     require_other_texts(arguments);
-    if (!arguments.report.empty() && arguments.report == arguments.json)
-        throw CLI::ValidationError("--report", "names the same output as --json");
+    require_own_files(arguments);
     if (arguments.threads) mpo::set_num_threads(*arguments.threads);
     const auto work = work_folder(arguments);
     require_free(arguments, work);
@@ -304,8 +347,9 @@ void run_heal(HealArguments& arguments) {
     TextOutput json(arguments.json), page(arguments.report);
     mpo::HealResults results;
     Peaks peaks;
+    std::optional<mpo::WorkFolderLock> lock;
+    options.lock = &lock;
     results.report = heal(arguments, options, windows, work, peaks);
-    const mpo::WorkFolderLock lock(work);
     results.made_by = {mpo::version_text(), mpo::compiler_text(), arguments.command, arguments.seed,
                        mpo::num_threads()};
     results.student = arguments.student;
@@ -320,7 +364,7 @@ void run_heal(HealArguments& arguments) {
     results.evaluation = evaluate(arguments, options, texts, work);
     json.write(mpo::to_json(results));
     page.write(arguments.report.empty() ? std::string() : mpo::to_html(results));
-    move_to_output(arguments, healed_folder(work));
+    give_name(healed_folder(work), output_folder(arguments));
     if (arguments.work.empty()) std::filesystem::remove_all(work);
     if (!json.takes_stdout() && !page.takes_stdout()) print_results(results, arguments.output);
 }
@@ -341,7 +385,8 @@ void add_stage_options(CLI::App& sub, HealArguments& arguments) {
                    "Tokens of the teacher that stand alone, the rest is one (default 64)");
     sub.add_option("--look-every", arguments.look_every,
                    "Steps between looks at held-out windows, each a snapshot (default 25)");
-    sub.add_option("--seed", arguments.seed, "Of the order of the windows (default 1)");
+    sub.add_option("--seed", arguments.seed, "Of the order of the windows (default 1)")
+        ->check(whole_number);
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // One unit of mpo::compiled_model: files and what they say of a model.
 #include "mpo/io/atomic_file_inl.hpp"
+#include "mpo/io/fingerprint_inl.hpp"
 #include "mpo/io/gguf_inl.hpp"
 #include "mpo/io/gguf_metadata_inl.hpp"
 #include "mpo/io/json_events_inl.hpp"

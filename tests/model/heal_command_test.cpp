@@ -336,12 +336,30 @@ TEST_CASE("mpo heal: what does not fit is one line, before anything was made") {
     ward.refuse(1, ward.line(ward.heal("small")), {"small exists already"});
     refuse({"--work", "x/work"}, {"x/work lies within the output x"});
     refuse({"--work", "x/../x"}, {"lies within the output x"});
+    ward.refuse(1, ward.line(ward.heal("w/x")) + " --work w", {"there is no folder w"});
+    std::filesystem::create_directories(ward.folder / "w");
+    ward.refuse(1, ward.line(ward.heal("w/x")) + " --work w --resume",
+                {"the output w/x lies within the work folder w"});
+    std::filesystem::remove_all(ward.folder / "w");
+    std::filesystem::create_symlink("nowhere", ward.folder / "link");
+    ward.refuse(1, ward.line(ward.heal("link")), {"link exists already", "nothing was done"});
+    ward.refuse(1, ward.line(ward.heal("/proc/x")), {"/proc/x"});
+    // files that are read, or written as something else
+    for (const char* file :
+         {"./train", "decoder/config.json", "small/more.json", "x", "x.work/json"})
+        for (const char* option : {"--json", "--report"}) refuse({option, file}, {option, file}, 2);
+    refuse({"--json", "a", "--report", "./a"}, {"--report", "--json"}, 2);
+    for (const char* seed : {"-1", "18446744073709551616", "1e3", "one"})
+        refuse({"--seed", seed}, {"--seed", "whole number", seed}, 2);
     // a folder of somebody else is neither a work folder nor anything to remove
-    std::filesystem::create_directories(ward.folder / "healed");
-    write_file(ward.folder / "healed" / "precious", "all of it");
-    refuse({"--work", ".", "--resume"}, {"is not the work folder of a run", "nothing was done"});
-    CHECK(read_file(ward.folder / "healed" / "precious") == "all of it");
-    std::filesystem::remove_all(ward.folder / "healed");
+    refuse({"--work", ".", "--resume"}, {"the output x lies within the work folder ."});
+    const auto theirs = ward.folder / "theirs";
+    std::filesystem::create_directories(theirs / "healed");
+    write_file(theirs / "healed" / "precious", "all of it");
+    refuse({"--work", "theirs", "--resume"},
+           {"is not the work folder of a run", "nothing was done"});
+    CHECK(read_file(theirs / "healed" / "precious") == "all of it");
+    std::filesystem::remove_all(theirs);
     std::filesystem::create_directories(ward.folder / "w");
     std::filesystem::copy(ward.folder / "small", ward.folder / "w" / "healed");
     ward.refuse(1, "heal w/healed --teacher decoder --text train -o x --window 8 --work w --resume",
@@ -352,6 +370,8 @@ TEST_CASE("mpo heal: what does not fit is one line, before anything was made") {
     ward.refuse(1, ward.line(ward.heal("no/where")), {"there is no folder no"});
     ward.refuse(1, "heal decoder --teacher decoder --text train -o x --window 8",
                 {"decoder is no compressed checkpoint"});
+    ward.refuse(1, "heal small --teacher small --text train -o x --window 8",
+                {"the teacher small is a compressed checkpoint", "mpo reconstruct"});
     ward.refuse(2, "heal small --text train -o x", {"--teacher", "required"});
     ward.refuse(2, "heal small --teacher decoder -o x", {"--text", "required"});
 

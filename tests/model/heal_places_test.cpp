@@ -51,6 +51,20 @@ TEST_CASE("heal: who waits for a work folder that is removed gets none") {
     CHECK(!std::filesystem::exists(work));
 }
 
+TEST_CASE("heal: whether a path lies in a folder, by any of its names") {
+    const TemporaryFolder folder;
+    std::filesystem::create_directories(folder / "a" / "b");
+    std::filesystem::create_directory_symlink(folder / "a" / "b", folder / "link");
+    for (const char* inner : {"a/b", "a/b/c", "a/../a/b/c/d", "link", "link/new", "a/./b"})
+        CHECK(is_within(folder / inner, folder / "a" / "b"));
+    for (const char* outer : {"a", "a/bc", "b", "link/..", "a/b/../c"})
+        CHECK(!is_within(folder / outer, folder / "a" / "b"));
+    // what is not there has no canonical form: relative to this folder, it is the same all the same
+    CHECK(is_within("no_such", "./no_such"));
+    CHECK(is_within("./no_such/x", "no_such"));
+    CHECK(!is_within("no_such", "no_such/x"));
+}
+
 TEST_CASE("heal: what a run would replace in its work folder is neither its model nor its output") {
     const Clinic clinic;
     auto options = Clinic::options();

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "mpo/model/transformer.hpp"
@@ -217,7 +218,7 @@ namespace {
 /// A snapshot with another header; arrays as they are, but one of another length where it is named.
 void change_snapshot(const std::filesystem::path& path,
                      const std::function<void(nlohmann::ordered_json&)>& change,
-                     const std::string& longer = "") {
+                     const std::string& longer = "", std::optional<float> last = {}) {
     const SafetensorsFile file(path);
     auto header = nlohmann::ordered_json::parse(file.metadata().at("header"));
     change(header);
@@ -232,6 +233,7 @@ void change_snapshot(const std::filesystem::path& path,
         } else {
             auto values = was.read<float>(entry.name);
             if (entry.name == longer) values.push_back(0);
+            if (last && entry.name == file.tensors().back().name) values.back() = *last;
             writer.add(entry.name, values);
         }
     }
@@ -301,6 +303,20 @@ TEST_CASE("heal: broken off behind the block stage, a run asks nothing of its la
     refuse("is of layer 1, not of 0", [](auto& header) { header["layers"][0]["layer"] = 1; });
     refuse("'best_step' is 5", [](auto& header) { header["layers"][1]["best_step"] = 5; });
     refuse("'layers'", [](auto& header) { header.erase("layers"); });
+    for (const char* name : {"mpo_config.json", "model.safetensors", "config.json"}) {
+        const auto path = work / "blocks_model" / name;
+        const auto before = read_file(path);
+        auto other = before;
+        other[other.size() / 2] ^= 1;
+        write_file(path, other);
+        check_throws<FormatError>(
+            [&] { clinic.heal(options, "x"); },
+            {"blocks_model: is not what the block stage wrote", "made again"});
+        write_file(path, before);
+    }
+    write_file(work / "blocks_model" / "tokenizer.json", "{}");
+    check_throws<FormatError>([&] { clinic.heal(options, "x"); }, {"blocks_model: is not what"});
+    std::filesystem::remove(work / "blocks_model" / "tokenizer.json");
     // without its model the stage is not behind us
     std::filesystem::remove_all(work / "blocks_model");
     std::filesystem::remove_all(work / "distillation");
@@ -426,7 +442,7 @@ TEST_CASE("heal: a work folder is a run's own, and one run's at a time") {
         refuse("work", {"another process is at work", "work"});
     }
     (void)clinic.heal(Clinic::options());
-    for (const std::string version : {"1", "4"}) {
+    for (const std::string version : {"1", "5"}) {
         write_file(work / heal_work_file, R"({"format_version": )" + version + "}");
         check_throws<FormatError>([&] { clinic.heal(Clinic::options(), "x"); },
                                   {heal_work_file, "'format_version' is " + version});
@@ -597,10 +613,10 @@ TEST_CASE("heal: from the dense states, a layer does not depend on those before 
         const auto copy = clinic.folder / (work + "_copy");
         { const WorkFolderLock made(copy); }
         std::filesystem::create_directories(copy / "blocks");
-        auto first = read_file(clinic.folder / work / "blocks" / "layer_0.snapshot");
-        const float other = 0.5f;  // in the place of the last number
-        std::memcpy(first.data() + first.size() - sizeof other, &other, sizeof other);
+        const auto first = read_file(clinic.folder / work / "blocks" / "layer_0.snapshot");
         write_file(copy / "blocks" / "layer_0.snapshot", first);
+        change_snapshot(
+            copy / "blocks" / "layer_0.snapshot", [](auto&) {}, "", 0.5f);
         (void)clinic.heal(options, work + "_healed_copy", work + "_copy");
         return snapshot_arrays(copy / "blocks" / "layer_1.snapshot") ==
                snapshot_arrays(clinic.folder / work / "blocks" / "layer_1.snapshot");

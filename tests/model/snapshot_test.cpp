@@ -60,6 +60,14 @@ struct TrainedPair {
     }
 };
 
+[[nodiscard]] std::string fingerprint_of(const std::string& configuration,
+                                         const std::string& header) {
+    detail::Fingerprint sum;
+    sum.add(configuration);
+    sum.add(header);
+    return sum.to_string();
+}
+
 }  // namespace
 
 TEST_CASE("snapshot: what is read has the bits that were written") {
@@ -129,6 +137,35 @@ TEST_CASE("snapshot: one of another configuration is refused, with what differs"
     CHECK_NOTHROW(Snapshot(folder / "s", other));  // order means nothing
 }
 
+TEST_CASE("snapshot: one flipped bit anywhere, and it is refused") {
+    const TemporaryFolder folder;
+    {
+        SnapshotWriter writer(folder / "s", our_work, WorkJson{{"step", 7}});
+        writer.add("x", std::vector<float>{1, 2, 3});
+        writer.add("y", std::vector<double>{4, 5});
+        writer.add("z", std::vector<std::int64_t>{6});
+        writer.finish();
+    }
+    const auto whole = read_file(folder / "s");
+    const std::string unread = "\"format\":\"pt\"";  // what other programs look for
+    const auto begin = whole.find(unread);
+    REQUIRE(begin != std::string::npos);
+    for (std::size_t at = 0; at < whole.size(); ++at)
+        for (const int bit : {0, 6}) {
+            if (at >= begin && at < begin + unread.size()) continue;
+            auto damaged = whole;
+            damaged[at] = static_cast<char>(damaged[at] ^ (1 << bit));
+            write_file(folder / "s", damaged);
+            INFO(at << " " << bit);
+            CHECK_THROWS_AS(Snapshot(folder / "s", our_work), Error);
+        }
+    auto last = whole;
+    last.back() = static_cast<char>(last.back() ^ 1);
+    write_file(folder / "s", last);
+    check_throws<FormatError>([&] { const Snapshot snapshot(folder / "s", our_work); },
+                              {(folder / "s").string(), "is damaged", "its contents have"});
+}
+
 TEST_CASE("snapshot: what is none, or holds other arrays, is refused by name") {
     const TemporaryFolder folder;
     const auto refused = [&](const std::string& file, std::vector<std::string> pieces) {
@@ -143,17 +180,24 @@ TEST_CASE("snapshot: what is none, or holds other arrays, is refused by name") {
     refused("plain", {"no snapshot", "'mpo_snapshot'"});
     const auto with = [&](const std::string& file, const std::string& version,
                           const std::string& kept, const std::string& header) {
-        SafetensorsWriter writer(
-            folder / file,
-            {.metadata = {{"mpo_snapshot", version}, {"configuration", kept}, {"header", header}}});
+        SafetensorsWriter writer(folder / file,
+                                 {.metadata = {{"mpo_snapshot", version},
+                                               {"configuration", kept},
+                                               {"header", header},
+                                               {"fingerprint", fingerprint_of(kept, header)}}});
         writer.finish();
     };
-    with("v2", "2", our_work.dump(), "{}");
-    refused("v2", {"version 2", "reads 1"});
-    with("list", "1", "[]", "{}");
+    with("v1", "1", our_work.dump(), "{}");
+    refused("v1", {"version 1", "reads 2"});
+    with("list", "2", "[]", "{}");
     refused("list", {"'configuration'", "array"});
-    with("half", "1", our_work.dump(), "{");
+    with("half", "2", our_work.dump(), "{");
     refused("half", {});
+    SafetensorsWriter(
+        folder / "unsummed",
+        {.metadata = {{"mpo_snapshot", "2"}, {"configuration", "{}"}, {"header", "{}"}}})
+        .finish();
+    refused("unsummed", {"'fingerprint'"});
     for (const auto& bad : {WorkJson(), WorkJson(3), WorkJson::array({1})})
         for (const bool first : {true, false})
             check_throws<ArgumentError>(

@@ -55,8 +55,8 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(const DistillOption
     json.update({{"stage", "distillation"},
                  {"student", student},
                  {"teacher", run.teacher},
-                 {"windows", loss_fingerprint(taught.windows)},
-                 {"held_out", loss_fingerprint(held_out.windows)},
+                 {"windows", described(taught.windows, loss_fingerprint(taught.windows))},
+                 {"held_out", described(held_out.windows, loss_fingerprint(held_out.windows))},
                  {"top", run.top},  // what the caches have
                  {"seed", options.seed},
                  {"max_workspace_bytes", options.max_workspace_bytes},  // another plan, other bits

@@ -3,33 +3,18 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
+#include <vector>
 
 #include "mpo/core/error.hpp"
 #include "mpo/io/inline.hpp"
+#include "mpo/io/mapped_file.hpp"
 #include "mpo/io/text_file.hpp"
 #include "mpo/model/compressed_config.hpp"
 #include "mpo/model/fingerprint.hpp"
 #include "mpo/model/transformer_config.hpp"
 
 namespace mpo::detail {
-
-MPO_DETAIL_MODEL_INLINE void Fingerprint::add(const void* data, std::size_t bytes) {
-    const auto* at = static_cast<const unsigned char*>(data);
-    for (; bytes > 0; at += 8, bytes -= (std::min)(bytes, std::size_t{8})) {
-        std::uint64_t word = 0;
-        for (std::size_t k = 0; k < (std::min)(bytes, std::size_t{8}); ++k)
-            word |= std::uint64_t{at[k]} << (8 * k);
-        hash_ = (hash_ ^ word) * 0x100000001b3;
-        hash_ ^= hash_ >> 29;  // words are not bytes: high bits must reach low ones
-    }
-}
-
-MPO_DETAIL_MODEL_INLINE std::string Fingerprint::to_string() const {
-    constexpr char digits[] = "0123456789abcdef";
-    std::string text;
-    for (int shift = 60; shift >= 0; shift -= 4) text += digits[hash_ >> shift & 15];
-    return text;
-}
 
 MPO_DETAIL_MODEL_INLINE std::string fingerprint(const Checkpoint& checkpoint) {
     Fingerprint result;
@@ -52,6 +37,24 @@ MPO_DETAIL_MODEL_INLINE std::string decoder_fingerprint(const Checkpoint& checkp
     result.add(config.rotary.data(), config.rotary.size() * sizeof(double));
     const auto chains = checkpoint.path() / compressed_config_file;
     if (std::filesystem::exists(chains)) result.add(read_text_file(chains));
+    return result.to_string();
+}
+
+MPO_DETAIL_MODEL_INLINE std::string folder_fingerprint(const std::filesystem::path& folder) {
+    std::error_code error;
+    std::vector<std::filesystem::path> files;
+    for (std::filesystem::directory_iterator at(folder, error), end; !error && at != end;
+         at.increment(error))
+        files.push_back(at->path());
+    if (error) throw file_error("list", folder, error.value());
+    std::sort(files.begin(), files.end());
+    Fingerprint result;
+    for (const auto& path : files) {
+        result.add(path.filename().string());
+        const MappedFile file(path);
+        const auto bytes = file.bytes(0, file.size());
+        result.add(bytes.data(), static_cast<std::size_t>(bytes.size()));
+    }
     return result.to_string();
 }
 

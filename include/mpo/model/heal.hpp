@@ -45,6 +45,9 @@ struct HealOptions {
     std::filesystem::path rival =
         {};  // another compressed checkpoint of the teacher: the block stage
              // chooses between both, layer by layer; empty: none
+    std::optional<WorkFolderLock>* lock =
+        nullptr;  // takes over the lock of the work folder (rank 0's), so that nobody comes
+        // between the end of heal and what is done with its model; null: it ends with heal
 };
 
 /// What heal did.
@@ -190,8 +193,11 @@ template <Communicator Group>
     const double begin = detail::seconds_now();
     const auto windows = detail::divided(texts, options);
     auto report = detail::report_on(windows);
-    std::optional<WorkFolderLock> lock;  // rank 0's
-    detail::at_root(group, [&] { lock.emplace(work); });
+    std::optional<WorkFolderLock> own;
+    detail::at_root(group, [&] {
+        (options.lock != nullptr ? *options.lock : own).emplace(work);
+        detail::remove_leftovers(work);
+    });
     auto start = student;
     if (options.blocks) {
         const HealSources sources{student,           teacher,           work / "blocks",

@@ -74,6 +74,10 @@ void require_same_decoder(const TransformerConfig& student, const TransformerCon
                           const char* who = "student");
 /// Throws ArgumentError where a folder is no compressed checkpoint.
 void require_compressed(const std::filesystem::path& folder);
+/// Throws ArgumentError where a teacher is a compressed checkpoint: errors are measured against its matrices.
+void require_dense(const std::filesystem::path& teacher);
+/// Throws ArgumentError where a window is longer than a model's context.
+void require_context(Index length, const TransformerConfig& config);
 /// Throws ArgumentError where a step of windows of so many tokens is too large, or nothing of one is trained on.
 void require_window_length(const HealBlocksOptions& options, Index length);
 /// Throws FormatError where a student's tensors are not those of a decoder, or a chain stands outside its layers.

@@ -14,6 +14,18 @@
 
 namespace mpo::detail {
 
+MPO_DETAIL_MODEL_INLINE void require_dense(const std::filesystem::path& teacher) {
+    if (is_compressed(teacher))
+        raise<ArgumentError>({"heal: the teacher ", teacher.string(),
+                              " is a compressed checkpoint; mpo reconstruct makes it whole"});
+}
+
+MPO_DETAIL_MODEL_INLINE void require_context(Index length, const TransformerConfig& config) {
+    if (length > config.max_positions)
+        raise<ArgumentError>({"heal: a window has ", length, " tokens, the context of the model ",
+                              config.max_positions});
+}
+
 MPO_DETAIL_MODEL_INLINE void require_window_length(const HealBlocksOptions& options, Index length) {
     require_batch(options.batch_windows, length, "heal");
     if (options.left_out >= length)
@@ -30,9 +42,7 @@ inline void require_heal_windows(const HealSources& sources, const TransformerCo
         raise<ArgumentError>({"heal: need windows to train on and to look at, of one length, got ",
                               train.count(), " of ", train.length, " and ", held_out.count(),
                               " of ", held_out.length});
-    if (train.length > config.max_positions)
-        raise<ArgumentError>({"heal: a window has ", train.length,
-                              " tokens, the context of the model ", config.max_positions});
+    require_context(train.length, config);
     require_window_length(options, train.length);
     if (options.batch_windows % processes != 0)
         raise<ArgumentError>({"heal: ", processes, " processes cannot share ",
@@ -192,6 +202,7 @@ MPO_DETAIL_MODEL_INLINE TransformerConfig BlockStageRun::fitting(const HealSourc
     auto config = transformer_config(student_.checkpoint());
     const auto dense = transformer_config(teacher_.checkpoint());
     require_same_decoder(config, dense);
+    require_dense(sources.teacher);
     require_decoder(teacher_, dense);
     require_student(student_, config);
     if (!sources.rival.empty()) require_rival(sources.rival, dense);

@@ -66,6 +66,14 @@ inline void require_distillable(const WeightReader& student, const TrainingWindo
                               " has none of the parts that are to be trained"});
 }
 
+/// Throws what reading them later would throw: the numbers outside the layers, which the block stage copies unseen.
+inline void require_finite_outside(WeightReader& student, const TransformerConfig& config) {
+    const Shape table{config.vocab_size, config.hidden_size};
+    (void)student.read("model.embed_tokens.weight", table);
+    (void)student.read("model.norm.weight", {config.hidden_size});
+    if (!config.tied_head) (void)student.read("lm_head.weight", table);
+}
+
 MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& student,
                                               const std::filesystem::path& teacher,
                                               const TrainingWindows& texts,
@@ -75,6 +83,7 @@ MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& stude
     if (options.blocks) require_heal_options(*options.blocks);
     if (options.distillation) require_distill_options(*options.distillation, processes);
     require_compressed(student);
+    require_dense(teacher);
     const EigenBackend backend;
     WeightReader of_teacher(teacher, {}, backend), of_student(student, {}, backend);
     const auto dense = transformer_config(of_teacher.checkpoint()),
@@ -83,6 +92,8 @@ MPO_DETAIL_MODEL_INLINE void require_healable(const std::filesystem::path& stude
     require_decoder(of_teacher, dense);
     require_student(of_student, config);
     require_complete(texts, dense.vocab_size, "heal");
+    require_context(texts.length, config);
+    require_finite_outside(of_student, config);
     if (options.blocks) {
         require_window_length(*options.blocks, texts.length);
         require_trial(*options.blocks, !options.rival.empty());
@@ -101,12 +112,14 @@ MPO_DETAIL_MODEL_INLINE void require_places(const std::filesystem::path& student
                                             const std::filesystem::path& folder,
                                             const std::filesystem::path& work,
                                             const HealOptions& options) {
-    if (std::filesystem::exists(folder))
+    if (std::filesystem::exists(std::filesystem::symlink_status(folder)))
         raise<ArgumentError>({"heal: ", folder.string(), " exists already; nothing was done"});
+    for (const char* name :
+         {"blocks", "blocks_model", "teacher", "teacher_held_out", "distillation", heal_work_file})
+        if (is_within(folder, work / name))
+            raise<ArgumentError>({"heal: the output ", folder.string(), " lies in ",
+                                  (work / name).string(), ", which is the run's own"});
     const auto replaced = work / "blocks_model";
-    if (is_within(folder, replaced))
-        raise<ArgumentError>({"heal: the output ", folder.string(), " lies in ", replaced.string(),
-                              ", which is the block stage's"});
     if (!options.blocks || !options.distillation) return;
     for (const auto& model : {student, teacher, options.rival})
         if (!model.empty() && is_within(model, replaced))
@@ -142,7 +155,7 @@ MPO_DETAIL_MODEL_INLINE std::optional<std::vector<BlockHealing>> written_blocks(
     const std::filesystem::path& folder) {
     if (!std::filesystem::exists(folder)) return std::nullopt;
     const auto num_layers = transformer_config(Checkpoint(sources.student)).num_layers;
-    return snapshots_of(sources, options, processes).written_layers(num_layers);
+    return snapshots_of(sources, options, processes).written_layers(num_layers, folder);
 }
 
 MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
@@ -190,7 +203,7 @@ MPO_DETAIL_MODEL_INLINE void write_healed_blocks(const HealSources& sources,
         },
         backend, chosen);
     writer.write(folder, options.parts, {});
-    if (in_work) snapshots.save_written(blocks);
+    if (in_work) snapshots.save_written(blocks, folder);
 }
 
 MPO_DETAIL_MODEL_INLINE void cache_taught(const std::filesystem::path& work,

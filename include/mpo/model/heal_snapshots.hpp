@@ -74,9 +74,12 @@ class BlockSnapshots {
                                                  AdamW<float>& optimizer) const;
 
     /// Says that a model was written of all layers, and what became of them. Throws as SnapshotWriter does.
-    void save_written(const std::vector<BlockHealing>& layers) const;
-    /// The same; none where no model was written. Throws as Snapshot does, FormatError where it is not of so many layers.
-    [[nodiscard]] std::optional<std::vector<BlockHealing>> written_layers(Index num_layers) const;
+    void save_written(const std::vector<BlockHealing>& layers,
+                      const std::filesystem::path& model) const;
+    /// The same; none where no model was written. Throws as Snapshot does, FormatError where it is not of so many layers, or
+    /// the model's files are not those that were written.
+    [[nodiscard]] std::optional<std::vector<BlockHealing>> written_layers(
+        Index num_layers, const std::filesystem::path& model) const;
 
     /// Divergences of a layer's two forms.
     void save(Index layer, const FormDivergences& divergences) const;

@@ -10,7 +10,9 @@
 #include <utility>
 #include <vector>
 
+#include "mpo/core/printable.hpp"
 #include "mpo/io/inline.hpp"
+#include "mpo/model/fingerprint.hpp"
 #include "mpo/model/heal_snapshots.hpp"
 #include "mpo/model/heal_work.hpp"
 #include "mpo/model/json_object.hpp"
@@ -60,8 +62,8 @@ MPO_DETAIL_MODEL_INLINE nlohmann::ordered_json configuration(
     json.update({{"stage", "blocks"},
                  {"student", student},
                  {"teacher", teacher},
-                 {"windows", fingerprint(windows)},
-                 {"held_out", fingerprint(held_out)},
+                 {"windows", described(windows, fingerprint(windows))},
+                 {"held_out", described(held_out, fingerprint(held_out))},
                  {"seed", options.seed},
                  {"max_workspace_bytes", options.max_workspace_bytes},  // another plan, other bits
                  {"processes", processes}});
@@ -221,17 +223,21 @@ MPO_DETAIL_MODEL_INLINE std::optional<FormDivergences> BlockSnapshots::divergenc
 }
 
 MPO_DETAIL_MODEL_INLINE void BlockSnapshots::save_written(
-    const std::vector<BlockHealing>& layers) const {
-    SnapshotWriter(written(), configuration_, {{"layers", to_json(layers)}}).finish();
+    const std::vector<BlockHealing>& layers, const std::filesystem::path& model) const {
+    SnapshotWriter(written(), configuration_,
+                   {{"layers", to_json(layers)}, {"model", folder_fingerprint(model)}})
+        .finish();
 }
 
 MPO_DETAIL_MODEL_INLINE std::optional<std::vector<BlockHealing>> BlockSnapshots::written_layers(
-    Index num_layers) const {
+    Index num_layers, const std::filesystem::path& model) const {
     if (!std::filesystem::exists(written())) return std::nullopt;
     const Snapshot snapshot(written(), configuration_);
     std::vector<BlockHealing> layers;
+    std::string fingerprint;
     read_header(snapshot, [&](const auto& json) {
         layers = block_healings(json.at("layers"), snapshot.path().string());
+        fingerprint = json.at("model");
     });
     if (static_cast<Index>(layers.size()) != num_layers)
         raise<FormatError>({snapshot.path().string(), ": has ", layers.size(),
@@ -239,6 +245,10 @@ MPO_DETAIL_MODEL_INLINE std::optional<std::vector<BlockHealing>> BlockSnapshots:
     for (std::size_t k = 0; k < layers.size(); ++k)
         require_healing(snapshot, layers[k], static_cast<Index>(k),
                         configuration_.at("steps").get<Index>());
+    if (const auto is = folder_fingerprint(model); is != fingerprint)
+        raise<FormatError>(
+            {model.string(), ": is not what the block stage wrote: its fingerprint is ", is,
+             ", was ", printable(fingerprint), "; removed, it is made again of the snapshots"});
     return layers;
 }
 

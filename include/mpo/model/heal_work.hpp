@@ -1,6 +1,6 @@
 // The work folder of a run of healing: whose it is, and that one process at a time works there.
 //
-// A folder becomes one by its file heal_work.json, {"format_version": 3}, which is written first. What lies in a folder
+// A folder becomes one by its file heal_work.json, {"format_version": 4}, which is written first. What lies in a folder
 // without it was never a run's, and is neither read nor removed.
 #pragma once
 
@@ -17,6 +17,9 @@ namespace detail {
 
 /// Throws FileError where a folder is not there afterwards.
 void make_folder(const std::filesystem::path& folder);
+
+/// Removes what processes left in a locked work folder that were killed while they wrote: what has a temporary name.
+void remove_leftovers(const std::filesystem::path& work);
 
 }  // namespace detail
 

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #include "mpo/core/error.hpp"
 #include "mpo/io/atomic_file.hpp"
@@ -33,7 +34,25 @@ namespace detail {
 
 // 2: behind the last layer sinks and strays are left out
 // 3: choices have an error, model.written the courses of all layers
-inline constexpr Index heal_work_version = 3;
+// 4: snapshots have a fingerprint, model.written has that of its model
+inline constexpr Index heal_work_version = 4;
+
+MPO_DETAIL_MODEL_INLINE void remove_leftovers(const std::filesystem::path& work) {
+    std::vector<std::filesystem::path> left;
+    std::error_code error;
+    for (std::filesystem::recursive_directory_iterator at(work, error), end; !error && at != end;
+         at.increment(error)) {
+        const auto name = at->path().filename().string();
+        if (!name.starts_with('.') || !name.ends_with(".tmp")) continue;
+        left.push_back(at->path());
+        at.disable_recursion_pending();
+    }
+    if (error) throw file_error("list", work, error.value());
+    for (const auto& path : left) {
+        std::filesystem::remove_all(path, error);
+        if (error) throw file_error("remove", path, error.value());
+    }
+}
 
 /// Throws ArgumentError where a folder is neither a run's nor one that a run can begin in, FormatError for one of another
 /// version. True where it is a run's.
@@ -83,8 +102,10 @@ inline void lock_folder(const Descriptor& opened, const std::filesystem::path& f
 
 MPO_DETAIL_MODEL_INLINE bool is_within(const std::filesystem::path& path,
                                        const std::filesystem::path& folder) {
-    const auto inner = std::filesystem::weakly_canonical(path),
-               outer = std::filesystem::weakly_canonical(folder);
+    const auto canonical = [](const std::filesystem::path& any) {  // of what is not there, too
+        return std::filesystem::weakly_canonical(std::filesystem::absolute(any));
+    };
+    const auto inner = canonical(path), outer = canonical(folder);
     return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first ==
            outer.end();
 }

@@ -78,18 +78,18 @@ struct AdamWState {
     std::vector<Moments> moments = {};  // in the order of the parameters
 };
 
-/// Throws ArgumentError for an option outside its domain, for parameters of type T.
+/// Throws ArgumentError for an option outside its domain, for parameters of type T; `who` asked for it.
 template <class T>
-void require_valid(const AdamWOptions& options) {
-    const auto refuse = [](const char* what, const char* rule, double got) {
-        detail::raise<ArgumentError>({"AdamW: ", what, " must ", rule, ", got ", got});
+void require_valid(const AdamWOptions& options, const char* who = "AdamW") {
+    const auto refuse = [&](const char* what, const char* rule, double got) {
+        detail::raise<ArgumentError>({who, ": ", what, " must ", rule, ", got ", got});
     };
-    options.learning_rate.require_valid("AdamW");
+    options.learning_rate.require_valid(who);
     if (options.total_steps < 0)
-        detail::raise<ArgumentError>({"AdamW: total_steps ", options.total_steps, " is negative"});
+        detail::raise<ArgumentError>({who, ": total_steps ", options.total_steps, " is negative"});
     if (options.learning_rate.decay != LearningRateDecay::constant && options.total_steps == 0)
         detail::raise<ArgumentError>(
-            {"AdamW: a learning rate that decays needs total_steps, got 0"});
+            {who, ": a learning rate that decays needs total_steps, got 0"});
     if (!(options.beta1 >= 0 && options.beta1 < 1)) refuse("beta1", "lie in [0, 1)", options.beta1);
     if (!(options.beta2 >= 0 && options.beta2 < 1)) refuse("beta2", "lie in [0, 1)", options.beta2);
     if (!(options.learning_rate.peak / (1 - options.beta1) < (std::numeric_limits<T>::max)()))

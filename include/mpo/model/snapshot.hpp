@@ -21,6 +21,7 @@
 #include "mpo/core/dtype.hpp"
 #include "mpo/core/error.hpp"
 #include "mpo/core/tensor.hpp"
+#include "mpo/io/fingerprint.hpp"
 #include "mpo/io/safetensors.hpp"
 #include "mpo/io/safetensors_writer.hpp"
 
@@ -61,6 +62,8 @@ class SnapshotWriter {
     void add(const std::string& name, std::span<const T> values) {
         writer_.append(name, detail::snapshot_dtype<T>(), {static_cast<Index>(values.size())},
                        std::as_bytes(values));
+        sum_.add(name);
+        sum_.add(values.data(), values.size_bytes());
     }
     /// The same for a vector.
     template <class T>
@@ -70,10 +73,12 @@ class SnapshotWriter {
 
     /// Returns when all of it is on the disk under its name. Throws FileError, and may then be called again;
     /// ArgumentError once it has succeeded.
-    void finish() { writer_.finish(); }
+    void finish();
 
   private:
     SafetensorsWriter writer_;
+    detail::Fingerprint sum_;  // of configuration, header, names and numbers
+    bool summed_ = false;
 };
 
 /// An opened snapshot. Const calls are safe from many threads, and a newer snapshot under the same name
@@ -85,8 +90,9 @@ class Snapshot {
     /// path            of the file
     /// configuration   as SnapshotWriter's
     /// throws          FileError where it cannot be read; FormatError where it is no snapshot, naming what is
-    ///                 wrong; ArgumentError where it is one of another configuration, naming the first member
-    ///                 that differs and both its values
+    ///                 wrong, or where a bit of it is another than SnapshotWriter wrote; ArgumentError where it is
+    ///                 one of another configuration, naming the first member that differs and both its values
+    /// cost            one pass over the file
     Snapshot(const std::filesystem::path& path, const nlohmann::ordered_json& configuration);
 
     /// The path it was opened with.
@@ -135,6 +141,9 @@ class Snapshot {
     [[nodiscard]] const std::string& text(const char* key) const;
 
     [[nodiscard]] nlohmann::json object(const char* key) const;
+
+    /// Throws FormatError where the contents are not what was written.
+    void require_undamaged() const;
 
     /// Numbers count as their text does: 1 is not 1.0, but both sides came out of the same program.
     void require_same(const nlohmann::json& kept, const nlohmann::json& asked) const;

@@ -11,7 +11,8 @@
 namespace mpo {
 namespace detail {
 
-inline constexpr const char* snapshot_version = "1";
+// 2: with a fingerprint
+inline constexpr const char* snapshot_version = "2";
 
 /// The text of an object. Throws ArgumentError where `json` is none, or holds what is no UTF-8.
 [[nodiscard]] inline std::string snapshot_text(const nlohmann::ordered_json& json,
@@ -33,9 +34,19 @@ MPO_DETAIL_MODEL_INLINE SnapshotWriter::SnapshotWriter(const std::filesystem::pa
                                                        const nlohmann::ordered_json& configuration,
                                                        const nlohmann::ordered_json& header)
     : writer_(path) {
+    const auto kept = detail::snapshot_text(configuration, path),
+               more = detail::snapshot_text(header, path);
     writer_.set_metadata("mpo_snapshot", detail::snapshot_version);
-    writer_.set_metadata("configuration", detail::snapshot_text(configuration, path));
-    writer_.set_metadata("header", detail::snapshot_text(header, path));
+    writer_.set_metadata("configuration", kept);
+    writer_.set_metadata("header", more);
+    sum_.add(kept);
+    sum_.add(more);
+}
+
+MPO_DETAIL_MODEL_INLINE void SnapshotWriter::finish() {
+    if (!summed_) writer_.set_metadata("fingerprint", sum_.to_string());
+    summed_ = true;  // called again, all of it may lie in the file already
+    writer_.finish();
 }
 
 MPO_DETAIL_MODEL_INLINE Snapshot::Snapshot(const std::filesystem::path& path,
@@ -45,6 +56,7 @@ MPO_DETAIL_MODEL_INLINE Snapshot::Snapshot(const std::filesystem::path& path,
         detail::raise<FormatError>({path.string(), ": is a snapshot of version ",
                                     detail::printable(text("mpo_snapshot")), ", this mpo reads ",
                                     detail::snapshot_version});
+    require_undamaged();
     require_same(object("configuration"),
                  nlohmann::json::parse(detail::snapshot_text(configuration, path)));
     header_ = object("header");
@@ -81,6 +93,21 @@ MPO_DETAIL_MODEL_INLINE nlohmann::json Snapshot::object(const char* key) const {
                                     "' of a snapshot must be an object, got ",
                                     detail::described(json)});
     return json;
+}
+
+MPO_DETAIL_MODEL_INLINE void Snapshot::require_undamaged() const {
+    detail::Fingerprint sum;
+    sum.add(text("configuration"));
+    sum.add(text("header"));
+    for (const auto& entry : file_.tensors()) {
+        sum.add(entry.name);
+        const auto bytes = file_.bytes(entry.name);
+        sum.add(bytes.data(), static_cast<std::size_t>(bytes.size()));
+    }
+    if (sum.to_string() != text("fingerprint"))
+        detail::raise<FormatError>({path().string(), ": is damaged: its fingerprint is ",
+                                    detail::printable(text("fingerprint")), ", its contents have ",
+                                    sum.to_string(), "; removed, it is made again"});
 }
 
 MPO_DETAIL_MODEL_INLINE void Snapshot::require_same(const nlohmann::json& kept,

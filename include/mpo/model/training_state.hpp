@@ -46,7 +46,7 @@ template <class Options>
 /// Throws ArgumentError for what AdamW would throw at, and where no part is trained, before anything has run.
 template <class Options>
 void require_trainable(const Options& options, const char* who) {
-    require_valid<float>(adam_of(options));
+    require_valid<float>(adam_of(options), who);
     const auto& parts = options.parts;
     if (!parts.cores && !parts.weights && !parts.norms && !parts.biases && !parts.embedding &&
         !parts.head)

@@ -46,6 +46,9 @@ namespace detail {
 /// Of what follows and what positions weigh, too: what a loss reads.
 [[nodiscard]] std::string loss_fingerprint(const TrainingWindows& windows);
 
+/// "384 windows of 512 tokens, 45f4..": what tells one text from another.
+[[nodiscard]] std::string described(const TrainingWindows& windows, const std::string& fingerprint);
+
 /// Throws ArgumentError where windows are not whole ones of at least one token.
 void require_whole(const TrainingWindows& windows, const char* who);
 /// The same, and where a token is none of the vocabulary.

@@ -37,6 +37,11 @@ MPO_DETAIL_MODEL_INLINE std::string loss_fingerprint(const TrainingWindows& wind
     return result.to_string();
 }
 
+MPO_DETAIL_MODEL_INLINE std::string described(const TrainingWindows& windows,
+                                              const std::string& fingerprint) {
+    return concat(windows.count(), " windows of ", windows.length, " tokens, ", fingerprint);
+}
+
 MPO_DETAIL_MODEL_INLINE void require_whole(const TrainingWindows& windows, const char* who) {
     if (windows.length < 1 || static_cast<Index>(windows.tokens.size()) % windows.length != 0)
         raise<ArgumentError>(
