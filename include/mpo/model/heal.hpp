@@ -45,9 +45,9 @@ struct HealOptions {
     std::filesystem::path rival =
         {};  // another compressed checkpoint of the teacher: the block stage
              // chooses between both, layer by layer; empty: none
-    std::optional<WorkFolderLock>* lock =
-        nullptr;  // takes over the lock of the work folder (rank 0's), so that nobody comes
-        // between the end of heal and what is done with its model; null: it ends with heal
+    // takes over rank 0's lock of the work folder, so that nobody comes between the end of heal and what is done with its
+    // model; null: it ends with heal
+    std::optional<WorkFolderLock>* lock = nullptr;
 };
 
 /// What heal did.
