@@ -9,28 +9,19 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "character_model.hpp"
+#include "mpo/io/text_file.hpp"
 
 namespace {
 
 using namespace example;
 
 const mpo::EigenBackend cpu;
-
-/// Sentences of eight words: what follows within a word can be known, which word follows cannot.
-[[nodiscard]] std::string made_up() {
-    const char* words[] = {"the ", "red ", "small ", "cat ", "bridge ", "sees ", "carries ", ". "};
-    std::string text;
-    for (Random random(1); text.size() < 30000;) text += words[random.below(8)];
-    return text;
-}
 
 /// What the command line asks for.
 struct Asked {
@@ -45,12 +36,8 @@ struct Asked {
         return argc > k ? static_cast<Index>(std::stoll(argv[k])) : otherwise;
     };
     const bool real = argc > 1;
-    std::ifstream file(real ? argv[1] : "");
-    Asked result{real,
-                 Text(real ? std::string(std::istreambuf_iterator<char>(file), {}) : made_up()),
-                 number(2, real ? 1000 : 40),
-                 number(3, real ? 3 : 1),
-                 {}};
+    const Text text(real ? mpo::read_text_file(argv[1]) : made_up());
+    Asked result{real, text, number(2, real ? 1000 : 40), number(3, real ? 3 : 1), {}};
     for (int k = 4; k < argc; ++k) result.chis.push_back(number(k, 0));
     if (result.chis.empty())
         result.chis = real ? std::vector<Index>{4, 8, 16, 32, 0} : std::vector<Index>{8, 0};
@@ -63,20 +50,14 @@ struct Asked {
 
 /// A row of the table: the mean accuracy.
 double print_row(Index chi, double peak, const std::vector<Trained>& runs) {
-    const auto count = static_cast<double>(runs.size());
-    Trained mean;
-    double least = 1, most = 0;
-    for (const auto& run : runs) {
-        least = std::min(least, run.accuracy);
-        most = std::max(most, run.accuracy);
-        mean.accuracy += run.accuracy / count;
-        mean.nats += run.nats / count;
-        mean.minutes += run.minutes / count;
-    }
+    const Trained mean = mean_of(runs);
+    const auto [least, most] = std::minmax_element(
+        runs.begin(), runs.end(),
+        [](const Trained& a, const Trained& b) { return a.accuracy < b.accuracy; });
     std::printf("%-8s %11lld  %.0e   %6.4f (%.4f, %.4f)  %7.4f   %6.2f\n",
                 chi == 0 ? "dense" : ("chi " + std::to_string(chi)).c_str(),
-                static_cast<long long>(runs[0].parameters), peak, mean.accuracy, least, most,
-                mean.nats, mean.minutes);
+                static_cast<long long>(runs[0].parameters), peak, mean.accuracy, least->accuracy,
+                most->accuracy, mean.nats, mean.minutes);
     std::fflush(stdout);
     return mean.accuracy;
 }
@@ -112,7 +93,7 @@ int main(int argc, char** argv) {
     try {
         return make_table(asked(argc, argv)) ? 0 : 1;
     } catch (const std::exception& error) {
-        std::cerr << error.what() << '\n';
+        std::cerr << error.what() << "\nusage: [TEXT [STEPS [SEEDS [CHI ..]]]]\n";
         return 2;
     }
 }

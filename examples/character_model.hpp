@@ -144,12 +144,31 @@ using Model = mpo::TrainableTransformer<float>;
     return sums;
 }
 
+/// Sentences of eight words: what follows within a word can be known, which word follows cannot.
+[[nodiscard]] inline std::string made_up() {
+    const char* words[] = {"the ", "red ", "small ", "cat ", "bridge ", "sees ", "carries ", ". "};
+    std::string text;
+    for (Random random(1); text.size() < 30000;) text += words[random.below(8)];
+    return text;
+}
+
 /// What became of one model.
 struct Trained {
     Index parameters = 0;
     double accuracy = 0, nats = 0, minutes = 0;
     double training = 0;  // nats of the last tenth of the steps
 };
+/// The mean of some.
+[[nodiscard]] inline Trained mean_of(const std::vector<Trained>& runs) {
+    const auto count = static_cast<double>(runs.size());
+    Trained mean;
+    for (const auto& run : runs) {
+        mean.accuracy += run.accuracy / count;
+        mean.nats += run.nats / count;
+        mean.minutes += run.minutes / count;
+    }
+    return mean;
+}
 /// Trains on the first nine tenths of a text, and looks at the rest once.
 ///
 /// peak   of the learning rate
