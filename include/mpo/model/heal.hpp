@@ -45,8 +45,8 @@ struct HealOptions {
     std::filesystem::path rival =
         {};  // another compressed checkpoint of the teacher: the block stage
              // chooses between both, layer by layer; empty: none
-    // takes over rank 0's lock of the work folder, so that nobody comes between the end of heal and what is done with its
-    // model; null: it ends with heal
+    /// Takes over rank 0's lock of the work folder, so that nobody comes between the end of heal and what is done with its
+    /// model; null: it ends with heal.
     std::optional<WorkFolderLock>* lock = nullptr;
 };
 
