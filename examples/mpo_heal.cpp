@@ -13,7 +13,6 @@
 
 #include "mpo/core/error.hpp"
 #include "mpo/core/parallel.hpp"
-#include "mpo/io/atomic_file.hpp"
 #include "mpo/io/mapped_file.hpp"
 #include "mpo/linalg/eigen_backend.hpp"
 #include "mpo/model/calibration_texts.hpp"
@@ -100,13 +99,8 @@ void move_to_output(const std::filesystem::path& healed, const std::filesystem::
     std::error_code error;
     std::filesystem::rename(healed, output, error);
     if (!error) return;
-    for (const auto& file : std::filesystem::directory_iterator(healed)) {
-        const mpo::MappedFile from(file.path());
-        const auto bytes = from.bytes(0, from.size());
-        mpo::write_text_file(
-            copy.path() / file.path().filename(),
-            {reinterpret_cast<const char*>(bytes.data()), static_cast<std::size_t>(bytes.size())});
-    }
+    for (const auto& file : std::filesystem::directory_iterator(healed))
+        copy.copy(file.path(), mpo::ReadMode::mapped);
     copy.commit();
     std::filesystem::remove_all(healed);
 }

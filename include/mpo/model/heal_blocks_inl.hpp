@@ -85,13 +85,12 @@ MPO_DETAIL_MODEL_INLINE void require_compressed(const std::filesystem::path& fol
 
 MPO_DETAIL_MODEL_INLINE void require_student(WeightReader& reader,
                                              const TransformerConfig& config) {
-    const auto* chains = reader.compressed();
-    const auto linears = chains == nullptr ? std::vector<CompressedLinear>{} : chains->linears();
-    for (const auto& linear : linears)
-        if (!linear.name.starts_with("model.layers."))
-            raise<FormatError>({"heal: ", reader.checkpoint().path().string(), ": ",
-                                in_quotes(linear.name),
-                                " is a chain; those of the layers alone can be healed"});
+    if (const auto* chains = reader.compressed())
+        for (const auto& linear : chains->linears())
+            if (!linear.name.starts_with("model.layers."))
+                raise<FormatError>({"heal: ", reader.checkpoint().path().string(), ": ",
+                                    in_quotes(linear.name),
+                                    " is a chain; those of the layers alone can be healed"});
     require_decoder(reader, config);
 }
 

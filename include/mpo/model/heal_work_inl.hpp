@@ -22,20 +22,16 @@
 namespace mpo {
 namespace detail {
 
+// 2: behind the last layer sinks and strays are left out
+// 3: choices have an error, model.written the courses of all layers
+// 4: snapshots have a fingerprint, model.written has that of its model
+inline constexpr Index heal_work_version = 4;
+
 MPO_DETAIL_MODEL_INLINE void make_folder(const std::filesystem::path& folder) {
     std::error_code error;
     std::filesystem::create_directories(folder, error);
     if (error) throw file_error("create", folder, error.value());
 }
-
-}  // namespace detail
-
-namespace detail {
-
-// 2: behind the last layer sinks and strays are left out
-// 3: choices have an error, model.written the courses of all layers
-// 4: snapshots have a fingerprint, model.written has that of its model
-inline constexpr Index heal_work_version = 4;
 
 MPO_DETAIL_MODEL_INLINE void remove_leftovers(const std::filesystem::path& work) {
     std::vector<std::filesystem::path> left;
@@ -75,8 +71,7 @@ inline bool is_work_folder(const std::filesystem::path& work) {
 
 /// Whether a folder has still the name that it was opened by.
 inline bool is_there(const Descriptor& opened, const std::filesystem::path& folder) {
-    struct stat held {
-    }, named{};
+    struct stat held = {}, named = {};
     return ::fstat(opened.number(), &held) == 0 && ::stat(folder.c_str(), &named) == 0 &&
            held.st_dev == named.st_dev && held.st_ino == named.st_ino;
 }
@@ -112,8 +107,7 @@ MPO_DETAIL_MODEL_INLINE bool is_within(const std::filesystem::path& path,
 
 // The folder itself is locked, and before its first file is written: two runs that begin in one at the same time are two
 // that ask for one lock.
-MPO_DETAIL_MODEL_INLINE WorkFolderLock::WorkFolderLock(const std::filesystem::path& work)
-    : descriptor_(-1) {
+MPO_DETAIL_MODEL_INLINE WorkFolderLock::WorkFolderLock(const std::filesystem::path& work) {
     (void)detail::is_work_folder(work);
     detail::make_folder(work);
     descriptor_ = detail::open_folder(work);

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 
+#include "mpo/io/mapped_file.hpp"
 #include "mpo/model/checkpoint.hpp"
 
 namespace mpo {
@@ -24,8 +25,9 @@ class OutputFolder {
     /// Gives the folder its name. Throws as the constructor does; the second time, ArgumentError.
     void commit();
 
-    /// Copies a file into the folder under its own name.
-    void copy(const std::filesystem::path& from) const;
+    /// Copies a file into the folder under its own name. Mapped, it is never in memory as a whole; nobody may cut it off
+    /// meanwhile.
+    void copy(const std::filesystem::path& from, ReadMode mode = ReadMode::buffered) const;
 
     /// What belongs to a model beside its weights: config.json, tokenizer, metadata of a GGUF.
     void copy_side_files(const Checkpoint& source, DType dtype) const;

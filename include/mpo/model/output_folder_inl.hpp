@@ -47,8 +47,9 @@ MPO_DETAIL_MODEL_INLINE void OutputFolder::commit() {
     path_.clear();
 }
 
-MPO_DETAIL_MODEL_INLINE void OutputFolder::copy(const std::filesystem::path& from) const {
-    const MappedFile source(from, ReadMode::buffered);
+MPO_DETAIL_MODEL_INLINE void OutputFolder::copy(const std::filesystem::path& from,
+                                                ReadMode mode) const {
+    const MappedFile source(from, mode);
     const auto text = source.bytes(0, source.size());
     write_text_file(path_ / from.filename(), {reinterpret_cast<const char*>(text.data()),
                                               static_cast<std::size_t>(text.size())});
